@@ -1,0 +1,1 @@
+//! Rules, alert states, notices, channels; only courier.rs touches the network.

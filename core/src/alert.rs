@@ -1,0 +1,205 @@
+//! Alert states, findings and notices: the words between the evaluator, the notifier and the couriers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::clock::Micros;
+use crate::measure::Unit;
+
+/// The state of one alert instance (one rule, one set of labels).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Inactive,
+    Pending,
+    Firing,
+    Resolved,
+    /// An instance seen in the last 24 h has no events in a window that is complete.
+    NoData,
+    /// Some events, fewer than the rule's `min_events`: never "all is well".
+    InsufficientData,
+    Error,
+}
+
+impl State {
+    pub const ALL: [Self; 7] =
+        [Self::Firing, Self::Pending, Self::Error, Self::InsufficientData, Self::NoData, Self::Resolved, Self::Inactive];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+            Self::NoData => "no_data",
+            Self::InsufficientData => "insufficient_data",
+            Self::Error => "error",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Page,
+    Ticket,
+    Info,
+}
+
+impl Severity {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Ticket => "ticket",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// Labels of an alert instance, sorted: its identity beside the rule's id.
+pub type AlertLabels = BTreeMap<String, String>;
+
+/// 16 hex digits that name an instance in every store and every notice.
+pub fn fingerprint(rule: &str, labels: &AlertLabels) -> String {
+    let text = format!("v1:{rule}:{}", serde_json::to_string(labels).unwrap_or_default());
+    Sha256::digest(text.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The evidence of one evaluation: enough to compute it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub measure: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+    pub unit: Unit,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// 95 % interval; a missing bound is one that the data do not give.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// Largest relative error by the sketch's buckets; 0 for counts and sums.
+    pub sketch_error: f64,
+    pub n: u64,
+    /// `above` or `below`.
+    pub direction: String,
+    pub threshold: f64,
+    pub min_events: u64,
+    pub window_start: Micros,
+    pub window_end: Micros,
+    /// Share of partitions whose watermark had passed the window's end.
+    pub coverage: f64,
+}
+
+impl Evidence {
+    /// `p95 of duration_ms`, `error_rate`.
+    pub fn what(&self) -> String {
+        match self.quantile {
+            Some(q) => format!("p{} of {}", trim(q * 100.0), self.measure),
+            None => self.measure.clone(),
+        }
+    }
+
+    pub fn shown_value(&self) -> String {
+        self.value.map_or_else(|| "no data".to_owned(), |value| self.unit.show(value))
+    }
+
+    pub fn shown_interval(&self) -> String {
+        self.unit.show_interval(crate::interval::Interval { low: self.low, high: self.high })
+    }
+
+    pub fn shown_threshold(&self) -> String {
+        format!("{} {}", self.direction, self.unit.show(self.threshold))
+    }
+}
+
+/// A number without needless digits: 99.9, 95.
+fn trim(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A change of an instance's state, with its evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    pub id: String,
+    pub rule: String,
+    pub rule_version: String,
+    pub fingerprint: String,
+    pub from: State,
+    pub to: State,
+    /// Event time: the end of the window that decided.
+    pub at: Micros,
+    pub evidence: Evidence,
+}
+
+/// What a channel tells its receiver. Rendered once, sent under one id until it is accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Deterministic per (group, receiver, sequence): every copy carries the same.
+    pub id: String,
+    /// The same for all notices of a group: mails thread under it.
+    pub group_key: String,
+    pub receiver: String,
+    pub sequence: u64,
+    pub status: State,
+    pub reason: String,
+    pub severity: Severity,
+    pub title: String,
+    pub rule: String,
+    pub rule_version: String,
+    pub fingerprint: String,
+    pub labels: AlertLabels,
+    pub annotations: BTreeMap<String, String>,
+    /// Event time at which the condition became true.
+    pub active_at: Micros,
+    /// Event time at which it fired.
+    pub fired_at: Micros,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolved_at: Option<Micros>,
+    /// Clock time of the decision.
+    pub detected_at: Micros,
+    pub evidence: Evidence,
+    pub links: BTreeMap<String, String>,
+    /// Set where the events were made by a simulator.
+    pub simulated: bool,
+    /// The id of the episode's first notice to this receiver, which a later mail answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replies_to: Option<String>,
+}
+
+/// The id of a notice; contains no full stop, as Standard Webhooks asks.
+pub fn notice_id(group_key: &str, receiver: &str, sequence: u64) -> String {
+    let digest = Sha256::digest(format!("v1:{group_key}:{receiver}:{sequence}").as_bytes());
+    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("msg_{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_depend_on_every_part_and_hold_no_full_stop() {
+        let id = notice_id("g", "r", 1);
+        assert!(!id.contains('.'));
+        for other in [notice_id("h", "r", 1), notice_id("g", "s", 1), notice_id("g", "r", 2)] {
+            assert_ne!(id, other);
+        }
+        assert_eq!(fingerprint("a", &AlertLabels::new()).len(), 16);
+    }
+
+    #[test]
+    fn state_names_read_back() {
+        for state in State::ALL {
+            assert_eq!(State::parse(state.name()), Some(state));
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! One telemetry event, as every format decodes to it; names, types and units are those of the wire schema.
+//!
+//! Strings are borrowed from the message. Text fields do not appear: a scanner sees them in memory, and nothing
+//! after it does.
+
+use crate::clock::Micros;
+use crate::money::NanoDollars;
+
+/// Why an event was rejected; the public codes of dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reject {
+    Undecodable,
+    NoTime,
+    TimeOutOfRange,
+    Future,
+    NegativeCount,
+    WrongType(&'static str),
+    TooLarge,
+    TooDeep,
+    UnknownKind,
+    NoTarget,
+    UnknownSchema,
+    /// The message stopped the process twice.
+    Quarantined,
+}
+
+impl Reject {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Undecodable => "undecodable",
+            Self::NoTime => "no_time",
+            Self::TimeOutOfRange | Self::Future => "time_out_of_range",
+            Self::NegativeCount => "negative_count",
+            Self::WrongType(_) => "wrong_type",
+            Self::TooLarge => "too_large",
+            Self::TooDeep => "too_deep",
+            Self::UnknownKind => "unknown_kind",
+            Self::NoTarget => "no_target",
+            Self::UnknownSchema => "unknown_schema",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// The field at fault, where there is one.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::WrongType(field) => field,
+            Self::NoTime | Self::TimeOutOfRange | Self::Future => "time",
+            Self::NoTarget => "target",
+            Self::UnknownKind => "kind",
+            Self::UnknownSchema => "v",
+            _ => "",
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Status {
+    Ok,
+    Error,
+    Timeout,
+    Cancelled,
+    Blocked,
+    #[default]
+    Unknown,
+}
+
+impl Status {
+    pub const NAMES: [(&'static str, Self); 6] = [
+        ("ok", Self::Ok),
+        ("error", Self::Error),
+        ("timeout", Self::Timeout),
+        ("cancelled", Self::Cancelled),
+        ("blocked", Self::Blocked),
+        ("unknown", Self::Unknown),
+    ];
+
+    /// Errors of the headline rate: status error or timeout.
+    pub fn failed(self) -> bool {
+        matches!(self, Self::Error | Self::Timeout)
+    }
+}
+
+/// Classes of errors, in the order of their counters.
+pub const ERROR_CLASSES: [&str; 9] =
+    ["rate_limit", "timeout", "server", "client", "auth", "context_length", "content_filter", "connection", "other"];
+
+pub const OPERATIONS: [&str; 8] = ["chat", "completion", "embeddings", "rerank", "retrieval", "tool", "agent", "guardrail"];
+/// Operations that bear tokens and cost; headline figures take these, served.
+pub const HEADLINE_OPERATIONS: [&str; 4] = ["chat", "completion", "embeddings", "rerank"];
+
+/// Token counts; totals include their sub-counts, `None` is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tokens {
+    pub input: Option<u64>,
+    pub output: Option<u64>,
+    pub cache_read: Option<u64>,
+    pub cache_write: Option<u64>,
+    pub reasoning: Option<u64>,
+    pub audio_in: Option<u64>,
+    pub audio_out: Option<u64>,
+    pub image_in: Option<u64>,
+}
+
+impl Tokens {
+    pub const NAMES: [&'static str; 8] =
+        ["input", "output", "cache_read", "cache_write", "reasoning", "audio_in", "audio_out", "image_in"];
+
+    pub fn by_index(&self) -> [Option<u64>; 8] {
+        [self.input, self.output, self.cache_read, self.cache_write, self.reasoning, self.audio_in, self.audio_out, self.image_in]
+    }
+
+    pub fn slot(&mut self, name: &str) -> Option<&mut Option<u64>> {
+        Some(match name {
+            "input" => &mut self.input,
+            "output" => &mut self.output,
+            "cache_read" => &mut self.cache_read,
+            "cache_write" => &mut self.cache_write,
+            "reasoning" => &mut self.reasoning,
+            "audio_in" => &mut self.audio_in,
+            "audio_out" => &mut self.audio_out,
+            "image_in" => &mut self.image_in,
+            _ => return None,
+        })
+    }
+}
+
+/// An inline evaluation of a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score<'a> {
+    pub name: &'a str,
+    /// Millionths; `None` for a label.
+    pub micro: Option<i64>,
+}
+
+/// One model call.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Call<'a> {
+    pub id: Option<&'a str>,
+    pub time: Micros,
+    pub tenant: &'a str,
+    pub app: &'a str,
+    pub environment: &'a str,
+    pub region: &'a str,
+    pub dims: Vec<(&'a str, &'a str)>,
+    pub operation: &'a str,
+    pub served: bool,
+    pub route: &'a str,
+    pub release: &'a str,
+    pub prompt_version: &'a str,
+    pub provider: &'a str,
+    pub request_model: &'a str,
+    pub response_model: &'a str,
+    pub trace_id: Option<&'a str>,
+    pub span_id: Option<&'a str>,
+    pub response_id: Option<&'a str>,
+    pub status: Status,
+    /// Index into [`ERROR_CLASSES`].
+    pub error_class: Option<u8>,
+    pub fallback: bool,
+    pub tokens: Tokens,
+    pub duration_us: Option<u64>,
+    pub ttft_us: Option<u64>,
+    /// As reported by the producer.
+    pub cost: Option<NanoDollars>,
+    pub scores: Vec<Score<'a>>,
+    /// 1 / `sample_probability`, in millionths.
+    pub weight_micro: u64,
+    /// Labels that were longer than their limit and were cut.
+    pub cut_labels: u32,
+}
+
+impl<'a> Call<'a> {
+    /// `request_model`, else `response_model`: failed calls have no response model.
+    pub fn model(&self) -> &'a str {
+        if self.request_model.is_empty() { self.response_model } else { self.request_model }
+    }
+
+    /// The model that answered, for prices.
+    pub fn billed_model(&self) -> &'a str {
+        if self.response_model.is_empty() { self.request_model } else { self.response_model }
+    }
+
+    pub fn dimension(&self, name: &str) -> &'a str {
+        match name {
+            "tenant" => self.tenant,
+            "app" => self.app,
+            "route" => self.route,
+            "provider" => self.provider,
+            "model" => self.model(),
+            "release" => self.release,
+            "environment" => self.environment,
+            "prompt_version" => self.prompt_version,
+            "region" => self.region,
+            "operation" => self.operation,
+            other => {
+                let wanted = other.strip_prefix("dims.").unwrap_or(other);
+                self.dims.iter().find(|(key, _)| *key == wanted).map_or("", |(_, value)| value)
+            }
+        }
+    }
+}
+
+/// The six kinds that are kept as rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKind {
+    Feedback,
+    Change,
+    Evaluation,
+    Incident,
+    Experiment,
+    Figure,
+}
+
+impl RecordKind {
+    pub const ALL: [Self; 6] = [Self::Feedback, Self::Change, Self::Evaluation, Self::Incident, Self::Experiment, Self::Figure];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Feedback => "feedback",
+            Self::Change => "change",
+            Self::Evaluation => "evaluation",
+            Self::Incident => "incident",
+            Self::Experiment => "experiment",
+            Self::Figure => "figure",
+        }
+    }
+}
+
+/// A feedback, change, evaluation, incident, experiment or figure; rare, so owned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub kind: RecordKind,
+    pub tenant: String,
+    /// The upsert key: the producer's id, or what the schema derives it from.
+    pub id: String,
+    pub time: Micros,
+    pub app: String,
+    /// Feedback name, change type, suite, incident class, experiment name, figure name.
+    pub name: String,
+    /// The checked fields as a JSON object.
+    pub body: String,
+}
+
+/// What one decoded event is.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a call is the common case and must not be boxed on the hot path")]
+pub enum Event<'a> {
+    Call(Call<'a>),
+    Record(Record),
+}

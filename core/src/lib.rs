@@ -1,0 +1,14 @@
+//! The words Leeway shares: events, measures, windows, panes, sketches, findings, notices; no I/O, no async.
+
+pub mod alert;
+pub mod clock;
+pub mod event;
+pub mod interval;
+pub mod labels;
+pub mod ledger;
+pub mod measure;
+pub mod money;
+pub mod pane;
+pub mod price;
+pub mod sketch;
+pub mod varint;

@@ -1,0 +1,435 @@
+//! What is kept of the calls of one series in one window: counters, sums and sketches, all integers.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Call, ERROR_CLASSES, Tokens};
+use crate::money::NanoDollars;
+use crate::sketch::Sketch;
+use crate::varint::{self, Corrupt, Reader};
+
+/// A weight of one call: its inverse sampling probability, in millionths.
+pub const UNIT_WEIGHT: u64 = 1_000_000;
+/// Score names beyond this many (that are not declared in the settings) are counted as `other`.
+pub const MAX_SCORE_NAMES: usize = 32;
+const VERSION: u8 = 1;
+
+/// What is counted; the discriminant is stored, so it never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Counter {
+    Calls = 0,
+    /// Status error or timeout.
+    Errors = 1,
+    Ok = 2,
+    Error = 3,
+    Timeout = 4,
+    Cancelled = 5,
+    Blocked = 6,
+    Unknown = 7,
+    /// No reported cost, and no price for the model.
+    Unpriced = 8,
+    /// Neither input nor output tokens known.
+    NoTokens = 9,
+    NoDuration = 10,
+    Fallback = 11,
+    Late = 12,
+    CutLabels = 13,
+}
+
+const COUNTERS: usize = 14;
+const CLASSES: usize = ERROR_CLASSES.len();
+const TOKEN_KINDS: usize = Tokens::NAMES.len();
+
+/// Plain and weighted count: rates use the weighted one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count {
+    pub n: u64,
+    /// Σ 1/sample_probability, in millionths.
+    pub weight_micro: u64,
+}
+
+impl Count {
+    fn add(&mut self, weight_micro: u64) {
+        self.n += 1;
+        self.weight_micro = self.weight_micro.saturating_add(weight_micro);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.n += other.n;
+        self.weight_micro = self.weight_micro.saturating_add(other.weight_micro);
+    }
+
+    pub fn weight(&self) -> f64 {
+        self.weight_micro as f64 / UNIT_WEIGHT as f64
+    }
+}
+
+/// Sums of one named inline score; values in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScoreSum {
+    pub n: u64,
+    pub sum_micro: i128,
+    pub sum_squares_micro: u128,
+}
+
+impl ScoreSum {
+    fn merge(&mut self, other: Self) {
+        self.n += other.n;
+        self.sum_micro += other.sum_micro;
+        self.sum_squares_micro += other.sum_squares_micro;
+    }
+}
+
+/// Which distribution; the discriminant is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Shape {
+    /// µs, calls that ended ok.
+    DurationOk = 0,
+    /// µs, calls that failed.
+    DurationFailed = 1,
+    TtftOk = 2,
+    TtftFailed = 3,
+    InputTokens = 4,
+    OutputTokens = 5,
+    /// Nano-dollars: reported, else computed.
+    Cost = 6,
+}
+
+const SHAPES: usize = 7;
+
+/// The numbers of one series in one window.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Pane {
+    counts: [Count; COUNTERS],
+    classes: [Count; CLASSES],
+    tokens: [u64; TOKEN_KINDS],
+    /// Nano-dollars.
+    pub reported_cost: i128,
+    /// Nano-dollars.
+    pub computed_cost: i128,
+    /// Nano-dollars: reported, else computed.
+    pub cost: i128,
+    /// Σ weight², in millionths squared: Kish's effective number of calls needs it.
+    weight_squares: u128,
+    sketches: [Sketch; SHAPES],
+    scores: BTreeMap<String, ScoreSum>,
+}
+
+/// What the caller found out about a call beyond its own fields.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Priced {
+    /// By the price book, `None` where it has no price.
+    pub computed: Option<NanoDollars>,
+    pub late: bool,
+}
+
+impl Pane {
+    pub fn add(&mut self, call: &Call<'_>, priced: Priced) {
+        let weight = call.weight_micro;
+        self.count(Counter::Calls, weight);
+        self.weight_squares = self.weight_squares.saturating_add(u128::from(weight) * u128::from(weight));
+        self.count(status_counter(call.status), weight);
+        let failed = call.status.failed();
+        if failed {
+            self.count(Counter::Errors, weight);
+            let class = call.error_class.map_or(CLASSES - 1, usize::from).min(CLASSES - 1);
+            self.classes[class].add(weight);
+        }
+        for (sum, tokens) in self.tokens.iter_mut().zip(call.tokens.by_index()) {
+            *sum += tokens.unwrap_or(0);
+        }
+        if call.tokens.input.is_none() && call.tokens.output.is_none() {
+            self.count(Counter::NoTokens, weight);
+        }
+        self.sketch_call(call, failed);
+        self.add_cost(call, priced, weight);
+        let flags = [(Counter::Fallback, call.fallback), (Counter::Late, priced.late), (Counter::CutLabels, call.cut_labels > 0)];
+        for (counter, _) in flags.into_iter().filter(|(_, set)| *set) {
+            self.count(counter, weight);
+        }
+        for score in &call.scores {
+            self.score(score.name, score.micro);
+        }
+    }
+
+    fn sketch_call(&mut self, call: &Call<'_>, failed: bool) {
+        let pick = |ok, bad| if failed { bad } else { ok };
+        let values = [
+            (pick(Shape::DurationOk, Shape::DurationFailed), call.duration_us),
+            (pick(Shape::TtftOk, Shape::TtftFailed), call.ttft_us),
+            (Shape::InputTokens, call.tokens.input),
+            (Shape::OutputTokens, call.tokens.output),
+        ];
+        for (shape, value) in values {
+            if let Some(value) = value {
+                self.sketches[shape as usize].push(value);
+            }
+        }
+        if call.duration_us.is_none() {
+            self.count(Counter::NoDuration, call.weight_micro);
+        }
+    }
+
+    fn add_cost(&mut self, call: &Call<'_>, priced: Priced, weight: u64) {
+        self.reported_cost += i128::from(call.cost.unwrap_or(0));
+        self.computed_cost += i128::from(priced.computed.unwrap_or(0));
+        match call.cost.or(priced.computed) {
+            Some(cost) => {
+                self.cost += i128::from(cost);
+                self.sketches[Shape::Cost as usize].push(cost.max(0).unsigned_abs());
+            }
+            // Only calls that bear tokens can lack a price.
+            None if crate::event::HEADLINE_OPERATIONS.contains(&call.operation) => self.count(Counter::Unpriced, weight),
+            None => {}
+        }
+    }
+
+    fn score(&mut self, name: &str, micro: Option<i64>) {
+        let name = if self.scores.contains_key(name) || self.scores.len() < MAX_SCORE_NAMES { name } else { "other" };
+        if !self.scores.contains_key(name) {
+            self.scores.insert(name.to_owned(), ScoreSum::default());
+        }
+        let Some(sum) = self.scores.get_mut(name) else { return };
+        sum.n += 1;
+        if let Some(micro) = micro {
+            sum.sum_micro += i128::from(micro);
+            sum.sum_squares_micro += u128::from(micro.unsigned_abs()).pow(2) / u128::from(UNIT_WEIGHT);
+        }
+    }
+
+    fn count(&mut self, counter: Counter, weight: u64) {
+        self.counts[counter as usize].add(weight);
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(mine, theirs)| mine.merge(theirs));
+        self.classes.iter_mut().zip(other.classes).for_each(|(mine, theirs)| mine.merge(theirs));
+        self.tokens.iter_mut().zip(other.tokens).for_each(|(mine, theirs)| *mine += theirs);
+        self.reported_cost += other.reported_cost;
+        self.computed_cost += other.computed_cost;
+        self.cost += other.cost;
+        self.weight_squares = self.weight_squares.saturating_add(other.weight_squares);
+        self.sketches.iter_mut().zip(&other.sketches).for_each(|(mine, theirs)| mine.merge(theirs));
+        for (name, theirs) in &other.scores {
+            self.scores.entry(name.clone()).or_default().merge(*theirs);
+        }
+    }
+
+    pub fn get(&self, counter: Counter) -> Count {
+        self.counts[counter as usize]
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.counts[Counter::Calls as usize].n
+    }
+
+    pub fn class(&self, index: usize) -> Count {
+        self.classes.get(index).copied().unwrap_or_default()
+    }
+
+    /// The sum of one kind of tokens, by its place in [`Tokens::NAMES`].
+    pub fn token_sum(&self, index: usize) -> u64 {
+        self.tokens.get(index).copied().unwrap_or(0)
+    }
+
+    pub fn sketch(&self, shape: Shape) -> &Sketch {
+        &self.sketches[shape as usize]
+    }
+
+    pub fn scores(&self) -> &BTreeMap<String, ScoreSum> {
+        &self.scores
+    }
+
+    /// Kish's effective number of calls, (Σw)² / Σw²; equals the plain number when all were sampled alike.
+    pub fn effective_calls(&self) -> f64 {
+        if self.weight_squares == 0 {
+            return 0.0;
+        }
+        let sum = self.counts[Counter::Calls as usize].weight_micro as f64;
+        sum * sum / self.weight_squares as f64
+    }
+
+    /// Everything but the sketches.
+    pub fn encode_counts(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        let counts = self.counts.iter().chain(&self.classes);
+        for (tag, count) in counts.enumerate().filter(|(_, count)| count.n > 0) {
+            varint::write(&mut out, tag as u128 + 1);
+            varint::write(&mut out, count.n.into());
+            let extra = i128::from(count.weight_micro) - i128::from(count.n) * i128::from(UNIT_WEIGHT);
+            varint::write(&mut out, varint::zigzag(extra));
+        }
+        varint::write(&mut out, 0);
+        for sum in self.tokens {
+            varint::write(&mut out, sum.into());
+        }
+        for money in [self.reported_cost, self.computed_cost, self.cost] {
+            varint::write(&mut out, varint::zigzag(money));
+        }
+        varint::write(&mut out, self.weight_squares);
+        varint::write(&mut out, self.scores.len() as u128);
+        for (name, sum) in &self.scores {
+            varint::write_text(&mut out, name);
+            varint::write(&mut out, sum.n.into());
+            varint::write(&mut out, varint::zigzag(sum.sum_micro));
+            varint::write(&mut out, sum.sum_squares_micro);
+        }
+        out
+    }
+
+    pub fn encode_sketches(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        for (tag, sketch) in self.sketches.iter().enumerate().filter(|(_, sketch)| sketch.n() > 0) {
+            out.push(tag as u8);
+            sketch.encode(&mut out);
+        }
+        out
+    }
+
+    pub fn decode(counts: &[u8], sketches: &[u8]) -> Result<Self, Corrupt> {
+        let mut pane = Self::default();
+        let mut reader = Reader(counts);
+        reader.version(VERSION)?;
+        pane.decode_counts(&mut reader)?;
+        let mut reader = Reader(sketches);
+        reader.version(VERSION)?;
+        while !reader.done() {
+            let tag = usize::from(reader.bytes(1)?[0]);
+            let sketch = Sketch::decode(&mut reader)?;
+            *pane.sketches.get_mut(tag).ok_or(Corrupt::Tag(tag as u64))? = sketch;
+        }
+        Ok(pane)
+    }
+
+    fn decode_counts(&mut self, reader: &mut Reader<'_>) -> Result<(), Corrupt> {
+        loop {
+            let tag = reader.number()?;
+            if tag == 0 {
+                break;
+            }
+            let index = tag as usize - 1;
+            let n = reader.number()?;
+            let weight = i128::from(n) * i128::from(UNIT_WEIGHT) + varint::unzigzag(reader.wide()?);
+            let weight_micro = u64::try_from(weight).map_err(|_| Corrupt::Overflow)?;
+            let slot = if index < COUNTERS { self.counts.get_mut(index) } else { self.classes.get_mut(index - COUNTERS) };
+            *slot.ok_or(Corrupt::Tag(tag))? = Count { n, weight_micro };
+        }
+        for sum in &mut self.tokens {
+            *sum = reader.number()?;
+        }
+        self.reported_cost = varint::unzigzag(reader.wide()?);
+        self.computed_cost = varint::unzigzag(reader.wide()?);
+        self.cost = varint::unzigzag(reader.wide()?);
+        self.weight_squares = reader.wide()?;
+        for _ in 0..reader.number()? {
+            let name = reader.text()?.to_owned();
+            let n = reader.number()?;
+            let sum_micro = varint::unzigzag(reader.wide()?);
+            let sum_squares_micro = reader.wide()?;
+            self.scores.insert(name, ScoreSum { n, sum_micro, sum_squares_micro });
+        }
+        Ok(())
+    }
+
+    /// Heap and inline bytes, for the memory bound.
+    pub fn size(&self) -> usize {
+        let sketches: usize = self.sketches.iter().map(|sketch| sketch.size() - size_of::<Sketch>()).sum();
+        let scores: usize = self.scores.keys().map(|name| name.len() + size_of::<ScoreSum>() + 64).sum();
+        size_of::<Self>() + sketches + scores
+    }
+}
+
+fn status_counter(status: crate::event::Status) -> Counter {
+    use crate::event::Status;
+    match status {
+        Status::Ok => Counter::Ok,
+        Status::Error => Counter::Error,
+        Status::Timeout => Counter::Timeout,
+        Status::Cancelled => Counter::Cancelled,
+        Status::Blocked => Counter::Blocked,
+        Status::Unknown => Counter::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Score, Status};
+    use proptest::prelude::*;
+
+    fn pane(durations: &[u32]) -> Pane {
+        let mut pane = Pane::default();
+        for (i, &duration) in durations.iter().enumerate() {
+            let status = if duration % 5 == 0 { Status::Timeout } else { Status::Ok };
+            let tokens = Tokens { input: Some(duration.into()), ..Tokens::default() };
+            let scores = vec![Score { name: "grounded", micro: Some(i64::from(duration) - 500) }];
+            let call = Call {
+                operation: "chat",
+                status,
+                tokens,
+                scores,
+                duration_us: (i % 3 > 0).then_some(duration.into()),
+                weight_micro: UNIT_WEIGHT * (1 + u64::from(duration) % 3),
+                ..Call::default()
+            };
+            pane.add(&call, Priced { computed: (duration % 2 == 0).then_some(7), late: false });
+        }
+        pane
+    }
+
+    fn bytes(pane: &Pane) -> (Vec<u8>, Vec<u8>) {
+        (pane.encode_counts(), pane.encode_sketches())
+    }
+
+    #[test]
+    fn counts_know_errors_prices_and_weights() {
+        let pane = pane(&[1, 2, 5, 10]);
+        assert_eq!(pane.calls(), 4);
+        assert_eq!(pane.get(Counter::Errors).n, 2);
+        assert_eq!(pane.class(8).n, 2, "errors without a class are `other`");
+        assert_eq!(pane.get(Counter::Unpriced).n, 2);
+        assert_eq!(pane.cost, 14);
+        assert_eq!(pane.get(Counter::Calls).weight_micro, 10 * UNIT_WEIGHT);
+        assert!((pane.effective_calls() - 100.0 / 26.0).abs() < 1e-9);
+        assert_eq!(pane.scores()["grounded"].sum_micro, 18 - 2000);
+    }
+
+    #[test]
+    fn stored_panes_of_version_one_stay_readable() {
+        let counts = [1, 1, 1, 0, 3, 1, 0, 0, 7, 2, 0, 0, 0, 0, 0, 0, 0, 0, 10, 128, 160, 148, 165, 141, 29, 0];
+        let sketches = [1, 0, 1, 1, 100, 100, 0, 100, 1];
+        let pane = Pane::decode(&counts, &sketches).unwrap();
+        assert_eq!((pane.calls(), pane.token_sum(0), pane.cost), (1, 7, 5));
+        assert_eq!(pane.sketch(Shape::DurationOk).max(), Some(100));
+        assert_eq!(bytes(&pane), (counts.to_vec(), sketches.to_vec()));
+    }
+
+    #[test]
+    fn score_names_are_bounded() {
+        let mut pane = Pane::default();
+        for i in 0..100 {
+            pane.score(&format!("s{i}"), None);
+        }
+        assert_eq!(pane.scores().len(), MAX_SCORE_NAMES + 1);
+        assert_eq!(pane.scores()["other"].n, 100 - MAX_SCORE_NAMES as u64);
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_exact_in_any_order(a in prop::collection::vec(0u32..9999, 0..40), b in prop::collection::vec(0u32..9999, 0..40)) {
+            let (pa, pb) = (pane(&a), pane(&b));
+            let (mut left, mut right) = (pa.clone(), pb.clone());
+            left.merge(&pb);
+            right.merge(&pa);
+            prop_assert_eq!(bytes(&left), bytes(&right));
+            let (counts, sketches) = bytes(&left);
+            prop_assert_eq!(Pane::decode(&counts, &sketches).unwrap(), left);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(a in prop::collection::vec(any::<u8>(), 0..64), b in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Pane::decode(&a, &b);
+        }
+    }
+}

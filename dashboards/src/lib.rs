@@ -1,0 +1,1 @@
+//! From summaries and findings to charts and pages; pure functions.

@@ -1,0 +1,1 @@
+//! Every check on panes and texts: pure functions.

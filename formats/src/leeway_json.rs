@@ -1,0 +1,347 @@
+//! Leeway JSON: one object, an array of them, or one on each line.
+
+use leeway_core::event::{Call, ERROR_CLASSES, Event, OPERATIONS, Reject, Score, Status};
+use leeway_core::pane::UNIT_WEIGHT;
+
+use crate::cursor::Value;
+use crate::{Format, Options, Scratch, Sink, records};
+
+/// Longest id; a longer one rejects the event.
+const MAX_ID: usize = 256;
+/// Longest label, bytes; a longer one is cut and counted.
+const MAX_LABEL: usize = 128;
+const MAX_MODEL: usize = 256;
+const MAX_DIMS: usize = 16;
+const MAX_SCORES: usize = 256;
+
+/// Schema versions that this program reads.
+const NEWEST: u64 = 1;
+
+#[derive(Debug)]
+pub struct LeewayJson;
+
+impl Format for LeewayJson {
+    fn id(&self) -> &'static str {
+        "leeway-json"
+    }
+
+    fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+        if message.len() > scratch.options.max_message_bytes {
+            return Err(Reject::TooLarge);
+        }
+        if !one_per_line(message) {
+            return scratch.parse(message, |tape, options| whole(Value(&tape.0), options, sink))?;
+        }
+        for (index, line) in message.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).enumerate() {
+            let index = index as u32;
+            let parsed = scratch.parse(line, |tape, options| record(Value(&tape.0), index, options, sink));
+            if let Err(reason) = parsed {
+                sink.record(index, Err(reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the message is NDJSON: its first line closes an object and something follows that cannot continue it.
+/// (A raw line feed cannot stand inside a JSON string, so it is white space or a separator.)
+fn one_per_line(message: &[u8]) -> bool {
+    let message = message.trim_ascii();
+    let Some(end) = message.iter().position(|byte| *byte == b'\n') else { return false };
+    let (first, rest) = (message[..end].trim_ascii_end(), message[end..].trim_ascii_start());
+    let continues = matches!(rest.first(), Some(b'}' | b']' | b',' | b':'));
+    first.starts_with(b"{") && first.ends_with(b"}") && !continues
+}
+
+fn whole(value: Value<'_, '_>, options: &Options, sink: &mut dyn Sink) -> Result<(), Reject> {
+    match value.items() {
+        None if value.fields().is_none() => Err(Reject::Undecodable),
+        None => {
+            record(value, 0, options, sink);
+            Ok(())
+        }
+        Some(items) => {
+            for (index, item) in items.enumerate() {
+                record(item, index as u32, options, sink);
+            }
+            Ok(())
+        }
+    }
+}
+
+fn record(value: Value<'_, '_>, index: u32, options: &Options, sink: &mut dyn Sink) {
+    let mut unknown = 0;
+    let decoded = match kind(value) {
+        Ok("call") => call(value, &mut unknown).map(Event::Call),
+        Ok(kind) => records::record(kind, value, options, &mut unknown).map(Event::Record),
+        Err(reason) => Err(reason),
+    };
+    if unknown > 0 {
+        sink.unknown_fields(unknown);
+    }
+    sink.record(index, decoded);
+}
+
+/// Looks ahead for `kind` and `v`: they decide how the rest is read.
+fn kind<'i>(value: Value<'_, 'i>) -> Result<&'i str, Reject> {
+    let mut kind = "call";
+    for (key, value) in value.fields().ok_or(Reject::Undecodable)? {
+        match key {
+            "kind" => kind = value.text("kind")?.unwrap_or("call"),
+            "v" if value.count("v")?.unwrap_or(1) != NEWEST => return Err(Reject::UnknownSchema),
+            _ => {}
+        }
+    }
+    Ok(kind)
+}
+
+fn call<'i>(value: Value<'_, 'i>, unknown: &mut u32) -> Result<Call<'i>, Reject> {
+    let mut call = Call {
+        tenant: "default",
+        app: "unknown",
+        operation: "chat",
+        served: true,
+        weight_micro: UNIT_WEIGHT,
+        ..Call::default()
+    };
+    let mut seen = Seen::default();
+    for (key, value) in value.fields().ok_or(Reject::Undecodable)? {
+        if !field(&mut call, &mut seen, key, value)? {
+            *unknown += 1;
+        }
+    }
+    call.time = match (seen.time, seen.started_at) {
+        (Some(time), _) => time,
+        // The start alone: the end is start + duration, or the start where that is unknown.
+        (None, Some(start)) => start.saturating_add(call.duration_us.unwrap_or(0) as i64),
+        (None, None) => return Err(Reject::NoTime),
+    };
+    if call.status.failed() && call.error_class.is_none() {
+        call.error_class = Some(classify(call.status, seen.http_status, seen.error_type));
+    }
+    Ok(call)
+}
+
+/// Fields that other fields are derived from.
+#[derive(Default)]
+struct Seen<'i> {
+    time: Option<i64>,
+    started_at: Option<i64>,
+    http_status: Option<u64>,
+    error_type: &'i str,
+}
+
+/// Reads one field; `false` where the schema does not know it. Every known field is checked, also those that no
+/// page reads yet.
+fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'_, 'i>) -> Result<bool, Reject> {
+    match key {
+        "v" | "kind" => {}
+        "id" => call.id = id(value, "id")?,
+        "time" => seen.time = value.time("time")?,
+        "started_at" => seen.started_at = value.time("started_at")?,
+        "tenant" => label(call, value, "tenant", MAX_LABEL, |call, text| call.tenant = text)?,
+        "app" => label(call, value, "app", MAX_LABEL, |call, text| call.app = text)?,
+        "environment" => label(call, value, "environment", MAX_LABEL, |call, text| call.environment = text)?,
+        "region" => label(call, value, "region", MAX_LABEL, |call, text| call.region = text)?,
+        "route" => label(call, value, "route", MAX_LABEL, |call, text| call.route = text)?,
+        "release" => label(call, value, "release", MAX_LABEL, |call, text| call.release = text)?,
+        "prompt_version" => label(call, value, "prompt_version", MAX_LABEL, |call, text| call.prompt_version = text)?,
+        "provider" => label(call, value, "provider", MAX_MODEL, |call, text| call.provider = text)?,
+        "request_model" => label(call, value, "request_model", MAX_MODEL, |call, text| call.request_model = text)?,
+        "response_model" => label(call, value, "response_model", MAX_MODEL, |call, text| call.response_model = text)?,
+        "dims" => dims(call, value)?,
+        "operation" => {
+            if let Some(text) = value.text("operation")? {
+                call.operation = OPERATIONS.iter().find(|known| **known == text).ok_or(Reject::WrongType("operation"))?;
+            }
+        }
+        "served" => call.served = value.bool("served")?.unwrap_or(true),
+        "trace_id" => call.trace_id = id(value, "trace_id")?,
+        "span_id" => call.span_id = id(value, "span_id")?,
+        "response_id" => call.response_id = id(value, "response_id")?,
+        "status" => call.status = one_of(value, "status", &Status::NAMES)?.unwrap_or_default(),
+        "error_type" => seen.error_type = value.text("error_type")?.unwrap_or(""),
+        "error_class" => {
+            if let Some(text) = value.text("error_class")? {
+                let index = ERROR_CLASSES.iter().position(|known| *known == text).ok_or(Reject::WrongType("error_class"))?;
+                call.error_class = Some(index as u8);
+            }
+        }
+        "http_status" => seen.http_status = value.count("http_status")?,
+        "fallback" => call.fallback = value.bool("fallback")?.unwrap_or(false),
+        "tokens" => tokens(call, value)?,
+        "duration_ms" => call.duration_us = value.duration("duration_ms")?,
+        "ttft_ms" => call.ttft_us = value.duration("ttft_ms")?,
+        "cost_usd" => call.cost = value.money("cost_usd")?,
+        "scores" => scores(call, value)?,
+        "sample_probability" => call.weight_micro = weight(value)?,
+        _ => return checked_only(key, value),
+    }
+    Ok(true)
+}
+
+/// Known fields whose readers are later steps: their type is checked here, their content goes no further.
+fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
+    match key {
+        "prompt" | "index_version" | "policy_version" | "tokens_source" | "routed_by" | "text_state" | "fallback_from" => {
+            value.text(known(key))?;
+        }
+        "parent_span_id" | "call_id" | "session" | "task" | "conversation" | "user" => {
+            id(value, known(key))?;
+        }
+        "stream" | "explored" | "schema_valid" => {
+            value.bool(known(key))?;
+        }
+        "attempt" => {
+            value.count("attempt")?;
+        }
+        "queue_ms" | "retrieval_ms" | "guardrail_ms" => {
+            value.duration(known(key))?;
+        }
+        "confidence" => {
+            let confidence = value.number("confidence")?;
+            if confidence.is_some_and(|c| !(0.0..=1.0).contains(&c)) {
+                return Err(Reject::WrongType("confidence"));
+            }
+        }
+        "finish_reasons" | "cache" | "moderation" if !value.null() && value.items().is_none() => {
+            return Err(Reject::WrongType(known(key)));
+        }
+        "retrieval" | "citations" | "claims" | "tool" | "text" | "features" | "embedding" | "links"
+            if !value.null() && value.fields().is_none() =>
+        {
+            return Err(Reject::WrongType(known(key)));
+        }
+        "finish_reasons" | "cache" | "moderation" | "retrieval" | "citations" | "claims" | "tool" | "text" | "features"
+        | "embedding" | "links" => {}
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// The schema's own copy of a field name, for errors that outlive the message.
+fn known(key: &str) -> &'static str {
+    const NAMES: [&str; 30] = [
+        "prompt", "index_version", "policy_version", "tokens_source", "routed_by", "text_state", "fallback_from",
+        "parent_span_id", "call_id", "session", "task", "conversation", "user", "stream", "explored", "schema_valid",
+        "queue_ms", "retrieval_ms", "guardrail_ms", "finish_reasons", "cache", "moderation", "retrieval", "citations",
+        "claims", "tool", "text", "features", "embedding", "links",
+    ];
+    NAMES.iter().find(|name| **name == key).copied().unwrap_or("")
+}
+
+pub fn id<'i>(value: Value<'_, 'i>, field: &'static str) -> Result<Option<&'i str>, Reject> {
+    match value.text(field)? {
+        Some(text) if text.len() > MAX_ID => Err(Reject::TooLarge),
+        Some("") => Ok(None),
+        text => Ok(text),
+    }
+}
+
+pub fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}
+
+fn label<'i>(
+    call: &mut Call<'i>,
+    value: Value<'_, 'i>,
+    field: &'static str,
+    limit: usize,
+    set: impl FnOnce(&mut Call<'i>, &'i str),
+) -> Result<(), Reject> {
+    match value.text(field)? {
+        // An empty tenant or app is a missing one.
+        None | Some("") => {}
+        Some(text) if text.len() <= limit => set(call, text),
+        Some(text) => {
+            call.cut_labels += 1;
+            set(call, cut(text, limit));
+        }
+    }
+    Ok(())
+}
+
+fn dims<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
+    if value.null() {
+        return Ok(());
+    }
+    for (key, value) in value.fields().ok_or(Reject::WrongType("dims"))?.take(MAX_DIMS) {
+        if let Some(text) = value.text("dims")? {
+            call.cut_labels += u32::from(text.len() > MAX_LABEL);
+            call.dims.push((key, cut(text, MAX_LABEL)));
+        }
+    }
+    Ok(())
+}
+
+fn one_of<T: Copy>(value: Value<'_, '_>, field: &'static str, names: &[(&str, T)]) -> Result<Option<T>, Reject> {
+    let Some(text) = value.text(field)? else { return Ok(None) };
+    let found = names.iter().find(|(name, _)| *name == text);
+    found.map(|(_, it)| Some(*it)).ok_or(Reject::WrongType(field))
+}
+
+fn tokens(call: &mut Call<'_>, value: Value<'_, '_>) -> Result<(), Reject> {
+    if value.null() {
+        return Ok(());
+    }
+    for (key, value) in value.fields().ok_or(Reject::WrongType("tokens"))? {
+        if let Some(slot) = call.tokens.slot(key) {
+            *slot = value.count("tokens")?;
+        }
+    }
+    Ok(())
+}
+
+fn scores<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
+    if value.null() {
+        return Ok(());
+    }
+    for item in value.items().ok_or(Reject::WrongType("scores"))?.take(MAX_SCORES) {
+        let (mut name, mut micro) = (None, None);
+        for (key, value) in item.fields().ok_or(Reject::WrongType("scores"))? {
+            match key {
+                "name" => name = value.text("scores")?,
+                "value" => micro = value.score("scores")?,
+                _ => {}
+            }
+        }
+        let name = name.filter(|name| !name.is_empty()).ok_or(Reject::WrongType("scores"))?;
+        call.scores.push(Score { name: cut(name, MAX_LABEL), micro });
+    }
+    Ok(())
+}
+
+fn weight(value: Value<'_, '_>) -> Result<u64, Reject> {
+    match value.number("sample_probability")? {
+        None => Ok(UNIT_WEIGHT),
+        // One in a million is the rarest sample whose weight still fits a week of sums.
+        Some(p) if (1e-6..=1.0).contains(&p) => Ok((UNIT_WEIGHT as f64 / p).round() as u64),
+        Some(_) => Err(Reject::WrongType("sample_probability")),
+    }
+}
+
+/// The error class from status, HTTP status and the provider's own type, where the producer gave none.
+fn classify(status: Status, http_status: Option<u64>, error_type: &str) -> u8 {
+    let has = |needle: &str| error_type.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()));
+    let class = match http_status {
+        _ if status == Status::Timeout => "timeout",
+        Some(429) => "rate_limit",
+        Some(401 | 403) => "auth",
+        Some(408 | 504) => "timeout",
+        Some(500..=599) => "server",
+        _ if has("context_length") || has("ContextWindow") => "context_length",
+        _ if has("content_filter") || has("ContentPolicy") => "content_filter",
+        _ if has("RateLimit") || has("rate_limit") => "rate_limit",
+        _ if has("timeout") => "timeout",
+        _ if has("auth") || has("permission") => "auth",
+        _ if has("connection") => "connection",
+        _ if has("server") || has("overloaded") || has("unavailable") => "server",
+        Some(400..=499) => "client",
+        _ if has("BadRequest") || has("invalid_request") => "client",
+        _ => "other",
+    };
+    ERROR_CLASSES.iter().position(|known| *known == class).unwrap_or(ERROR_CLASSES.len() - 1) as u8
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Leeway: wires the steps, consumes Kafka, serves HTTP; one executable.

@@ -1,0 +1,1 @@
+//! The whole system, scenario by scenario, and the arrows between crates.
