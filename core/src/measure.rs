@@ -198,8 +198,8 @@ impl fmt::Display for Measure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Call, Status};
-    use crate::pane::{Priced, UNIT_WEIGHT};
+    use crate::event::Status;
+    use crate::pane::{Numbers, UNIT_WEIGHT};
 
     #[test]
     fn ids_survive_a_round_trip_and_an_unknown_one_names_the_valid() {
@@ -223,9 +223,9 @@ mod tests {
     #[test]
     fn rates_weigh_sampled_calls() {
         let mut pane = Pane::default();
-        let call = |status, weight| Call { status, weight_micro: weight, operation: "chat", ..Call::default() };
-        pane.add(&call(Status::Error, UNIT_WEIGHT), Priced::default());
-        pane.add(&call(Status::Ok, 9 * UNIT_WEIGHT), Priced::default());
+        let call = |status, weight_micro| Numbers { status, weight_micro, ..Numbers::default() };
+        pane.add(&call(Status::Error, UNIT_WEIGHT));
+        pane.add(&call(Status::Ok, 9 * UNIT_WEIGHT));
         let rate = Measure::ErrorRate.of(&pane, None).unwrap();
         assert!((rate.value - 0.1).abs() < 1e-12);
         assert_eq!((Measure::Calls.of(&pane, None).unwrap().value, rate.n), (10.0, 2));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Call, ERROR_CLASSES, Tokens};
+use crate::event::{Call, ERROR_CLASSES, HEADLINE_OPERATIONS, Score, Status, Tokens};
 use crate::money::NanoDollars;
 use crate::sketch::Sketch;
 use crate::varint::{self, Corrupt, Reader};
@@ -116,16 +116,59 @@ pub struct Pane {
     scores: BTreeMap<String, ScoreSum>,
 }
 
-/// What the caller found out about a call beyond its own fields.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Priced {
-    /// By the price book, `None` where it has no price.
-    pub computed: Option<NanoDollars>,
+/// The numbers of one call, without a borrow from its message: what a buffer keeps until the flush.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Numbers {
+    pub status: Status,
+    /// Index into [`ERROR_CLASSES`].
+    pub error_class: Option<u8>,
+    pub fallback: bool,
     pub late: bool,
+    pub cut_labels: bool,
+    /// Whether the operation bears tokens and cost, so that a missing price is a gap.
+    pub billable: bool,
+    pub tokens: Tokens,
+    pub duration_us: Option<u64>,
+    pub ttft_us: Option<u64>,
+    pub reported_cost: Option<NanoDollars>,
+    /// By the price book, `None` where it has no price.
+    pub computed_cost: Option<NanoDollars>,
+    pub weight_micro: u64,
+    /// Name and value in millionths; `None` where only the name is counted.
+    pub scores: Vec<(Box<str>, Option<i64>)>,
+}
+
+impl Numbers {
+    /// `sums` says whether a score name is declared: values of others are not summed.
+    pub fn of(call: &Call<'_>, computed_cost: Option<NanoDollars>, late: bool, sums: impl Fn(&str) -> bool) -> Self {
+        let score = |score: &Score<'_>| (score.name.into(), score.micro.filter(|_| sums(score.name)));
+        Self {
+            status: call.status,
+            error_class: call.error_class,
+            fallback: call.fallback,
+            late,
+            cut_labels: call.cut_labels > 0,
+            billable: HEADLINE_OPERATIONS.contains(&call.operation),
+            tokens: call.tokens,
+            duration_us: call.duration_us,
+            ttft_us: call.ttft_us,
+            reported_cost: call.cost,
+            computed_cost,
+            weight_micro: call.weight_micro,
+            scores: call.scores.iter().map(score).collect(),
+        }
+    }
+
+    /// Fields that are known: of two records of one call, the fuller one is counted.
+    pub fn known(&self) -> usize {
+        let tokens = self.tokens.by_index().iter().flatten().count();
+        let timings = [self.duration_us, self.ttft_us].iter().flatten().count();
+        tokens + timings + usize::from(self.reported_cost.is_some()) + usize::from(self.status != Status::Unknown) + self.scores.len()
+    }
 }
 
 impl Pane {
-    pub fn add(&mut self, call: &Call<'_>, priced: Priced) {
+    pub fn add(&mut self, call: &Numbers) {
         let weight = call.weight_micro;
         self.count(Counter::Calls, weight);
         self.weight_squares = self.weight_squares.saturating_add(u128::from(weight) * u128::from(weight));
@@ -139,21 +182,24 @@ impl Pane {
         for (sum, tokens) in self.tokens.iter_mut().zip(call.tokens.by_index()) {
             *sum += tokens.unwrap_or(0);
         }
-        if call.tokens.input.is_none() && call.tokens.output.is_none() {
-            self.count(Counter::NoTokens, weight);
-        }
         self.sketch_call(call, failed);
-        self.add_cost(call, priced, weight);
-        let flags = [(Counter::Fallback, call.fallback), (Counter::Late, priced.late), (Counter::CutLabels, call.cut_labels > 0)];
+        self.add_cost(call);
+        let flags = [
+            (Counter::NoTokens, call.tokens.input.is_none() && call.tokens.output.is_none()),
+            (Counter::NoDuration, call.duration_us.is_none()),
+            (Counter::Fallback, call.fallback),
+            (Counter::Late, call.late),
+            (Counter::CutLabels, call.cut_labels),
+        ];
         for (counter, _) in flags.into_iter().filter(|(_, set)| *set) {
             self.count(counter, weight);
         }
-        for score in &call.scores {
-            self.score(score.name, score.micro);
+        for (name, micro) in &call.scores {
+            self.score(name, *micro);
         }
     }
 
-    fn sketch_call(&mut self, call: &Call<'_>, failed: bool) {
+    fn sketch_call(&mut self, call: &Numbers, failed: bool) {
         let pick = |ok, bad| if failed { bad } else { ok };
         let values = [
             (pick(Shape::DurationOk, Shape::DurationFailed), call.duration_us),
@@ -166,21 +212,17 @@ impl Pane {
                 self.sketches[shape as usize].push(value);
             }
         }
-        if call.duration_us.is_none() {
-            self.count(Counter::NoDuration, call.weight_micro);
-        }
     }
 
-    fn add_cost(&mut self, call: &Call<'_>, priced: Priced, weight: u64) {
-        self.reported_cost += i128::from(call.cost.unwrap_or(0));
-        self.computed_cost += i128::from(priced.computed.unwrap_or(0));
-        match call.cost.or(priced.computed) {
+    fn add_cost(&mut self, call: &Numbers) {
+        self.reported_cost += i128::from(call.reported_cost.unwrap_or(0));
+        self.computed_cost += i128::from(call.computed_cost.unwrap_or(0));
+        match call.reported_cost.or(call.computed_cost) {
             Some(cost) => {
                 self.cost += i128::from(cost);
                 self.sketches[Shape::Cost as usize].push(cost.max(0).unsigned_abs());
             }
-            // Only calls that bear tokens can lack a price.
-            None if crate::event::HEADLINE_OPERATIONS.contains(&call.operation) => self.count(Counter::Unpriced, weight),
+            None if call.billable => self.count(Counter::Unpriced, call.weight_micro),
             None => {}
         }
     }
@@ -340,8 +382,7 @@ impl Pane {
     }
 }
 
-fn status_counter(status: crate::event::Status) -> Counter {
-    use crate::event::Status;
+fn status_counter(status: Status) -> Counter {
     match status {
         Status::Ok => Counter::Ok,
         Status::Error => Counter::Error,
@@ -355,7 +396,6 @@ fn status_counter(status: crate::event::Status) -> Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Score, Status};
     use proptest::prelude::*;
 
     fn pane(durations: &[u32]) -> Pane {
@@ -363,17 +403,17 @@ mod tests {
         for (i, &duration) in durations.iter().enumerate() {
             let status = if duration % 5 == 0 { Status::Timeout } else { Status::Ok };
             let tokens = Tokens { input: Some(duration.into()), ..Tokens::default() };
-            let scores = vec![Score { name: "grounded", micro: Some(i64::from(duration) - 500) }];
-            let call = Call {
-                operation: "chat",
+            let scores = vec![("grounded".into(), Some(i64::from(duration) - 500))];
+            pane.add(&Numbers {
+                billable: true,
                 status,
                 tokens,
                 scores,
                 duration_us: (i % 3 > 0).then_some(duration.into()),
                 weight_micro: UNIT_WEIGHT * (1 + u64::from(duration) % 3),
-                ..Call::default()
-            };
-            pane.add(&call, Priced { computed: (duration % 2 == 0).then_some(7), late: false });
+                computed_cost: (duration % 2 == 0).then_some(7),
+                ..Numbers::default()
+            });
         }
         pane
     }

@@ -1,0 +1,328 @@
+//! Rules: one strict file. An unknown key is an error that names the valid ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use leeway_core::alert::Severity;
+use leeway_core::clock::{HOUR, MINUTE, Micros, SECOND};
+use leeway_core::labels::{Dimensions, Labels, Level};
+use leeway_core::measure::Measure;
+use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum RuleError {
+    #[error("{file}: {problem}")]
+    Syntax { file: String, problem: String },
+    #[error("{file}: rule `{rule}`: {problem}")]
+    Rule { file: String, rule: String, problem: String },
+}
+
+/// What a rule does when an instance has no events in a complete window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoData {
+    /// A visible state that pages nobody.
+    #[default]
+    Show,
+    Alert,
+    Ok,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Threshold,
+}
+
+/// Which side of the bound is bad.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    Above(f64),
+    Below(f64),
+}
+
+impl Bound {
+    pub fn breached(self, value: f64) -> bool {
+        match self {
+            Self::Above(limit) => value > limit,
+            Self::Below(limit) => value < limit,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Above(_) => "above",
+            Self::Below(_) => "below",
+        }
+    }
+
+    pub fn limit(self) -> f64 {
+        match self {
+            Self::Above(limit) | Self::Below(limit) => limit,
+        }
+    }
+}
+
+/// A rule that has passed every check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    pub id: String,
+    /// First 12 hex digits of SHA-256 over the rule's text form: another text is another version.
+    pub version: String,
+    pub kind: Kind,
+    pub measure: Measure,
+    pub quantile: Option<f64>,
+    /// Label → allowed values.
+    pub matches: BTreeMap<String, Vec<String>>,
+    pub by: Vec<String>,
+    pub window: Micros,
+    pub bound: Bound,
+    pub hold: Micros,
+    pub keep_firing: Micros,
+    pub min_events: u64,
+    pub no_data: NoData,
+    pub severity: Severity,
+    pub receivers: Vec<String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "rule")]
+    rules: Vec<toml::Table>,
+}
+
+/// The text form of a rule.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleText {
+    id: String,
+    kind: Kind,
+    measure: String,
+    quantile: Option<f64>,
+    #[serde(default, rename = "where")]
+    matches: BTreeMap<String, OneOrMore>,
+    #[serde(default)]
+    by: Vec<String>,
+    #[serde(default = "five_minutes")]
+    window: Span,
+    above: Option<f64>,
+    below: Option<f64>,
+    #[serde(default, rename = "for")]
+    hold: Span,
+    #[serde(default)]
+    keep_firing_for: Span,
+    #[serde(default = "hundred")]
+    min_events: u64,
+    #[serde(default)]
+    no_data: NoData,
+    severity: Severity,
+    #[serde(default)]
+    receivers: Vec<String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+fn hundred() -> u64 {
+    100
+}
+
+fn five_minutes() -> Span {
+    Span(5 * MINUTE)
+}
+
+/// One value, or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+/// `90s`, `5m`, `2h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span(pub Micros);
+
+impl Span {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+        let factor = match unit {
+            "s" => SECOND,
+            "m" => MINUTE,
+            "h" => HOUR,
+            "d" => 24 * HOUR,
+            _ => return None,
+        };
+        digits.parse::<i64>().ok()?.checked_mul(factor).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no duration; write 90s, 5m, 2h or 1d")))
+    }
+}
+
+/// Reads a rules file; `receivers` are the names that the settings define.
+pub fn parse(file: &str, text: &str, dimensions: &Dimensions, receivers: &BTreeSet<String>) -> Result<Vec<Rule>, RuleError> {
+    let syntax = |error: toml::de::Error| RuleError::Syntax { file: file.to_owned(), problem: error.to_string().trim_end().to_owned() };
+    let parsed: File = toml::from_str(text).map_err(syntax)?;
+    let mut rules: Vec<Rule> = Vec::new();
+    for (index, table) in parsed.rules.into_iter().enumerate() {
+        let name = table.get("id").and_then(|id| id.as_str()).map_or_else(|| format!("number {}", index + 1), str::to_owned);
+        let fail = |problem: String| RuleError::Rule { file: file.to_owned(), rule: name.clone(), problem };
+        let version = version(&table);
+        let text: RuleText = table.try_into().map_err(|error: toml::de::Error| fail(error.message().to_owned()))?;
+        let rule = check(text, version, dimensions, receivers).map_err(&fail)?;
+        if rules.iter().any(|other| other.id == rule.id) {
+            return Err(fail("the id is used twice".to_owned()));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
+}
+
+/// Tables print with sorted keys, so order and comments do not make a version.
+fn version(table: &toml::Table) -> String {
+    Sha256::digest(table.to_string().as_bytes())[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check(text: RuleText, version: String, dimensions: &Dimensions, receivers: &BTreeSet<String>) -> Result<Rule, String> {
+    let id_fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if text.id.is_empty() || text.id.len() > 64 || !text.id.chars().all(id_fits) {
+        return Err("`id` takes 1 to 64 letters, digits, - and _".to_owned());
+    }
+    let measure = Measure::parse(&text.measure).map_err(|error| error.to_string())?;
+    match text.quantile {
+        Some(_) if !measure.takes_quantile() => return Err(format!("`quantile` does not go with measure `{measure}`")),
+        Some(q) if !(0.0..=1.0).contains(&q) => return Err(format!("`quantile` is {q}, it lies between 0 and 1 (p95 is 0.95)")),
+        None if measure.needs_quantile() => return Err(format!("measure `{measure}` needs a `quantile`, for example 0.95")),
+        _ => {}
+    }
+    let bound = match (text.above, text.below) {
+        (Some(limit), None) if limit.is_finite() => Bound::Above(limit),
+        (None, Some(limit)) if limit.is_finite() => Bound::Below(limit),
+        _ => return Err("give exactly one of `above` and `below`, a finite number".to_owned()),
+    };
+    if text.window.0 < MINUTE || text.window.0 % MINUTE != 0 || text.window.0 > 24 * HOUR {
+        return Err("`window` is a whole number of minutes, 1m to 24h".to_owned());
+    }
+    let label = |name: &String| dimensions.names().contains(name) || name == "operation" || name == "served";
+    if let Some(unknown) = text.by.iter().chain(text.matches.keys()).find(|name| !label(name)) {
+        let names = dimensions.names().join(", ");
+        return Err(format!("unknown label `{unknown}`; valid are operation, served, {names}"));
+    }
+    if let Some(unknown) = text.receivers.iter().find(|name| !receivers.contains(*name)) {
+        let known = if receivers.is_empty() { "none are defined".to_owned() } else { receivers.iter().cloned().collect::<Vec<_>>().join(", ") };
+        return Err(format!("unknown receiver `{unknown}`; the settings define: {known}"));
+    }
+    let values = |value: OneOrMore| match value {
+        OneOrMore::One(value) => vec![value],
+        OneOrMore::More(values) => values,
+    };
+    Ok(Rule {
+        id: text.id,
+        version,
+        kind: text.kind,
+        measure,
+        quantile: text.quantile,
+        matches: text.matches.into_iter().map(|(name, value)| (name, values(value))).collect(),
+        by: text.by,
+        window: text.window.0,
+        bound,
+        hold: text.hold.0,
+        keep_firing: text.keep_firing_for.0,
+        min_events: text.min_events,
+        no_data: text.no_data,
+        severity: text.severity,
+        receivers: text.receivers,
+        annotations: text.annotations,
+    })
+}
+
+impl Rule {
+    /// Whether a series belongs to the rule. Without a word on `operation` or `served`, headline calls do.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        let fits = |(name, values): (&String, &Vec<String>)| values.iter().any(|value| labels.get(name).unwrap_or("") == value);
+        let names = |name: &str| self.matches.contains_key(name) || self.by.iter().any(|by| by == name);
+        let operation = names("operation") || leeway_core::event::HEADLINE_OPERATIONS.contains(&labels.get("operation").unwrap_or(""));
+        let served = names("served") || labels.get("served") == Some("true");
+        operation && served && self.matches.iter().all(fits)
+    }
+
+    /// The highest parent whose labels answer the rule: fewer rows to read.
+    pub fn level(&self) -> Level {
+        let needed = || self.by.iter().chain(self.matches.keys()).filter(|name| *name != "operation" && *name != "served");
+        let covers = |level: &&Level| match level.dimensions() {
+            None => true,
+            Some(dimensions) => needed().all(|name| dimensions.contains(&name.as_str())),
+        };
+        Level::ALL.iter().find(covers).copied().unwrap_or(Level::Leaf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[[rule]]
+id = "slow"
+kind = "threshold"
+measure = "duration_ms"
+quantile = 0.95
+where = { tenant = "acme", route = ["a", "b"] }
+by = ["app"]
+above = 4000
+for = "3m"
+severity = "page"
+receivers = ["oncall"]
+"#;
+
+    fn parse_text(text: &str) -> Result<Vec<Rule>, String> {
+        let receivers = BTreeSet::from(["oncall".to_owned()]);
+        parse("rules.toml", text, &Dimensions::default(), &receivers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_good_rule_reads_with_its_defaults() {
+        let rules = parse_text(GOOD).unwrap();
+        let rule = &rules[0];
+        assert_eq!((rule.window, rule.hold, rule.min_events), (5 * MINUTE, 3 * MINUTE, 100));
+        assert_eq!((rule.level(), rule.bound), (Level::Leaf, Bound::Above(4000.0)));
+        let again = parse_text(&format!("# a comment\n{GOOD}")).unwrap();
+        assert_eq!(again[0].version, rule.version);
+        assert_ne!(parse_text(&GOOD.replace("4000", "4001")).unwrap()[0].version, rule.version);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_what_would_be_right() {
+        let cases = [
+            ("above = 4000", "abvoe = 4000", "abvoe"),
+            ("duration_ms", "latency", "valid are calls, errors"),
+            ("quantile = 0.95", "", "needs a `quantile`"),
+            ("0.95", "95", "between 0 and 1"),
+            ("above = 4000", "", "exactly one of"),
+            ("above = 4000", "above = 1\nbelow = 2", "exactly one of"),
+            ("\"3m\"", "\"3 minutes\"", "no duration"),
+            ("[\"app\"]", "[\"ap\"]", "valid are operation, served, tenant"),
+            ("oncall", "nobody", "the settings define: oncall"),
+            ("threshold", "magic", "threshold"),
+            ("\"slow\"", "\"sl ow\"", "letters"),
+            ("severity = \"page\"", "severity = \"high\"", "page"),
+            ("above = 4000", "above = 4000\nwindow = \"90s\"", "whole number of minutes"),
+            ("above = 4000", "above = \"4000\"", "rule `slow`"),
+        ];
+        for (from, to, expected) in cases {
+            let error = parse_text(&GOOD.replace(from, to)).unwrap_err();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+        let unknown = parse_text(&GOOD.replace("severity", "colour = \"red\"\nseverity")).unwrap_err();
+        assert!(unknown.contains("colour") && unknown.contains("keep_firing_for"), "{unknown}");
+        assert!(parse_text(&format!("{GOOD}{GOOD}")).unwrap_err().contains("twice"));
+        assert!(parse_text("[[rules]]").unwrap_err().contains("expected `rule`"));
+    }
+}

@@ -1,0 +1,252 @@
+//! One connection of either engine, with plain parameters and rows.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Postgres, Row as _, Sqlite};
+
+use crate::StoreError;
+
+/// Rows × columns of one statement stay below SQLite's 32,766 parameters.
+const MAX_PARAMS: usize = 30_000;
+
+#[derive(Debug)]
+pub enum Conn {
+    Pg(PoolConnection<Postgres>),
+    Lite(PoolConnection<Sqlite>),
+}
+
+/// A bound value; nulls are typed.
+#[derive(Debug, Clone, Copy)]
+pub enum Param<'a> {
+    Int(Option<i64>),
+    Float(Option<f64>),
+    Text(Option<&'a str>),
+    Bytes(&'a [u8]),
+}
+
+impl From<i64> for Param<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+impl From<Option<i64>> for Param<'_> {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+impl From<u64> for Param<'_> {
+    /// Counts: a number beyond 2⁶³ cannot be reached by counting.
+    fn from(value: u64) -> Self {
+        Self::Int(Some(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+}
+impl From<i32> for Param<'_> {
+    fn from(value: i32) -> Self {
+        Self::Int(Some(value.into()))
+    }
+}
+impl<'a> From<&'a str> for Param<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(Some(value))
+    }
+}
+impl<'a> From<&'a String> for Param<'a> {
+    fn from(value: &'a String) -> Self {
+        Self::Text(Some(value))
+    }
+}
+impl<'a> From<Option<&'a str>> for Param<'a> {
+    fn from(value: Option<&'a str>) -> Self {
+        Self::Text(value)
+    }
+}
+impl<'a> From<&'a [u8]> for Param<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Self::Bytes(value)
+    }
+}
+impl<'a> From<&'a Vec<u8>> for Param<'a> {
+    fn from(value: &'a Vec<u8>) -> Self {
+        Self::Bytes(value)
+    }
+}
+impl<'a> From<&'a [u8; 16]> for Param<'a> {
+    fn from(value: &'a [u8; 16]) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+/// `args![a, b]` binds each by its type.
+#[macro_export]
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { &[$($crate::Param::from($value)),*] };
+}
+
+#[derive(Debug)]
+pub enum Row {
+    Pg(sqlx::postgres::PgRow),
+    Lite(sqlx::sqlite::SqliteRow),
+}
+
+macro_rules! getter {
+    ($name:ident, $type:ty) => {
+        pub fn $name(&self, column: usize) -> Result<$type, StoreError> {
+            Ok(match self {
+                Self::Pg(row) => row.try_get_unchecked(column)?,
+                Self::Lite(row) => row.try_get_unchecked(column)?,
+            })
+        }
+    };
+}
+
+impl Row {
+    getter!(int, i64);
+    getter!(maybe_int, Option<i64>);
+    getter!(float, f64);
+    getter!(maybe_float, Option<f64>);
+    getter!(text, String);
+    getter!(maybe_text, Option<String>);
+    getter!(bytes, Vec<u8>);
+
+    /// A count, stored as BIGINT.
+    pub fn count(&self, column: usize) -> Result<u64, StoreError> {
+        u64::try_from(self.int(column)?).map_err(|_| StoreError::Unreadable("a count is negative".into()))
+    }
+}
+
+macro_rules! bind {
+    ($sql:expr, $params:expr, $persistent:expr) => {{
+        let mut query = sqlx::query(AssertSqlSafe($sql)).persistent($persistent);
+        for param in $params {
+            query = match *param {
+                Param::Int(value) => query.bind(value),
+                Param::Float(value) => query.bind(value),
+                Param::Text(value) => query.bind(value),
+                Param::Bytes(value) => query.bind(value),
+            };
+        }
+        query
+    }};
+}
+
+impl Conn {
+    pub fn postgres(&self) -> bool {
+        matches!(self, Self::Pg(_))
+    }
+
+    /// Runs a statement; answers the number of rows that it touched.
+    pub async fn run(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError> {
+        self.run_with(sql, params, true).await
+    }
+
+    async fn run_with(&mut self, sql: &str, params: &[Param<'_>], persistent: bool) -> Result<u64, StoreError> {
+        Ok(match self {
+            Self::Pg(conn) => bind!(sql, params, persistent).execute(&mut **conn).await?.rows_affected(),
+            Self::Lite(conn) => bind!(sql, params, persistent).execute(&mut **conn).await?.rows_affected(),
+        })
+    }
+
+    pub async fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.query_with(sql, params, true).await
+    }
+
+    async fn query_with(&mut self, sql: &str, params: &[Param<'_>], persistent: bool) -> Result<Vec<Row>, StoreError> {
+        Ok(match self {
+            Self::Pg(conn) => {
+                let rows = bind!(sql, params, persistent).fetch_all(&mut **conn).await?;
+                rows.into_iter().map(Row::Pg).collect()
+            }
+            Self::Lite(conn) => {
+                let rows = bind!(sql, params, persistent).fetch_all(&mut **conn).await?;
+                rows.into_iter().map(Row::Lite).collect()
+            }
+        })
+    }
+
+    pub async fn query_one(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, StoreError> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// `INSERT INTO … VALUES (…), (…) …` in chunks; `head` ends before VALUES, `tail` follows the rows.
+    pub async fn insert(&mut self, head: &str, columns: usize, params: &[Param<'_>], tail: &str) -> Result<(), StoreError> {
+        for chunk in params.chunks(MAX_PARAMS / columns * columns) {
+            let sql = format!("{head} VALUES {} {tail}", placeholders(chunk.len() / columns, columns));
+            self.run_with(&sql, chunk, chunk.len() == columns).await?;
+        }
+        Ok(())
+    }
+
+    /// As `insert`, with the rows that `tail` returns.
+    pub async fn insert_returning(
+        &mut self,
+        head: &str,
+        columns: usize,
+        params: &[Param<'_>],
+        tail: &str,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::new();
+        for chunk in params.chunks(MAX_PARAMS / columns * columns) {
+            let sql = format!("{head} VALUES {} {tail}", placeholders(chunk.len() / columns, columns));
+            rows.extend(self.query_with(&sql, chunk, false).await?);
+        }
+        Ok(rows)
+    }
+
+    fn close_on_drop(&mut self) {
+        match self {
+            Self::Pg(conn) => conn.close_on_drop(),
+            Self::Lite(conn) => conn.close_on_drop(),
+        }
+    }
+}
+
+fn placeholders(rows: usize, columns: usize) -> String {
+    let mut out = String::with_capacity(rows * columns * 6);
+    for row in 0..rows {
+        out.push_str(if row == 0 { "(" } else { ",(" });
+        for column in 1..=columns {
+            if column > 1 {
+                out.push(',');
+            }
+            out.push('$');
+            out.push_str(&(row * columns + column).to_string());
+        }
+        out.push(')');
+    }
+    out
+}
+
+/// An open transaction. Dropped without commit, its connection is closed, which rolls back.
+#[derive(Debug)]
+pub struct Tx {
+    conn: Option<Conn>,
+}
+
+impl Tx {
+    pub(crate) fn new(conn: Conn) -> Self {
+        Self { conn: Some(conn) }
+    }
+
+    pub fn conn(&mut self) -> Result<&mut Conn, StoreError> {
+        self.conn.as_mut().ok_or_else(|| StoreError::Unreadable("the transaction is over".into()))
+    }
+
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.conn()?.run("COMMIT", &[]).await?;
+        self.conn = None;
+        Ok(())
+    }
+
+    pub async fn rollback(mut self) -> Result<(), StoreError> {
+        self.conn()?.run("ROLLBACK", &[]).await?;
+        self.conn = None;
+        Ok(())
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let Some(conn) = &mut self.conn {
+            conn.close_on_drop();
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The flush: one transaction for offsets, series, call index, panes, ledger, dead letters and rows.
+//!
+//! The compare-and-set of every partition's offset comes first: its row locks serialise a zombie behind its
+//! successor, and a mismatch throws the partition's buffer away. All else in the transaction is additive.
+
+use std::collections::{HashMap, HashSet};
+
+use leeway_core::clock::Micros;
+use leeway_core::event::Record;
+use leeway_core::labels::{Labels, Level, SeriesId};
+use leeway_core::ledger::Ledger;
+
+use crate::conn::Param;
+use crate::{PartitionKey, Store, StoreError, Tx, args, postgres, sqlite};
+
+/// What one flush knows of one partition.
+#[derive(Debug, Clone)]
+pub struct PartWrite {
+    pub key: PartitionKey,
+    pub epoch: i64,
+    pub from: i64,
+    pub to: i64,
+    pub watermark: Micros,
+    /// Newest accepted event time; 0 = none yet.
+    pub newest_at: Micros,
+    /// The broker's end of log, as last seen.
+    pub high: i64,
+}
+
+/// A call's claim to be counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallClaim {
+    pub tenant: String,
+    pub key: [u8; 16],
+    pub day: i64,
+    /// Of what is counted; tells a copy from a contradiction.
+    pub digest: i64,
+}
+
+/// A series that a flush wants to write on a day.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SeriesRef {
+    pub id: SeriesId,
+    pub day: i64,
+    pub labels: Labels,
+}
+
+/// One pane of one series, ready to be stored.
+#[derive(Debug, Clone)]
+pub struct PaneRow {
+    pub tenant: String,
+    pub series_id: SeriesId,
+    pub window_start: Micros,
+    pub n: i64,
+    pub errors: i64,
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    pub cost_nano: i64,
+    pub counts: Vec<u8>,
+    pub sketches: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+pub struct LedgerRow {
+    /// Place in the flush's list of partitions.
+    pub part: usize,
+    pub minute: Micros,
+    pub ledger: Ledger,
+}
+
+/// An event that could not be used: where it lies, and why; never what it holds.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    pub part: usize,
+    pub offset: i64,
+    pub record: u32,
+    pub reason: &'static str,
+    pub field: &'static str,
+    pub bytes: usize,
+    pub received_at: Micros,
+}
+
+/// The transaction of one flush.
+#[derive(Debug)]
+pub struct FlushTx {
+    tx: Tx,
+    flush_id: i64,
+}
+
+impl Store {
+    /// Opens a flush and moves the offsets. `Err(places)` names the partitions that another owner holds: nothing
+    /// was written, and the flush starts again without them.
+    pub async fn begin_flush(
+        &self,
+        flush_id: i64,
+        owner: &str,
+        parts: &[PartWrite],
+        now: Micros,
+    ) -> Result<Result<FlushTx, Vec<usize>>, StoreError> {
+        let mut tx = self.begin().await?;
+        let conn = tx.conn()?;
+        let mut fenced = Vec::new();
+        for (place, part) in parts.iter().enumerate() {
+            let sql = "UPDATE source_partition SET next_offset = $5, watermark = CASE WHEN watermark > $6 THEN watermark ELSE $6 END, \
+                       newest_at = CASE WHEN newest_at > $7 THEN newest_at ELSE $7 END, high_offset = $8, flushed_at = $9, \
+                       attempts = CASE WHEN next_offset < $5 THEN 0 ELSE attempts END, \
+                       marker = CASE WHEN next_offset < $5 THEN NULL ELSE marker END, \
+                       marker_hits = CASE WHEN next_offset < $5 THEN 0 ELSE marker_hits END \
+                       WHERE source = $1 AND topic = $2 AND incarnation = $3 AND part = $4 AND next_offset = $10 AND epoch = $11";
+            let key = &part.key;
+            let params = args![
+                &key.source, &key.topic, &key.incarnation, i64::from(key.partition), part.to, part.watermark, part.newest_at,
+                part.high, now, part.from, part.epoch
+            ];
+            if conn.run(sql, params).await? != 1 {
+                fenced.push(place);
+            }
+        }
+        if !fenced.is_empty() {
+            tx.rollback().await?;
+            return Ok(Err(fenced));
+        }
+        let ranges: Vec<_> = parts.iter().filter(|part| part.from < part.to).collect();
+        let mut params: Vec<Param<'_>> = Vec::with_capacity(ranges.len() * 11);
+        for part in ranges {
+            let key = &part.key;
+            params.extend_from_slice(args![
+                &key.source, &key.topic, &key.incarnation, i64::from(key.partition), part.from, part.to, flush_id, part.epoch, owner,
+                now, 0i64
+            ]);
+        }
+        let head = "INSERT INTO flush_range (source, topic, incarnation, part, from_offset, to_offset, flush_id, epoch, owner, flushed_at, gap)";
+        conn.insert(head, 11, &params, "").await?;
+        Ok(Ok(FlushTx { tx, flush_id }))
+    }
+}
+
+impl FlushTx {
+    /// Claims calls; answers the claims that were new, and how many of the others contradict what was counted.
+    pub async fn claim_calls(&mut self, claims: &[CallClaim]) -> Result<(HashSet<(String, [u8; 16])>, Vec<bool>), StoreError> {
+        let conn = self.tx.conn()?;
+        let mut sorted: Vec<&CallClaim> = claims.iter().collect();
+        // Sorted keys: two flushes lock in one order and cannot deadlock.
+        sorted.sort();
+        let mut params: Vec<Param<'_>> = Vec::with_capacity(sorted.len() * 5);
+        for claim in &sorted {
+            params.extend_from_slice(args![&claim.tenant, &claim.key, "call", claim.day, claim.digest]);
+        }
+        let head = "INSERT INTO call_index (tenant, call_key, facet, first_seen_day, digest)";
+        let rows = conn.insert_returning(head, 5, &params, "ON CONFLICT DO NOTHING RETURNING tenant, call_key").await?;
+        let mut fresh = HashSet::with_capacity(rows.len());
+        for row in rows {
+            let key = row.bytes(1)?.try_into().map_err(|_| StoreError::Unreadable("a call key is not 16 bytes".into()))?;
+            fresh.insert((row.text(0)?, key));
+        }
+        let counted = digests(conn, sorted.into_iter().filter(|claim| !fresh.contains(&(claim.tenant.clone(), claim.key)))).await?;
+        let differs = |claim: &CallClaim| counted.get(&(claim.tenant.clone(), claim.key)).is_some_and(|digest| *digest != claim.digest);
+        let conflicting = claims.iter().map(differs).collect();
+        Ok((fresh, conflicting))
+    }
+
+    /// Registers series, parents first, until the tenant's day is full; answers those that must be folded.
+    ///
+    /// The tenant's row is locked first, so all workers see one order and fold alike.
+    pub async fn admit(&mut self, wanted: &[SeriesRef], cap: u64, now: Micros) -> Result<HashSet<(SeriesId, i64)>, StoreError> {
+        let conn = self.tx.conn()?;
+        let mut groups: Vec<(&str, i64, Vec<&SeriesRef>)> = Vec::new();
+        let mut sorted: Vec<&SeriesRef> = wanted.iter().collect();
+        sorted.sort_by_key(|series| (series.labels.tenant(), series.day, series.labels.level, series.id));
+        for series in sorted {
+            match groups.last_mut() {
+                Some((tenant, day, group)) if *tenant == series.labels.tenant() && *day == series.day => group.push(series),
+                _ => groups.push((series.labels.tenant(), series.day, vec![series])),
+            }
+        }
+        let mut folded = HashSet::new();
+        for (tenant, day, group) in groups {
+            let lock = "INSERT INTO tenant_day (tenant, day, series, folded_calls) VALUES ($1, $2, 0, 0) \
+                        ON CONFLICT (tenant, day) DO UPDATE SET series = tenant_day.series RETURNING series";
+            let row = conn.query_one(lock, args![tenant, day]).await?;
+            let mut count = row.map_or(Ok(0), |row| row.count(0))?;
+            let mut params: Vec<Param<'_>> = vec![tenant.into(), day.into()];
+            let mut known = HashSet::new();
+            for chunk in group.chunks(10_000) {
+                params.truncate(2);
+                params.extend(chunk.iter().map(|series| Param::from(&series.id)));
+                let list: Vec<String> = (3..params.len() + 1).map(|i| format!("${i}")).collect();
+                let sql = format!("SELECT series_id FROM series_day WHERE tenant = $1 AND day = $2 AND series_id IN ({})", list.join(","));
+                for row in conn.query(&sql, &params).await? {
+                    known.insert(row.bytes(0)?);
+                }
+            }
+            let mut new = Vec::new();
+            for series in group.into_iter().filter(|series| !known.contains(&series.id[..])) {
+                let always = matches!(series.labels.level, Level::All | Level::Tenant);
+                if always || count < cap {
+                    count += u64::from(!always);
+                    new.push(series);
+                } else {
+                    folded.insert((series.id, series.day));
+                }
+            }
+            register(conn, tenant, day, &new, now).await?;
+            conn.run("UPDATE tenant_day SET series = $3 WHERE tenant = $1 AND day = $2", args![tenant, day, count]).await?;
+        }
+        Ok(folded)
+    }
+
+    /// Writes the overflow series themselves, which no cap applies to, and counts what was folded into them.
+    pub async fn fold(&mut self, overflow: &[SeriesRef], calls: &[(String, i64, u64)], now: Micros) -> Result<(), StoreError> {
+        let conn = self.tx.conn()?;
+        for series in overflow {
+            register(conn, series.labels.tenant(), series.day, &[series], now).await?;
+        }
+        for (tenant, day, count) in calls {
+            let sql = "UPDATE tenant_day SET folded_calls = folded_calls + $3 WHERE tenant = $1 AND day = $2";
+            conn.run(sql, args![tenant, *day, *count]).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn panes(&mut self, rows: &[PaneRow]) -> Result<(), StoreError> {
+        let conn = self.tx.conn()?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if conn.postgres() { postgres::copy_panes(conn, self.flush_id, rows).await } else { sqlite::insert_panes(conn, self.flush_id, rows).await }
+    }
+
+    pub async fn ledger(&mut self, parts: &[PartWrite], rows: &[LedgerRow]) -> Result<(), StoreError> {
+        let mut params: Vec<Param<'_>> = Vec::new();
+        for row in rows {
+            let key = &parts[row.part].key;
+            params.extend_from_slice(args![&key.source, &key.topic, &key.incarnation, i64::from(key.partition), row.minute]);
+            params.extend(row.ledger.values().map(Param::from));
+        }
+        let names = Ledger::NAMES;
+        let sums: Vec<String> = names.iter().map(|name| format!("{name} = ledger.{name} + excluded.{name}")).collect();
+        let head = format!("INSERT INTO ledger (source, topic, incarnation, part, minute, {})", names.join(", "));
+        let tail = format!("ON CONFLICT (source, topic, incarnation, part, minute) DO UPDATE SET {}", sums.join(", "));
+        self.tx.conn()?.insert(&head, 5 + names.len(), &params, &tail).await
+    }
+
+    pub async fn dead_letters(&mut self, parts: &[PartWrite], letters: &[DeadLetter]) -> Result<(), StoreError> {
+        let mut params: Vec<Param<'_>> = Vec::new();
+        for letter in letters {
+            let key = &parts[letter.part].key;
+            params.extend_from_slice(args![
+                &key.source, &key.topic, &key.incarnation, i64::from(key.partition), letter.offset, i64::from(letter.record),
+                letter.reason, letter.field, letter.bytes as u64, letter.received_at, 0i64
+            ]);
+        }
+        let head = "INSERT INTO dead_letter (source, topic, incarnation, part, source_offset, record, reason, field, bytes, received_at, exported)";
+        // A quarantined message may be read again after a takeover; its row stays the first one.
+        self.tx.conn()?.insert(head, 11, &params, "ON CONFLICT DO NOTHING").await
+    }
+
+    /// Upserts; the record with the newest event time wins, so that a replay cannot undo a correction.
+    pub async fn records(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        for record in records {
+            let sql = format!(
+                "INSERT INTO {table} (tenant, id, time, app, name, body) VALUES ($1, $2, $3, $4, $5, $6) \
+                 ON CONFLICT (tenant, id) DO UPDATE SET time = excluded.time, app = excluded.app, name = excluded.name, \
+                 body = excluded.body WHERE excluded.time >= {table}.time",
+                table = record.kind.name()
+            );
+            let params = args![&record.tenant, &record.id, record.time, &record.app, &record.name, &record.body];
+            self.tx.conn()?.run(&sql, params).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await
+    }
+}
+
+/// What was counted for calls that came again.
+async fn digests<'a>(
+    conn: &mut crate::Conn,
+    claims: impl Iterator<Item = &'a CallClaim>,
+) -> Result<HashMap<(String, [u8; 16]), i64>, StoreError> {
+    let mut found = HashMap::new();
+    let claims: Vec<&CallClaim> = claims.collect();
+    for group in claims.chunk_by(|a, b| a.tenant == b.tenant) {
+        for chunk in group.chunks(10_000) {
+            let mut params: Vec<Param<'_>> = vec![(&chunk[0].tenant).into()];
+            params.extend(chunk.iter().map(|claim| Param::from(&claim.key)));
+            let list: Vec<String> = (2..=params.len()).map(|place| format!("${place}")).collect();
+            let sql = format!(
+                "SELECT call_key, digest FROM call_index WHERE tenant = $1 AND facet = 'call' AND call_key IN ({})",
+                list.join(",")
+            );
+            for row in conn.query(&sql, &params).await? {
+                let key = row.bytes(0)?.try_into().map_err(|_| StoreError::Unreadable("a call key is not 16 bytes".into()))?;
+                found.insert((chunk[0].tenant.clone(), key), row.int(1)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn register(conn: &mut crate::Conn, tenant: &str, day: i64, new: &[&SeriesRef], now: Micros) -> Result<(), StoreError> {
+    let mut days: Vec<Param<'_>> = Vec::with_capacity(new.len() * 3);
+    let texts: Vec<String> = new.iter().map(|series| series.labels.json()).collect();
+    let mut rows: Vec<Param<'_>> = Vec::with_capacity(new.len() * 8);
+    for (series, labels) in new.iter().zip(&texts) {
+        days.extend_from_slice(args![tenant, day, &series.id]);
+        let served = i64::from(series.labels.get("served") == Some("true"));
+        let overflow = i64::from(series.labels.get("overflow").is_some());
+        let operation = series.labels.get("operation").unwrap_or("");
+        rows.extend_from_slice(args![tenant, &series.id, series.labels.level.name(), labels, operation, served, overflow, now]);
+    }
+    conn.insert("INSERT INTO series_day (tenant, day, series_id)", 3, &days, "ON CONFLICT DO NOTHING").await?;
+    let head = "INSERT INTO series (tenant, series_id, level, labels, operation, served, overflow, first_seen_at)";
+    conn.insert(head, 8, &rows, "ON CONFLICT DO NOTHING").await
+}

@@ -1,0 +1,111 @@
+//! Reading panes back, and folding the deltas of closed windows into one row.
+
+use std::collections::BTreeMap;
+
+use leeway_core::clock::Micros;
+use leeway_core::event::HEADLINE_OPERATIONS;
+use leeway_core::labels::{Labels, Level};
+use leeway_core::pane::{Pane, Shape};
+
+use crate::{Conn, Param, Row, Store, StoreError, args};
+
+/// A series and its merged pane over what was asked.
+#[derive(Debug, Clone)]
+pub struct SeriesPane {
+    pub labels: Labels,
+    pub window_start: Micros,
+    pub pane: Pane,
+}
+
+/// Windows that one compaction folds at most.
+const COMPACT_BATCH: i64 = 2_000;
+
+impl Store {
+    /// Every series of `level` with its pane per minute in `[from, to)`, deltas merged. `tenant` = `None` asks all.
+    pub async fn panes(&self, level: Level, tenant: Option<&str>, from: Micros, to: Micros) -> Result<Vec<SeriesPane>, StoreError> {
+        let mut conn = self.conn().await?;
+        let tenants = match (level, tenant) {
+            (Level::All, _) => vec![String::new()],
+            (_, Some(tenant)) => vec![tenant.to_owned()],
+            (_, None) => tenants(&mut conn, from, to).await?,
+        };
+        let sql = "SELECT s.labels, d.window_start, d.counts, d.sketches FROM pane_delta d \
+                   JOIN series s ON s.tenant = d.tenant AND s.series_id = d.series_id \
+                   WHERE d.tenant = $1 AND d.window_start >= $2 AND d.window_start < $3 AND s.level = $4";
+        let mut merged: BTreeMap<(Micros, String), Pane> = BTreeMap::new();
+        for tenant in &tenants {
+            for row in conn.query(sql, args![tenant, from, to, level.name()]).await? {
+                let pane = Pane::decode(&row.bytes(2)?, &row.bytes(3)?)?;
+                merged.entry((row.int(1)?, row.text(0)?)).or_default().merge(&pane);
+            }
+        }
+        let parse = |((window_start, json), pane): ((Micros, String), Pane)| {
+            let labels = Labels::parse(level, &json).ok_or_else(|| StoreError::Unreadable(format!("labels {json}")))?;
+            Ok(SeriesPane { labels, window_start, pane })
+        };
+        merged.into_iter().map(parse).collect()
+    }
+
+    /// Headline panes (served chat, completion, embeddings, rerank) of everything, by minute, in `[from, to)`.
+    pub async fn headline(&self, from: Micros, to: Micros) -> Result<BTreeMap<Micros, Pane>, StoreError> {
+        let mut by_minute: BTreeMap<Micros, Pane> = BTreeMap::new();
+        for series in self.panes(Level::All, None, from, to).await? {
+            if headline(&series.labels) {
+                by_minute.entry(series.window_start).or_default().merge(&series.pane);
+            }
+        }
+        Ok(by_minute)
+    }
+
+    /// Folds the deltas of windows that ended before `before` into one row each, with its percentiles; answers how
+    /// many windows it folded. Readers see either the deltas or the fold, never both.
+    pub async fn compact(&self, before: Micros) -> Result<usize, StoreError> {
+        let mut tx = self.begin().await?;
+        let conn = tx.conn()?;
+        let sql = "SELECT tenant, series_id, window_start FROM pane_delta WHERE window_start < $1 \
+                   AND (flush_id <> 0) GROUP BY tenant, series_id, window_start LIMIT $2";
+        let windows = conn.query(sql, args![before, COMPACT_BATCH]).await?;
+        for window in &windows {
+            let (tenant, series, start) = (window.text(0)?, window.bytes(1)?, window.int(2)?);
+            let sql = "DELETE FROM pane_delta WHERE tenant = $1 AND series_id = $2 AND window_start = $3 RETURNING counts, sketches";
+            let mut pane = Pane::default();
+            for row in conn.query(sql, args![&tenant, &series, start]).await? {
+                pane.merge(&Pane::decode(&row.bytes(0)?, &row.bytes(1)?)?);
+            }
+            insert_closed(conn, &tenant, &series, start, &pane).await?;
+        }
+        let folded = windows.len();
+        tx.commit().await?;
+        Ok(folded)
+    }
+}
+
+/// Whether a series counts in headline figures.
+pub fn headline(labels: &Labels) -> bool {
+    let operation = labels.get("operation").unwrap_or("");
+    labels.get("served") == Some("true") && HEADLINE_OPERATIONS.contains(&operation)
+}
+
+async fn tenants(conn: &mut Conn, from: Micros, to: Micros) -> Result<Vec<String>, StoreError> {
+    use leeway_core::clock::day_of;
+    let sql = "SELECT DISTINCT tenant FROM tenant_day WHERE day >= $1 AND day <= $2 AND tenant <> '' ORDER BY tenant";
+    let rows = conn.query(sql, args![day_of(from), day_of(to)]).await?;
+    rows.iter().map(|row: &Row| row.text(0)).collect()
+}
+
+async fn insert_closed(conn: &mut Conn, tenant: &str, series: &[u8], start: Micros, pane: &Pane) -> Result<(), StoreError> {
+    let durations = pane.sketch(Shape::DurationOk);
+    let percentile = |q: f64| Param::Float(durations.quantile(q).map(|found| found.value / 1e3));
+    let (counts, sketches) = (pane.encode_counts(), pane.encode_sketches());
+    let sql = "INSERT INTO pane_delta (tenant, series_id, window_start, flush_id, n, errors, input_tokens, output_tokens, cost_nano, \
+               counts, sketches, p50_ms, p95_ms, p99_ms) VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    let errors = pane.get(leeway_core::pane::Counter::Errors).n;
+    let cost = i64::try_from(pane.cost).unwrap_or(i64::MAX);
+    let params = [
+        tenant.into(), series.into(), start.into(), pane.calls().into(), errors.into(), pane.token_sum(0).into(),
+        pane.token_sum(1).into(), cost.into(), Param::from(&counts), Param::from(&sketches), percentile(0.5),
+        percentile(0.95), percentile(0.99),
+    ];
+    conn.run(sql, &params).await?;
+    Ok(())
+}

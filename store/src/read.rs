@@ -1,0 +1,161 @@
+//! What pages and metrics read of ingest: ledger, partitions, dead letters, series load.
+
+use leeway_core::clock::Micros;
+use leeway_core::ledger::Ledger;
+
+use crate::{Store, StoreError, args};
+
+#[derive(Debug, Clone)]
+pub struct PartitionRow {
+    pub source: String,
+    pub topic: String,
+    pub partition: i64,
+    pub next_offset: i64,
+    pub high: i64,
+    pub watermark: Micros,
+    pub owner: String,
+    pub flushed_at: Micros,
+}
+
+impl PartitionRow {
+    /// Messages behind the broker's end of log, as last seen.
+    pub fn lag(&self) -> i64 {
+        (self.high - self.next_offset).max(0)
+    }
+}
+
+/// The ledger since some time, and whether it adds up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LedgerTotals {
+    pub ledger: Ledger,
+    /// Messages that the broker had dropped before they were read.
+    pub lost: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct DeadLetterRow {
+    pub source: String,
+    pub topic: String,
+    pub incarnation: String,
+    pub partition: i64,
+    pub offset: i64,
+    pub record: i64,
+    pub reason: String,
+    pub field: String,
+    pub bytes: i64,
+    pub received_at: Micros,
+}
+
+#[derive(Debug, Clone)]
+pub struct TenantLoad {
+    pub tenant: String,
+    pub series: u64,
+    pub folded_calls: u64,
+}
+
+const DEAD_LETTER: &str = "SELECT source, topic, incarnation, part, source_offset, record, reason, field, bytes, received_at FROM dead_letter";
+
+impl Store {
+    pub async fn partitions(&self) -> Result<Vec<PartitionRow>, StoreError> {
+        let sql = "SELECT source, topic, part, next_offset, high_offset, watermark, owner, flushed_at FROM source_partition \
+                   WHERE owner <> '' ORDER BY source, topic, incarnation, part";
+        let rows = self.conn().await?.query(sql, &[]).await?;
+        let read = |row: &crate::Row| {
+            Ok(PartitionRow {
+                source: row.text(0)?,
+                topic: row.text(1)?,
+                partition: row.int(2)?,
+                next_offset: row.int(3)?,
+                high: row.int(4)?,
+                watermark: row.int(5)?,
+                owner: row.text(6)?,
+                flushed_at: row.int(7)?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Sums of the ledger's minutes from `from` on.
+    pub async fn ledger_since(&self, from: Micros) -> Result<LedgerTotals, StoreError> {
+        let sums: Vec<String> = Ledger::NAMES.iter().map(|name| format!("COALESCE(CAST(SUM({name}) AS BIGINT), 0)")).collect();
+        let sql = format!("SELECT {} FROM ledger WHERE minute >= $1", sums.join(", "));
+        let mut conn = self.conn().await?;
+        let mut values = [0; 15];
+        if let Some(row) = conn.query_one(&sql, args![from]).await? {
+            for (place, value) in values.iter_mut().enumerate() {
+                *value = row.count(place)?;
+            }
+        }
+        let sql = "SELECT COALESCE(CAST(SUM(to_offset - from_offset) AS BIGINT), 0) FROM flush_range WHERE gap = 1 AND flushed_at >= $1";
+        let lost = conn.query_one(sql, args![from]).await?.map_or(Ok(0), |row| row.count(0))?;
+        Ok(LedgerTotals { ledger: Ledger::from_values(values), lost })
+    }
+
+    /// The newest dead letters.
+    pub async fn dead_letters(&self, limit: i64) -> Result<Vec<DeadLetterRow>, StoreError> {
+        let sql = format!("{DEAD_LETTER} ORDER BY received_at DESC, source_offset DESC, record DESC LIMIT $1");
+        let rows = self.conn().await?.query(&sql, args![limit]).await?;
+        rows.iter().map(dead_letter).collect()
+    }
+
+    /// Dead letters by reason since some time.
+    pub async fn dead_letter_reasons(&self, from: Micros) -> Result<Vec<(String, u64)>, StoreError> {
+        let sql = "SELECT reason, COUNT(*) FROM dead_letter WHERE received_at >= $1 GROUP BY reason ORDER BY 2 DESC, 1";
+        let rows = self.conn().await?.query(sql, args![from]).await?;
+        rows.iter().map(|row| Ok((row.text(0)?, row.count(1)?))).collect()
+    }
+
+    /// Oldest dead letters that the dead-letter topic does not hold yet.
+    pub async fn unexported_dead_letters(&self, limit: i64) -> Result<Vec<DeadLetterRow>, StoreError> {
+        let sql = format!("{DEAD_LETTER} WHERE exported = 0 ORDER BY received_at LIMIT $1");
+        let rows = self.conn().await?.query(&sql, args![limit]).await?;
+        rows.iter().map(dead_letter).collect()
+    }
+
+    pub async fn mark_exported(&self, letters: &[DeadLetterRow]) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        for letter in letters {
+            let sql = "UPDATE dead_letter SET exported = 1 WHERE source = $1 AND topic = $2 AND incarnation = $3 AND part = $4 \
+                       AND source_offset = $5 AND record = $6";
+            let params =
+                args![&letter.source, &letter.topic, &letter.incarnation, letter.partition, letter.offset, letter.record];
+            tx.conn()?.run(sql, params).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Series and folded calls by tenant on one UTC day, most series first.
+    pub async fn tenant_loads(&self, day: i64) -> Result<Vec<TenantLoad>, StoreError> {
+        let sql = "SELECT tenant, series, folded_calls FROM tenant_day WHERE day = $1 AND tenant <> '' ORDER BY series DESC, tenant LIMIT 50";
+        let rows = self.conn().await?.query(sql, args![day]).await?;
+        rows.iter().map(|row| Ok(TenantLoad { tenant: row.text(0)?, series: row.count(1)?, folded_calls: row.count(2)? })).collect()
+    }
+
+    /// Drops call-index rows first seen before `day`.
+    pub async fn expire_call_index(&self, day: i64) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let gone = tx.conn()?.run("DELETE FROM call_index WHERE first_seen_day < $1", args![day]).await?;
+        tx.commit().await?;
+        Ok(gone)
+    }
+
+    /// A cheap question, for health checks.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.conn().await?.query("SELECT 1", &[]).await.map(|_| ())
+    }
+}
+
+fn dead_letter(row: &crate::Row) -> Result<DeadLetterRow, StoreError> {
+    Ok(DeadLetterRow {
+        source: row.text(0)?,
+        topic: row.text(1)?,
+        incarnation: row.text(2)?,
+        partition: row.int(3)?,
+        offset: row.int(4)?,
+        record: row.int(5)?,
+        reason: row.text(6)?,
+        field: row.text(7)?,
+        bytes: row.int(8)?,
+        received_at: row.int(9)?,
+    })
+}
