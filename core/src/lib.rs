@@ -11,4 +11,5 @@ pub mod money;
 pub mod pane;
 pub mod price;
 pub mod sketch;
+pub mod special;
 pub mod varint;

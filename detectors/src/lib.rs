@@ -1,1 +1,3 @@
 //! Every check on panes and texts: pure functions.
+
+pub mod threshold;

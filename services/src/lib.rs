@@ -1,1 +1,22 @@
 //! Leeway: wires the steps, consumes Kafka, serves HTTP; one executable.
+
+pub mod accumulate;
+pub mod consume;
+pub mod dead_letters;
+pub mod deliver;
+pub mod demo;
+pub mod evaluate;
+pub mod faults;
+pub mod flush;
+pub mod loadgen;
+pub mod mailbox;
+pub mod metrics;
+pub mod pipeline;
+pub mod produce;
+pub mod run;
+pub mod settings;
+pub mod tasks;
+pub mod topic_id;
+pub mod traffic;
+pub mod watch;
+pub mod web;

@@ -1,2 +1,123 @@
-//! The executable.
-fn main() {}
+//! The executable: reads the command line and starts what it names.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use leeway::run::Role;
+use leeway::settings::Settings;
+use leeway::{demo, loadgen, run};
+use leeway_core::clock::{Clock, HOUR};
+use leeway_store::Store;
+
+/// Watches language-model features in production: quality, latency, errors, tokens and cost from Kafka telemetry.
+#[derive(Debug, Parser)]
+#[command(name = "leeway", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show everything on this machine with simulated traffic; needs nothing installed
+    Demo(demo::Args),
+    /// Run the service
+    Run(RunArgs),
+    /// Read settings, rules and receivers, say what is wrong, start nothing
+    Check(ConfigArgs),
+    /// Bring the database to the newest schema
+    Migrate(ConfigArgs),
+    /// Write calls to Kafka and say per minute and series what was written
+    Loadgen(loadgen::Args),
+    /// Print every setting with its default and what it is for
+    Settings,
+    /// Make a webhook signing key
+    Token,
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArgs {
+    /// Settings file; variables LEEWAY_SECTION__KEY win over it
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What this process does
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["ingest", "evaluate", "notify", "web"])]
+    roles: Vec<Role>,
+    /// Serve pages on a public address without tokens
+    #[arg(long)]
+    insecure: bool,
+    /// Event time starts so many hours ago and runs at --clock-speed until it catches up
+    #[arg(long, hide = true, default_value_t = 0.0)]
+    clock_lag_hours: f64,
+    #[arg(long, hide = true, default_value_t = 1.0)]
+    clock_speed: f64,
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| "info,sqlx=warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One TLS library with one provider in the whole program; a second install cannot happen.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write;
+            // Standard error may be gone; then there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<()> {
+    let cli = Cli::parse();
+    if let Command::Loadgen(args) = &cli.command {
+        return loadgen::run(args);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(dispatch(cli.command))
+}
+
+async fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Run(args) => {
+            let settings = Settings::load(args.config.config.as_deref())?;
+            let clock = if args.clock_lag_hours > 0.0 {
+                Clock::catching_up((args.clock_lag_hours * HOUR as f64) as i64, args.clock_speed)
+            } else {
+                Clock::System
+            };
+            run::run(settings, clock, args.roles, args.insecure).await
+        }
+        Command::Check(args) => {
+            let settings = Settings::load(args.config.as_deref())?;
+            let (rules, channels, book) = (settings.rules()?, settings.channels()?, settings.price_book()?);
+            settings.dimensions()?;
+            settings.user_key()?;
+            say(&format!("settings are right: {} rules, {} receivers, {} price book entries", rules.len(), channels.len(), book.len()))
+        }
+        Command::Migrate(args) => {
+            let settings = Settings::load(args.config.as_deref())?;
+            let store = Store::open(&settings.location()).await.context("open the store (store.url)")?;
+            store.close().await;
+            say("the database has the newest schema")
+        }
+        Command::Settings => say(leeway::settings::BUILT_IN.trim_end()),
+        Command::Token => say(&demo::new_signing_key()?),
+        Command::Loadgen(_) => Ok(()),
+    }
+}
+
+fn say(text: &str) -> Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{text}").context("print")
+}

@@ -103,7 +103,7 @@ impl Store {
         for (place, part) in parts.iter().enumerate() {
             let sql = "UPDATE source_partition SET next_offset = $5, watermark = CASE WHEN watermark > $6 THEN watermark ELSE $6 END, \
                        newest_at = CASE WHEN newest_at > $7 THEN newest_at ELSE $7 END, high_offset = $8, flushed_at = $9, \
-                       attempts = CASE WHEN next_offset < $5 THEN 0 ELSE attempts END, \
+                       attempts = CASE WHEN next_offset < $5 OR $8 <= $5 THEN 0 ELSE attempts END, \
                        marker = CASE WHEN next_offset < $5 THEN NULL ELSE marker END, \
                        marker_hits = CASE WHEN next_offset < $5 THEN 0 ELSE marker_hits END \
                        WHERE source = $1 AND topic = $2 AND incarnation = $3 AND part = $4 AND next_offset = $10 AND epoch = $11";
@@ -132,6 +132,15 @@ impl Store {
         let head = "INSERT INTO flush_range (source, topic, incarnation, part, from_offset, to_offset, flush_id, epoch, owner, flushed_at, gap)";
         conn.insert(head, 11, &params, "").await?;
         Ok(Ok(FlushTx { tx, flush_id }))
+    }
+}
+
+impl Store {
+    /// Whether a flush whose commit got no answer is there all the same.
+    pub async fn flushed(&self, flush_id: i64) -> Result<bool, StoreError> {
+        let sql = "SELECT COUNT(*) FROM flush_range WHERE flush_id = $1";
+        let row = self.conn().await?.query_one(sql, args![flush_id]).await?;
+        row.map_or(Ok(false), |row| Ok(row.int(0)? > 0))
     }
 }
 

@@ -77,6 +77,9 @@ impl Store {
             conn.run(&sql, args![&key.source, &key.topic, &key.incarnation, part, log.low]).await?;
             acquired.next_offset = log.low;
         }
+        // A recreated topic is another log: partitions of its earlier lives hold nothing back any more.
+        let sql = "UPDATE source_partition SET owner = '' WHERE source = $1 AND topic = $2 AND part = $3 AND incarnation <> $4";
+        conn.run(sql, args![&key.source, &key.topic, part, &key.incarnation]).await?;
         tx.commit().await?;
         Ok(acquired)
     }

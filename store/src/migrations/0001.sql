@@ -9,6 +9,7 @@ CREATE TABLE flush_range (
     from_offset BIGINT NOT NULL, to_offset BIGINT NOT NULL, flush_id BIGINT NOT NULL, epoch BIGINT NOT NULL,
     owner TEXT NOT NULL, flushed_at BIGINT NOT NULL, gap BIGINT NOT NULL,
     PRIMARY KEY (source, topic, incarnation, part, from_offset));
+CREATE INDEX flush_range_flush ON flush_range (flush_id);
 CREATE TABLE series (
     tenant TEXT NOT NULL, series_id BYTEA NOT NULL, level TEXT NOT NULL, labels TEXT NOT NULL,
     operation TEXT NOT NULL, served BIGINT NOT NULL, overflow BIGINT NOT NULL, first_seen_at BIGINT NOT NULL,

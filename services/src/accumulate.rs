@@ -1,0 +1,420 @@
+//! From decoded events to a partition's buffer: compact contributions, or the aggregate itself where the call index
+//! is off. Nothing here blocks, locks, or keeps text.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use leeway_core::clock::{DAY, MINUTE, Micros, SECOND, day_of, minute_of};
+use leeway_core::event::{Call, Event, Record, RecordKind, Reject};
+use leeway_core::labels::{Dimensions, Labels, Level};
+use leeway_core::ledger::Ledger;
+use leeway_core::pane::{Numbers, Pane};
+use leeway_core::price::PriceBook;
+use leeway_formats::Sink;
+use sha2::{Digest, Sha256};
+
+use crate::settings::CallIndex;
+
+/// Older events are dead letters.
+const OLDEST: Micros = 30 * DAY;
+/// Events further ahead of their arrival are dead letters.
+const FURTHEST: Micros = 10 * MINUTE;
+/// An event is late when it arrives this long after its window's end.
+pub const LATENESS: Micros = 30 * SECOND;
+
+/// What every thread needs to know to aggregate.
+#[derive(Debug)]
+pub struct Rules {
+    pub dimensions: Dimensions,
+    pub prices: PriceBook,
+    pub call_index: CallIndex,
+    pub index_days: i64,
+    /// Inline scores whose values are summed, with their range in millionths.
+    pub scores: BTreeMap<String, (i64, i64)>,
+}
+
+/// One call that waits for the call index.
+#[derive(Debug)]
+pub struct Contribution {
+    pub key: [u8; 16],
+    pub digest: i64,
+    pub series: u32,
+    pub minute: Micros,
+    /// Minute received, for the ledger.
+    pub received: Micros,
+    pub numbers: Numbers,
+}
+
+/// A dead letter of this buffer's partition.
+#[derive(Debug)]
+pub struct Letter {
+    pub offset: i64,
+    pub record: u32,
+    pub reason: &'static str,
+    pub field: &'static str,
+    pub bytes: usize,
+    pub received_at: Micros,
+}
+
+/// The unflushed part of one partition.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    pub series: SeriesTable,
+    pub panes: hashbrown::HashMap<(u32, Micros), Pane, FixedState>,
+    pub contributions: Vec<Contribution>,
+    pub ledger: BTreeMap<Micros, Ledger>,
+    pub letters: Vec<Letter>,
+    pub records: Vec<Record>,
+    /// Newest accepted event time; 0 = none.
+    pub newest_at: Micros,
+    bytes: usize,
+}
+
+/// Where a message came from, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    pub offset: i64,
+    pub bytes: usize,
+    /// min(message timestamp, this worker's clock).
+    pub received: Micros,
+    /// Topic and partition, for the ids of calls that have none of their own.
+    pub partition: i32,
+}
+
+impl Buffer {
+    /// Estimated memory, for the flush's bound.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn empty(&self) -> bool {
+        self.ledger.is_empty()
+    }
+
+    pub fn minute(&mut self, received: Micros) -> &mut Ledger {
+        self.ledger.entry(minute_of(received)).or_default()
+    }
+
+    /// A message that is no message of its format.
+    pub fn undecodable(&mut self, origin: Origin, reason: &Reject) {
+        let ledger = self.minute(origin.received);
+        ledger.consumed += 1;
+        ledger.undecodable += 1;
+        self.letter(origin, 0, reason);
+    }
+
+    pub fn decoded(&mut self, origin: Origin) {
+        let ledger = self.minute(origin.received);
+        ledger.consumed += 1;
+        ledger.decoded += 1;
+    }
+
+    fn letter(&mut self, origin: Origin, record: u32, reason: &Reject) {
+        self.bytes += size_of::<Letter>();
+        self.letters.push(Letter {
+            offset: origin.offset,
+            record,
+            reason: reason.code(),
+            field: reason.field(),
+            bytes: origin.bytes,
+            received_at: origin.received,
+        });
+    }
+
+    fn reject(&mut self, origin: Origin, record: u32, reason: &Reject) {
+        let ledger = self.minute(origin.received);
+        ledger.seen += 1;
+        if *reason == Reject::Future {
+            ledger.future += 1;
+        } else {
+            ledger.dead_lettered += 1;
+        }
+        self.letter(origin, record, reason);
+    }
+
+    fn keep(&mut self, origin: Origin, record: Record) {
+        let ledger = self.minute(origin.received);
+        ledger.seen += 1;
+        ledger.kept += 1;
+        self.bytes += size_of::<Record>() + record.body.len() + record.id.len() + 64;
+        self.records.push(record);
+    }
+
+    fn call(&mut self, origin: Origin, call: &Call<'_>, rules: &Rules) {
+        let minute = minute_of(call.time);
+        let late = origin.received > minute + MINUTE + LATENESS;
+        let computed = rules.prices.cost(call.provider, call.billed_model(), call.time, &call.tokens);
+        let sums = |name: &str| rules.scores.contains_key(name);
+        let mut numbers = Numbers::of(call, computed, late, sums);
+        for (name, micro) in &mut numbers.scores {
+            // A value outside the declared range is counted, and not summed.
+            if let Some((low, high)) = rules.scores.get(&**name) {
+                *micro = micro.filter(|value| (low..=high).contains(&value));
+            }
+        }
+        let series = self.series.find(call, &rules.dimensions, &mut self.bytes);
+        self.newest_at = self.newest_at.max(call.time);
+        let indexed = rules.call_index != CallIndex::Off && call.time >= origin.received - rules.index_days * DAY;
+        let key = if indexed { call_key(call, origin) } else { None };
+        let ledger = self.minute(origin.received);
+        ledger.seen += 1;
+        let Some(key) = key else {
+            ledger.unindexed += u64::from(rules.call_index != CallIndex::Off);
+            count_accepted(ledger, late);
+            self.add(series, minute, &numbers);
+            return;
+        };
+        let digest = digest(call, &numbers);
+        self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48;
+        let received = minute_of(origin.received);
+        self.contributions.push(Contribution { key, digest, series, minute, received, numbers });
+    }
+
+    /// Counts one call in its pane.
+    pub fn add(&mut self, series: u32, minute: Micros, numbers: &Numbers) {
+        let pane = self.panes.entry((series, minute)).or_insert_with(|| {
+            self.bytes += size_of::<Pane>() + 32;
+            Pane::default()
+        });
+        pane.add(numbers);
+    }
+}
+
+pub fn count_accepted(ledger: &mut Ledger, late: bool) {
+    if late {
+        ledger.late += 1;
+    } else {
+        ledger.on_time += 1;
+    }
+}
+
+/// Feeds a buffer from a decoder.
+#[derive(Debug)]
+pub struct Feed<'a> {
+    pub buffer: &'a mut Buffer,
+    pub origin: Origin,
+    pub rules: &'a Rules,
+}
+
+impl Sink for Feed<'_> {
+    fn record(&mut self, index: u32, decoded: Result<Event<'_>, Reject>) {
+        let decoded = decoded.and_then(|event| in_time(event, self.origin.received));
+        match decoded {
+            Ok(Event::Call(call)) => self.buffer.call(self.origin, &call, self.rules),
+            Ok(Event::Record(record)) => self.buffer.keep(self.origin, record),
+            Err(reason) => self.buffer.reject(self.origin, index, &reason),
+        }
+    }
+
+    fn unknown_fields(&mut self, fields: u32) {
+        self.buffer.minute(self.origin.received).unknown_fields += u64::from(fields);
+    }
+}
+
+/// Calls and feedback must lie near their arrival; changes may be planned, incidents told long after.
+fn in_time(event: Event<'_>, received: Micros) -> Result<Event<'_>, Reject> {
+    let time = match &event {
+        Event::Call(call) => call.time,
+        Event::Record(record) if record.kind == RecordKind::Feedback => record.time,
+        Event::Record(_) => return Ok(event),
+    };
+    if time < received - OLDEST {
+        return Err(Reject::TimeOutOfRange);
+    }
+    if time > received + FURTHEST { Err(Reject::Future) } else { Ok(event) }
+}
+
+/// Names a call: its own id, else trace and span, else provider and response id. `None`: nothing names it.
+fn call_key(call: &Call<'_>, _origin: Origin) -> Option<[u8; 16]> {
+    let mut hash = Sha256::new();
+    let mut part = |text: &str| {
+        hash.update((text.len() as u32).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
+    match (call.id, call.trace_id, call.span_id, call.response_id) {
+        (Some(id), ..) => ["id", id].iter().for_each(|text| part(text)),
+        (None, Some(trace), Some(span), _) => ["span", trace, span].iter().for_each(|text| part(text)),
+        (None, _, _, Some(response)) => ["response", call.provider, response].iter().for_each(|text| part(text)),
+        _ => return None,
+    }
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash.finalize()[..16]);
+    Some(key)
+}
+
+/// What a second copy must agree with: time, end, tokens, duration, cost.
+fn digest(call: &Call<'_>, numbers: &Numbers) -> i64 {
+    let mut hash = Sha256::new();
+    hash.update(call.time.to_le_bytes());
+    hash.update([numbers.status as u8]);
+    let tokens = numbers.tokens.by_index();
+    let rest = [numbers.duration_us, numbers.ttft_us, numbers.reported_cost.map(i64::unsigned_abs)];
+    for value in tokens.into_iter().chain(rest) {
+        hash.update([u8::from(value.is_some())]);
+        hash.update(value.unwrap_or(0).to_le_bytes());
+    }
+    let bytes = hash.finalize();
+    i64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
+}
+
+/// Series seen by a buffer: key bytes in one arena, found by hash.
+#[derive(Debug, Default)]
+pub struct SeriesTable {
+    arena: Vec<u8>,
+    spans: Vec<(u32, u32)>,
+    table: HashTable<u32>,
+    scratch: Vec<u8>,
+    hasher: FixedState,
+}
+
+impl SeriesTable {
+    fn find(&mut self, call: &Call<'_>, dimensions: &Dimensions, bytes: &mut usize) -> u32 {
+        self.scratch.clear();
+        let mut part = |text: &str| {
+            self.scratch.extend_from_slice(&(text.len() as u16).to_le_bytes());
+            self.scratch.extend_from_slice(text.as_bytes());
+        };
+        part(call.operation);
+        part(if call.served { "true" } else { "false" });
+        for name in dimensions.names() {
+            part(call.dimension(name));
+        }
+        let hash = self.hasher.hash_one(&self.scratch[..]);
+        let (arena, spans, scratch) = (&self.arena, &self.spans, &self.scratch);
+        let key = |index: u32| {
+            let (start, end) = spans[index as usize];
+            &arena[start as usize..end as usize]
+        };
+        if let Some(index) = self.table.find(hash, |index| key(*index) == &scratch[..]) {
+            return *index;
+        }
+        let index = self.spans.len() as u32;
+        let start = self.arena.len() as u32;
+        self.arena.extend_from_slice(&self.scratch);
+        self.spans.push((start, self.arena.len() as u32));
+        *bytes += self.scratch.len() + 24;
+        let (arena, spans, hasher) = (&self.arena, &self.spans, &self.hasher);
+        let rehash = |index: &u32| {
+            let (start, end) = spans[*index as usize];
+            hasher.hash_one(&arena[start as usize..end as usize])
+        };
+        self.table.insert_unique(hash, index, rehash);
+        index
+    }
+
+    pub fn key(&self, index: u32) -> &[u8] {
+        let (start, end) = self.spans[index as usize];
+        &self.arena[start as usize..end as usize]
+    }
+}
+
+/// The labels behind a series key.
+pub fn labels_of(key: &[u8], dimensions: &Dimensions) -> Labels {
+    let names = ["operation", "served"].into_iter().chain(dimensions.names().iter().map(String::as_str));
+    let mut values = BTreeMap::new();
+    let mut rest = key;
+    for name in names {
+        let Some((length, tail)) = rest.split_first_chunk::<2>() else { break };
+        let (text, tail) = tail.split_at(usize::from(u16::from_le_bytes(*length)).min(tail.len()));
+        values.insert(name.to_owned(), String::from_utf8_lossy(text).into_owned());
+        rest = tail;
+    }
+    Labels { level: Level::Leaf, values }
+}
+
+/// The UTC day of a window.
+pub fn window_day(minute: Micros) -> i64 {
+    day_of(minute)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leeway_formats::{Format, LeewayJson, Options, Scratch, UserKey};
+
+    const T: Micros = 1_795_225_535_000_000;
+
+    fn rules(call_index: CallIndex) -> Rules {
+        let scores = BTreeMap::from([("grounded".to_owned(), (0, 1_000_000))]);
+        Rules { dimensions: Dimensions::default(), prices: PriceBook::built_in().unwrap(), call_index, index_days: 7, scores }
+    }
+
+    fn feed(messages: &[&str], call_index: CallIndex) -> Buffer {
+        let mut buffer = Buffer::default();
+        let rules = rules(call_index);
+        let options = Options { max_message_bytes: 1 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) };
+        let mut scratch = Scratch::new(options);
+        for (offset, message) in messages.iter().enumerate() {
+            let origin = Origin { offset: offset as i64, bytes: message.len(), received: T, partition: 0 };
+            let mut sink = Feed { buffer: &mut buffer, origin, rules: &rules };
+            match LeewayJson.decode(message.as_bytes(), &mut scratch, &mut sink) {
+                Ok(()) => buffer.decoded(origin),
+                Err(reason) => buffer.undecodable(origin, &reason),
+            }
+        }
+        buffer
+    }
+
+    fn sum(buffer: &Buffer) -> Ledger {
+        let mut sum = Ledger::default();
+        buffer.ledger.values().for_each(|ledger| sum.merge(ledger));
+        sum
+    }
+
+    #[test]
+    fn every_record_has_one_place_in_the_ledger() {
+        let messages = [
+            r#"[{"time":1795225535},{"time":1795225400},{"time":1795226335},{"time":1792000000},{"no":"time"}]"#,
+            "garbage",
+            r#"{"time":1795225535,"kind":"change","type":"release"}"#,
+        ];
+        let buffer = feed(&messages, CallIndex::Off);
+        let ledger = sum(&buffer);
+        assert_eq!((ledger.consumed, ledger.decoded, ledger.undecodable), (3, 2, 1));
+        assert_eq!((ledger.on_time, ledger.late, ledger.future, ledger.dead_lettered, ledger.kept), (1, 1, 1, 2, 1));
+        assert!(ledger.balanced(), "{ledger:?}");
+        let reasons: Vec<_> = buffer.letters.iter().map(|letter| letter.reason).collect();
+        assert_eq!(reasons, ["time_out_of_range", "time_out_of_range", "no_time", "undecodable"]);
+    }
+
+    #[test]
+    fn calls_wait_for_the_index_only_where_something_names_them() {
+        let messages = [r#"{"time":1795225535,"id":"a"}"#, r#"{"time":1795225535}"#, r#"{"time":1795225535,"trace_id":"t","span_id":"s"}"#];
+        let buffer = feed(&messages, CallIndex::On);
+        assert_eq!((buffer.contributions.len(), buffer.panes.len(), sum(&buffer).unindexed), (2, 1, 1));
+        assert_ne!(buffer.contributions[0].key, buffer.contributions[1].key);
+        assert_eq!(feed(&messages, CallIndex::Off).contributions.len(), 0);
+    }
+
+    #[test]
+    fn scores_outside_their_range_or_undeclared_are_counted_not_summed() {
+        let message = r#"{"time":1795225535,"scores":[{"name":"grounded","value":true},{"name":"grounded","value":7},{"name":"other_one","value":3}]}"#;
+        let buffer = feed(&[message], CallIndex::Off);
+        let pane = buffer.panes.values().next().unwrap();
+        assert_eq!((pane.scores()["grounded"].n, pane.scores()["grounded"].sum_micro), (2, 1_000_000));
+        assert_eq!((pane.scores()["other_one"].n, pane.scores()["other_one"].sum_micro), (1, 0));
+    }
+
+    #[test]
+    fn a_series_key_gives_its_labels_back() {
+        let message = r#"{"time":1795225535,"tenant":"ünï","request_model":"gpt-4o","served":false}"#;
+        let buffer = feed(&[message, message], CallIndex::Off);
+        assert_eq!(buffer.panes.len(), 1);
+        let labels = labels_of(buffer.series.key(0), &Dimensions::default());
+        assert_eq!((labels.tenant(), labels.get("model"), labels.get("served"), labels.get("route")), ("ünï", Some("gpt-4o"), Some("false"), Some("")));
+    }
+
+    #[test]
+    fn small_active_series_take_less_than_4_kb() {
+        let messages: Vec<String> = (0..2000)
+            .map(|i| format!(r#"{{"time":1795225535,"tenant":"acme","app":"app-{i}","request_model":"gpt-4o","status":"ok","duration_ms":{i}.5,"ttft_ms":20,"tokens":{{"input":{i},"output":7}},"cost_usd":0.01}}"#))
+            .collect();
+        let buffer = feed(&messages.iter().map(String::as_str).collect::<Vec<_>>(), CallIndex::Off);
+        let panes: usize = buffer.panes.values().map(|pane| pane.size() + 40).sum();
+        let each = (panes + buffer.series.arena.capacity()) / 2000;
+        assert!(each <= 4096, "{each} bytes");
+        assert!(buffer.bytes() >= panes, "the bound counts {} of {panes} bytes", buffer.bytes());
+    }
+}

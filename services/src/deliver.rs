@@ -1,0 +1,135 @@
+//! The delivery loop: takes due notices from the outbox, lets the courier send them, writes down what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use leeway_alerts::channel::{Channel, Judgement, Outgoing};
+use leeway_alerts::courier::{Attempt, Courier, next_attempt};
+use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND};
+use leeway_store::{Claimed, DeliveryRow, Outcome, Store};
+
+use crate::metrics::Metrics;
+use crate::tasks::Stop;
+
+const EVERY: Duration = Duration::from_millis(200);
+/// Longer than an attempt may take: a second courier must not start the same one meanwhile.
+const CLAIM: Micros = MINUTE;
+const AT_ONCE: i64 = 16;
+/// An undelivered notice is given up after this.
+const GIVE_UP: Micros = DAY;
+const UPKEEP_LAG: Micros = HOUR;
+
+#[derive(Debug)]
+pub struct Deliverer {
+    pub store: Store,
+    pub channels: Arc<BTreeMap<String, Channel>>,
+    pub courier: Courier,
+    pub clock: Clock,
+    pub owner: String,
+    pub metrics: Arc<Metrics>,
+    /// A mail folder of the demo; mail goes there and not to a server.
+    pub mailbox: Option<std::path::PathBuf>,
+}
+
+impl Deliverer {
+    pub async fn run(self, mut stop: Stop) -> Result<()> {
+        let this = Arc::new(self);
+        loop {
+            let wall = this.clock.wall();
+            match this.store.claim_notices(&this.owner, wall, wall + CLAIM, AT_ONCE).await {
+                Ok(claimed) => {
+                    // Receivers do not wait for one another: each of the few gets its own future.
+                    let deliveries = claimed.into_iter().map(|claimed| this.deliver(claimed));
+                    for done in futures_util::future::join_all(deliveries).await {
+                        if let Err(error) = done {
+                            tracing::warn!("a delivery could not be written down and may be repeated under the same id: {error:#}");
+                        }
+                    }
+                }
+                Err(error) if error.passing() => tracing::warn!(%error, "the outbox cannot be read; trying again"),
+                Err(error) => return Err(error.into()),
+            }
+            if stop.within(EVERY).await {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn deliver(&self, claimed: Claimed) -> Result<()> {
+        let attempt = self.attempt(&claimed).await;
+        crate::faults::point("after_post");
+        let wall = self.clock.wall();
+        let outcome = match attempt.judgement {
+            Judgement::Accepted => Outcome::Accepted,
+            Judgement::Again { .. } if wall - claimed.created_at > GIVE_UP => Outcome::Refused,
+            Judgement::Again { after_s } => Outcome::Retry(next_attempt(wall, claimed.attempt, after_s)),
+            Judgement::Refused => Outcome::Refused,
+            Judgement::Gone => Outcome::Gone,
+        };
+        let notice = &claimed.notice;
+        match &outcome {
+            Outcome::Accepted => tracing::info!(id = notice.id, receiver = notice.receiver, status = notice.status.name(), attempt = claimed.attempt, "delivered"),
+            other => tracing::warn!(id = notice.id, receiver = notice.receiver, attempt = claimed.attempt, outcome = other.name(), detail = attempt.detail, "not delivered"),
+        }
+        self.metrics.delivered(outcome.name());
+        let delivery = DeliveryRow {
+            notice: notice.id.clone(),
+            receiver: notice.receiver.clone(),
+            status: notice.status.name().to_owned(),
+            attempt: claimed.attempt as i64,
+            at: wall,
+            outcome: outcome.name().to_owned(),
+            code: attempt.code.map(i64::from),
+            latency_ms: attempt.latency.as_millis() as i64,
+            detail: attempt.detail,
+        };
+        self.store.delivered(&claimed, &delivery, &outcome).await?;
+        Ok(())
+    }
+
+    async fn attempt(&self, claimed: &Claimed) -> Attempt {
+        let refused = |detail: String| Attempt { judgement: Judgement::Refused, code: None, detail, latency: Duration::ZERO };
+        let Some(channel) = self.channels.get(&claimed.notice.receiver) else {
+            return refused(format!("receiver `{}` is no longer in the settings", claimed.notice.receiver));
+        };
+        match (channel.render(&claimed.notice), &self.mailbox) {
+            (Ok(Outgoing::Mail(message)), Some(folder)) => match crate::mailbox::put(folder, &claimed.notice.id, &message.formatted()) {
+                Ok(()) => Attempt { judgement: Judgement::Accepted, code: None, detail: "in the demo's mailbox".into(), latency: Duration::ZERO },
+                Err(error) => refused(format!("{error:#}")),
+            },
+            (Ok(outgoing), _) => self.courier.deliver(outgoing).await,
+            (Err(error), _) => refused(error.to_string()),
+        }
+    }
+}
+
+/// Folds closed windows, and forgets what the call index may forget.
+pub async fn upkeep(store: Store, clock: Clock, index_days: i64, owner: String, mut stop: Stop) -> Result<()> {
+    const EVERY: Duration = Duration::from_secs(5);
+    const CLOSED: Micros = 3 * MINUTE;
+    let mut expired_at = 0;
+    loop {
+        let (wall, now) = (clock.wall(), clock.now());
+        let done: Result<(), leeway_store::StoreError> = async {
+            if store.lease("upkeep", &owner, wall, wall + 30 * SECOND).await?.is_some() {
+                while store.compact(now - CLOSED).await? > 0 && !stop.stopped() {}
+                if now - expired_at > UPKEEP_LAG {
+                    store.expire_call_index(leeway_core::clock::day_of(now) - index_days).await?;
+                    expired_at = now;
+                }
+            }
+            Ok(())
+        }
+        .await;
+        match done {
+            Ok(()) => {}
+            Err(error) if error.passing() => tracing::warn!(%error, "upkeep failed and is tried again"),
+            Err(error) => return Err(error.into()),
+        }
+        if stop.within(EVERY).await {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The evaluator: every rule once per closed minute, in order of event time, under a lease.
+//!
+//! States, findings, notices and the rule's progress are one transaction, so a kill at any point repeats a window or
+//! does not; after a stop, missed windows are evaluated in order and an alert gets the event time it would have had.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use leeway_alerts::notify::{Change, notices};
+use leeway_alerts::rule::{NoData, Rule};
+use leeway_alerts::state::{Holds, Instance, Verdict, step};
+use leeway_core::alert::{AlertLabels, Evidence, Finding, State, fingerprint};
+use leeway_core::clock::{Clock, DAY, MINUTE, Micros, SECOND, minute_of};
+use leeway_core::measure::Measure;
+use leeway_core::pane::Pane;
+use leeway_core::sketch::RELATIVE_ERROR;
+use leeway_store::{AlertRow, EvaluationWrite, Lease, RuleProgress, Store};
+use leeway_detectors::threshold;
+
+use crate::metrics::Metrics;
+use crate::tasks::Stop;
+
+/// A partition whose watermark stood still for this long holds nothing back.
+const STALLED: Micros = 2 * MINUTE;
+const EVERY: Duration = Duration::from_millis(250);
+const LEASE: &str = "evaluate";
+const LEASE_FOR: Micros = 15 * SECOND;
+/// An instance without events is remembered this long.
+const REMEMBERED: Micros = DAY;
+/// `last_seen_at` is written at most this often while nothing else changes.
+const SEEN_STEP: Micros = 5 * MINUTE;
+
+#[derive(Debug)]
+pub struct Evaluator {
+    pub store: Store,
+    pub rules: Vec<Rule>,
+    pub clock: Clock,
+    pub owner: String,
+    pub external_url: String,
+    pub simulated: bool,
+    pub metrics: Arc<Metrics>,
+    /// Watermark by partition, and when (event time's clock) it was seen to move.
+    moved: HashMap<(String, String, i64), (Micros, Micros)>,
+    progress: HashMap<String, RuleProgress>,
+    held: Option<Lease>,
+}
+
+/// How far event time has come.
+#[derive(Debug, Clone, Copy)]
+struct Horizon {
+    /// Windows that end here or earlier can be evaluated.
+    ready: Micros,
+    known: bool,
+}
+
+impl Evaluator {
+    pub fn new(store: Store, rules: Vec<Rule>, clock: Clock, owner: String, external_url: String, metrics: Arc<Metrics>) -> Self {
+        let (moved, progress) = (HashMap::new(), HashMap::new());
+        Self { store, rules, clock, owner, external_url, simulated: false, metrics, moved, progress, held: None }
+    }
+
+    pub async fn run(mut self, mut stop: Stop) -> Result<()> {
+        loop {
+            if let Err(error) = self.tick().await {
+                let passing = error.downcast_ref::<leeway_store::StoreError>().is_some_and(|e| e.passing() || matches!(e, leeway_store::StoreError::Fenced(_)));
+                if !passing {
+                    return Err(error);
+                }
+                tracing::warn!("evaluation failed and is tried again: {error:#}");
+                self.held = None;
+            }
+            if stop.within(EVERY).await {
+                break;
+            }
+        }
+        if let Some(lease) = &self.held {
+            self.store.release_lease(lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Evaluates every window that is due. Public so that tests can step it.
+    pub async fn tick(&mut self) -> Result<()> {
+        let wall = self.clock.wall();
+        let lease = self.store.lease(LEASE, &self.owner, wall, wall + LEASE_FOR).await?;
+        let Some(lease) = lease else {
+            self.held = None;
+            return Ok(());
+        };
+        if self.held.as_ref() != Some(&lease) {
+            self.progress = self.store.rule_progress().await?.into_iter().map(|p| (p.rule.clone(), p)).collect();
+            self.moved.clear();
+        }
+        self.held = Some(lease.clone());
+        let horizon = self.horizon().await?;
+        if !horizon.known {
+            return Ok(());
+        }
+        for rule in self.rules.clone() {
+            // A rule that nobody evaluated yet starts where the data are, not at the beginning of history.
+            let start = minute_of(horizon.ready);
+            let through = self.progress.get(&rule.id).map_or(start, |progress| progress.through);
+            if !self.progress.contains_key(&rule.id) {
+                self.save(&lease, &rule, start, EvaluationWrite::default()).await?;
+            }
+            let mut end = through + MINUTE;
+            while end <= horizon.ready {
+                let write = self.evaluate(&rule, end).await.with_context(|| format!("evaluate rule {}", rule.id))?;
+                self.save(&lease, &rule, end, write).await?;
+                self.metrics.evaluated(self.clock.now() - end);
+                end += MINUTE;
+            }
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self, lease: &Lease, rule: &Rule, through: Micros, write: EvaluationWrite) -> Result<()> {
+        let progress = RuleProgress { rule: rule.id.clone(), version: rule.version.clone(), through };
+        self.store.write_evaluation(lease, &progress, &write, self.clock.wall()).await?;
+        self.progress.insert(rule.id.clone(), progress);
+        crate::faults::point("after_evaluation");
+        Ok(())
+    }
+
+    /// The least watermark of partitions that move; a stalled one holds windows back for two minutes, no longer.
+    ///
+    /// The two minutes count from the last move, not from the window's end: a consumer that catches up after a stop
+    /// is behind, and not stalled.
+    async fn horizon(&mut self) -> Result<Horizon> {
+        let now = self.clock.now();
+        let mut ready = now;
+        let mut known = false;
+        for row in self.store.partitions().await? {
+            let key = (row.source.clone(), row.topic.clone(), row.partition);
+            let seen = self.moved.entry(key).or_insert((row.watermark, now));
+            if row.watermark > seen.0 {
+                *seen = (row.watermark, now);
+            }
+            known |= row.watermark > 0;
+            if now - seen.1 < STALLED {
+                ready = ready.min(row.watermark);
+            }
+        }
+        Ok(Horizon { ready, known: known && ready > 0 })
+    }
+
+    async fn coverage(&self, end: Micros) -> Result<f64> {
+        let rows = self.store.partitions().await?;
+        let passed = rows.iter().filter(|row| row.watermark >= end).count();
+        Ok(if rows.is_empty() { 0.0 } else { passed as f64 / rows.len() as f64 })
+    }
+
+    /// One rule at one window: reads panes, judges each instance, steps its state.
+    async fn evaluate(&self, rule: &Rule, end: Micros) -> Result<EvaluationWrite> {
+        let coverage = self.coverage(end).await?;
+        let panes = self.instances(rule, end).await?;
+        let known: BTreeMap<String, AlertRow> =
+            self.store.alerts_of_rule(&rule.id).await?.into_iter().map(|row| (row.fingerprint.clone(), row)).collect();
+        let mut subjects: BTreeMap<String, (AlertLabels, Pane)> = BTreeMap::new();
+        for (labels, pane) in panes {
+            subjects.insert(fingerprint(&rule.id, &labels), (labels, pane));
+        }
+        for (print, row) in &known {
+            let firing = matches!(row.state, State::Firing | State::Pending);
+            if firing || end - row.last_seen_at <= REMEMBERED {
+                let labels: AlertLabels = serde_json::from_str(&row.labels).context("read stored labels")?;
+                subjects.entry(print.clone()).or_insert((labels, Pane::default()));
+            }
+        }
+        let mut write = EvaluationWrite::default();
+        for (print, (labels, pane)) in subjects {
+            let subject = Subject { rule, print: &print, labels: &labels, pane: &pane, before: known.get(&print), end, coverage };
+            self.judge(&subject, &mut write);
+        }
+        Ok(write)
+    }
+
+    /// Label sets of the rule with their merged panes over the trailing window.
+    async fn instances(&self, rule: &Rule, end: Micros) -> Result<BTreeMap<AlertLabels, Pane>> {
+        let level = rule.level();
+        let tenant = rule.matches.get("tenant").filter(|values| values.len() == 1).map(|values| values[0].as_str());
+        let mut merged: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
+        for series in self.store.panes(level, tenant, end - rule.window, end).await? {
+            if rule.matches(&series.labels) {
+                let label = |name: &String| (name.clone(), series.labels.get(name).unwrap_or("").to_owned());
+                let labels: AlertLabels = rule.by.iter().map(label).collect();
+                merged.entry(labels).or_default().merge(&series.pane);
+            }
+        }
+        // A rule over all traffic always has its one instance.
+        if rule.by.is_empty() {
+            merged.entry(AlertLabels::new()).or_default();
+        }
+        Ok(merged)
+    }
+
+    fn judge(&self, subject: &Subject<'_>, write: &mut EvaluationWrite) {
+        let (rule, end) = (subject.rule, subject.end);
+        let (verdict, evidence) = evidence(subject);
+        let before = subject.before.map_or_else(Instance::default, instance);
+        let holds = Holds { hold: rule.hold, keep_firing: rule.keep_firing };
+        let after = step(before, verdict, end, subject.coverage >= 1.0, holds);
+        let changed = after.state != before.state;
+        let alive = subject.pane.calls() > 0;
+        let last_seen_at = if alive { end } else { subject.before.map_or(0, |row| row.last_seen_at) };
+        let fresh = subject.before.is_some_and(|row| last_seen_at - row.last_seen_at < SEEN_STEP);
+        let quiet = !changed && after == before && !matches!(after.state, State::Firing | State::Pending);
+        if quiet && (fresh || (subject.before.is_none() && !alive)) {
+            return;
+        }
+        let mut row = subject.row(after, last_seen_at, &evidence);
+        if changed {
+            write.findings.push(finding(subject, before.state, after.state, &evidence));
+            let told = matches!(after.state, State::Firing | State::Resolved);
+            if told && !rule.receivers.is_empty() {
+                row.sequence += 1;
+                if after.state == State::Firing {
+                    row.episode = row.sequence;
+                }
+                write.notices.extend(notices(&Change {
+                    rule,
+                    fingerprint: subject.print,
+                    labels: subject.labels,
+                    instance: after,
+                    evidence: &evidence,
+                    sequence: row.sequence,
+                    episode: row.episode,
+                    detected_at: self.clock.now(),
+                    external_url: &self.external_url,
+                    simulated: self.simulated,
+                }));
+            }
+        }
+        write.alerts.push(row);
+    }
+}
+
+/// One instance at one window.
+struct Subject<'a> {
+    rule: &'a Rule,
+    print: &'a str,
+    labels: &'a AlertLabels,
+    pane: &'a Pane,
+    before: Option<&'a AlertRow>,
+    end: Micros,
+    coverage: f64,
+}
+
+impl Subject<'_> {
+    fn row(&self, after: Instance, last_seen_at: Micros, evidence: &Evidence) -> AlertRow {
+        AlertRow {
+            fingerprint: self.print.to_owned(),
+            rule: self.rule.id.clone(),
+            rule_version: self.rule.version.clone(),
+            severity: self.rule.severity,
+            labels: serde_json::to_string(self.labels).unwrap_or_default(),
+            state: after.state,
+            active_at: after.active_at,
+            fired_at: after.fired_at,
+            resolved_at: after.resolved_at,
+            keep_firing_since: after.keep_firing_since,
+            last_at: self.end,
+            last_seen_at,
+            sequence: self.before.map_or(0, |row| row.sequence),
+            episode: self.before.map_or(0, |row| row.episode),
+            evidence: evidence.clone(),
+        }
+    }
+}
+
+fn instance(row: &AlertRow) -> Instance {
+    Instance {
+        state: row.state,
+        active_at: row.active_at,
+        fired_at: row.fired_at,
+        resolved_at: row.resolved_at,
+        keep_firing_since: row.keep_firing_since,
+    }
+}
+
+fn evidence(subject: &Subject<'_>) -> (Verdict, Evidence) {
+    let rule = subject.rule;
+    let judged = threshold::judge(subject.pane, &rule.measure, rule.quantile, rule.min_events);
+    let verdict = match &judged {
+        threshold::Judged::NoData => match rule.no_data {
+            NoData::Show => Verdict::NoData,
+            NoData::Alert => Verdict::Breach,
+            NoData::Ok => Verdict::Clear,
+        },
+        threshold::Judged::TooLittle(_) => Verdict::Insufficient,
+        threshold::Judged::Measured(estimate) if rule.bound.breached(estimate.value) => Verdict::Breach,
+        threshold::Judged::Measured(_) => Verdict::Clear,
+    };
+    let estimate = judged.estimate();
+    let sketched = rule.quantile.is_some();
+    let evidence = Evidence {
+        measure: rule.measure.to_string(),
+        quantile: rule.quantile,
+        unit: rule.measure.unit(),
+        value: estimate.map(|e| e.value),
+        low: estimate.and_then(|e| e.interval.low),
+        high: estimate.and_then(|e| e.interval.high),
+        sketch_error: if sketched { RELATIVE_ERROR } else { 0.0 },
+        n: Measure::events(&rule.measure, subject.pane, rule.quantile),
+        direction: rule.bound.name().to_owned(),
+        threshold: rule.bound.limit(),
+        min_events: rule.min_events,
+        window_start: subject.end - rule.window,
+        window_end: subject.end,
+        coverage: subject.coverage,
+    };
+    (verdict, evidence)
+}
+
+fn finding(subject: &Subject<'_>, from: State, to: State, evidence: &Evidence) -> Finding {
+    Finding {
+        id: format!("{}-{}", subject.print, subject.end / SECOND),
+        rule: subject.rule.id.clone(),
+        rule_version: subject.rule.version.clone(),
+        fingerprint: subject.print.to_owned(),
+        from,
+        to,
+        at: subject.end,
+        evidence: evidence.clone(),
+    }
+}

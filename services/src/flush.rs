@@ -1,0 +1,354 @@
+//! The flush thread: takes swapped-out buffers, asks the call index, aggregates, and commits offsets and panes in one
+//! transaction. A partition that another owner took is left out and its buffer thrown away.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use leeway_core::clock::{Clock, Micros, day_of};
+use leeway_core::labels::{Labels, Level, SeriesId};
+use leeway_core::ledger::Ledger;
+use leeway_core::pane::{Counter, Pane};
+use leeway_store::{CallClaim, DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, PartitionKey, SeriesRef, Store};
+use tokio::runtime::Handle;
+
+use crate::accumulate::{Buffer, Contribution, Rules, count_accepted, labels_of, window_day};
+use crate::metrics::Metrics;
+use crate::settings::CallIndex;
+
+/// Series whose labels and parents a flush thread remembers; beyond, it forgets all and learns again.
+const MAX_KNOWN: usize = 100_000;
+/// Pause between attempts while the database is away.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// One partition's part of a flush.
+#[derive(Debug)]
+pub struct PartBatch {
+    pub write: PartWrite,
+    pub buffer: Buffer,
+}
+
+/// What the poll thread hears back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flushed {
+    pub key: PartitionKey,
+    pub epoch: i64,
+    /// Whether another owner had taken the partition.
+    pub fenced: bool,
+}
+
+/// Everything a flush needs.
+#[derive(Debug)]
+pub struct Flusher {
+    pub store: Store,
+    pub handle: Handle,
+    pub rules: Arc<Rules>,
+    pub owner: String,
+    pub series_cap: u64,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    known: HashMap<Box<[u8]>, Arc<Family>>,
+    admitted: HashMap<(SeriesId, i64), bool>,
+}
+
+/// A leaf and its parents, parents first.
+#[derive(Debug)]
+struct Family(Vec<(SeriesId, Labels)>);
+
+type Panes = BTreeMap<(SeriesId, Micros), Pane>;
+
+impl Flusher {
+    pub fn new(store: Store, handle: Handle, rules: Arc<Rules>, owner: String, series_cap: u64, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self { store, handle, rules, owner, series_cap, clock, metrics, known: HashMap::new(), admitted: HashMap::new() }
+    }
+
+    /// Runs until the poll thread hangs up.
+    pub fn run(mut self, batches: &Receiver<Vec<PartBatch>>, answers: &SyncSender<Vec<Flushed>>) -> Result<()> {
+        while let Ok(batch) = batches.recv() {
+            let answer = self.flush(batch)?;
+            if answers.send(answer).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes until the store has it, or an error says that it never will.
+    pub fn flush(&mut self, mut parts: Vec<PartBatch>) -> Result<Vec<Flushed>> {
+        let mut answers = Vec::with_capacity(parts.len());
+        let mut pause = FIRST_PAUSE;
+        let mut flush_id = random_id()?;
+        loop {
+            if parts.is_empty() {
+                return Ok(answers);
+            }
+            let handle = self.handle.clone();
+            match handle.block_on(self.attempt(flush_id, &parts)) {
+                Ok(Ok(())) => {
+                    answers.extend(parts.iter().map(|part| answer(&part.write, false)));
+                    self.metrics.flushed(&parts, self.clock.wall());
+                    return Ok(answers);
+                }
+                Ok(Err(fenced)) => {
+                    for place in fenced.iter().rev() {
+                        let part = parts.remove(*place);
+                        tracing::warn!(topic = part.write.key.topic, partition = part.write.key.partition, "another owner took the partition; its buffer is dropped");
+                        self.metrics.fenced();
+                        answers.push(answer(&part.write, true));
+                    }
+                    flush_id = random_id()?;
+                }
+                Err(error) if error.passing() => {
+                    // The commit may have gone through although its answer was lost.
+                    if handle.block_on(self.store.flushed(flush_id)).unwrap_or(false) {
+                        answers.extend(parts.iter().map(|part| answer(&part.write, false)));
+                        return Ok(answers);
+                    }
+                    tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "flush failed; the buffer is kept and tried again");
+                    self.metrics.flush_failed();
+                    self.admitted.clear();
+                    handle.block_on(tokio::time::sleep(pause));
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => return Err(error).context("flush"),
+            }
+        }
+    }
+
+    async fn attempt(&mut self, flush_id: i64, parts: &[PartBatch]) -> Result<Result<(), Vec<usize>>, leeway_store::StoreError> {
+        let now = self.clock.now();
+        let writes: Vec<PartWrite> = parts.iter().map(|part| part.write.clone()).collect();
+        let mut tx = match self.store.begin_flush(flush_id, &self.owner, &writes, now).await? {
+            Ok(tx) => tx,
+            Err(fenced) => return Ok(Err(fenced)),
+        };
+        let mut ledgers: Vec<BTreeMap<Micros, Ledger>> = parts.iter().map(|part| part.buffer.ledger.clone()).collect();
+        let counted = self.resolve(&mut tx, parts, &mut ledgers, now).await?;
+        let panes = self.aggregate(parts, &counted);
+        let rows = self.register(&mut tx, panes, now).await?;
+        tx.panes(&rows).await?;
+        tx.ledger(&writes, &ledger_rows(&ledgers)).await?;
+        tx.dead_letters(&writes, &letters(parts)).await?;
+        for part in parts {
+            tx.records(&part.buffer.records).await?;
+        }
+        tx.commit().await?;
+        crate::faults::point("after_commit");
+        self.metrics.rows(rows.len());
+        Ok(Ok(()))
+    }
+
+    /// Decides which contributions count: the fullest record of each call in this flush, if the index did not have it.
+    async fn resolve<'a>(
+        &self,
+        tx: &mut FlushTx,
+        parts: &'a [PartBatch],
+        ledgers: &mut [BTreeMap<Micros, Ledger>],
+        now: Micros,
+    ) -> Result<Vec<(usize, &'a Contribution)>, leeway_store::StoreError> {
+        let mut best: BTreeMap<(String, [u8; 16]), (usize, &Contribution)> = BTreeMap::new();
+        let mut merged = Vec::new();
+        for (place, part) in parts.iter().enumerate() {
+            for contribution in &part.buffer.contributions {
+                let tenant = self.tenant(&part.buffer, contribution.series);
+                match best.entry((tenant, contribution.key)) {
+                    std::collections::btree_map::Entry::Vacant(slot) => {
+                        slot.insert((place, contribution));
+                    }
+                    std::collections::btree_map::Entry::Occupied(mut slot) => {
+                        let kept = *slot.get();
+                        let (loser, winner) = if contribution.numbers.known() > kept.1.numbers.known() {
+                            slot.insert((place, contribution));
+                            (kept, contribution)
+                        } else {
+                            ((place, contribution), kept.1)
+                        };
+                        merged.push((loser, loser.1.digest != winner.digest));
+                    }
+                }
+            }
+        }
+        for ((place, contribution), conflicting) in merged {
+            let ledger = ledgers[place].entry(contribution.received).or_default();
+            ledger.merged += 1;
+            ledger.conflicting += u64::from(conflicting);
+        }
+        let day = day_of(now);
+        let claims: Vec<CallClaim> = best
+            .iter()
+            .map(|((tenant, key), (_, contribution))| CallClaim { tenant: tenant.clone(), key: *key, day, digest: contribution.digest })
+            .collect();
+        let fresh = match self.rules.call_index {
+            CallIndex::On if !claims.is_empty() => Some(tx.claim_calls(&claims).await?),
+            _ => None,
+        };
+        let mut counted = Vec::with_capacity(best.len());
+        for (index, (id, (place, contribution))) in best.into_iter().enumerate() {
+            let ledger = ledgers[place].entry(contribution.received).or_default();
+            match &fresh {
+                Some((fresh, conflicting)) if !fresh.contains(&id) => {
+                    ledger.duplicate += 1;
+                    ledger.conflicting += u64::from(conflicting[index]);
+                }
+                _ => {
+                    count_accepted(ledger, contribution.numbers.late);
+                    counted.push((place, contribution));
+                }
+            }
+        }
+        Ok(counted)
+    }
+
+    fn tenant(&self, buffer: &Buffer, series: u32) -> String {
+        let key = buffer.series.key(series);
+        match self.known.get(key) {
+            Some(family) => family.0.last().map_or_else(String::new, |(_, labels)| labels.tenant().to_owned()),
+            None => labels_of(key, &self.rules.dimensions).tenant().to_owned(),
+        }
+    }
+
+    /// Leaf panes of all partitions, merged, and their parents.
+    fn aggregate(&mut self, parts: &[PartBatch], counted: &[(usize, &Contribution)]) -> Vec<(Arc<Family>, Micros, Pane)> {
+        let mut leaves: BTreeMap<(SeriesId, Micros), (Arc<Family>, Pane)> = BTreeMap::new();
+        for part in parts {
+            for ((series, minute), pane) in &part.buffer.panes {
+                let family = self.family(part.buffer.series.key(*series));
+                leaves.entry((family.leaf(), *minute)).or_insert_with(|| (family, Pane::default())).1.merge(pane);
+            }
+        }
+        for (place, contribution) in counted {
+            let family = self.family(parts[*place].buffer.series.key(contribution.series));
+            let slot = leaves.entry((family.leaf(), contribution.minute)).or_insert_with(|| (family, Pane::default()));
+            slot.1.add(&contribution.numbers);
+        }
+        leaves.into_iter().map(|((_, minute), (family, pane))| (family, minute, pane)).collect()
+    }
+
+    fn family(&mut self, key: &[u8]) -> Arc<Family> {
+        if let Some(family) = self.known.get(key) {
+            return Arc::clone(family);
+        }
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        let leaf = labels_of(key, &self.rules.dimensions);
+        let at = |level: &Level| {
+            let labels = leaf.at(*level);
+            (labels.id(), labels)
+        };
+        let family = Arc::new(Family(Level::ALL.iter().map(at).collect()));
+        self.known.insert(key.into(), Arc::clone(&family));
+        family
+    }
+
+    /// Registers series under the cap, folds what exceeds it, and makes rows.
+    async fn register(
+        &mut self,
+        tx: &mut FlushTx,
+        leaves: Vec<(Arc<Family>, Micros, Pane)>,
+        now: Micros,
+    ) -> Result<Vec<PaneRow>, leeway_store::StoreError> {
+        let mut wanted = HashSet::new();
+        for (family, minute, _) in &leaves {
+            let day = window_day(*minute);
+            for (id, labels) in &family.0 {
+                if !self.admitted.contains_key(&(*id, day)) {
+                    wanted.insert(SeriesRef { id: *id, day, labels: labels.clone() });
+                }
+            }
+        }
+        let wanted: Vec<SeriesRef> = wanted.into_iter().collect();
+        if !wanted.is_empty() {
+            if self.admitted.len() > 10 * MAX_KNOWN {
+                self.admitted.clear();
+            }
+            let folded = tx.admit(&wanted, self.series_cap, now).await?;
+            for series in &wanted {
+                self.admitted.insert((series.id, series.day), !folded.contains(&(series.id, series.day)));
+            }
+        }
+        let mut panes: Panes = BTreeMap::new();
+        let mut tenants: HashMap<SeriesId, String> = HashMap::new();
+        let mut overflow: HashMap<(SeriesId, i64), SeriesRef> = HashMap::new();
+        let mut folded_calls: BTreeMap<(String, i64), u64> = BTreeMap::new();
+        for (family, minute, pane) in &leaves {
+            let day = window_day(*minute);
+            for (id, labels) in &family.0 {
+                let mut target = *id;
+                if self.admitted.get(&(*id, day)) == Some(&false) {
+                    let other = labels.overflow();
+                    target = other.id();
+                    overflow.entry((target, day)).or_insert(SeriesRef { id: target, day, labels: other });
+                    if labels.level == Level::Leaf {
+                        *folded_calls.entry((labels.tenant().to_owned(), day)).or_default() += pane.calls();
+                    }
+                }
+                tenants.entry(target).or_insert_with(|| labels.tenant().to_owned());
+                panes.entry((target, *minute)).or_default().merge(pane);
+            }
+        }
+        let overflow: Vec<SeriesRef> = overflow.into_values().collect();
+        let folded: Vec<(String, i64, u64)> = folded_calls.into_iter().map(|((tenant, day), calls)| (tenant, day, calls)).collect();
+        tx.fold(&overflow, &folded, now).await?;
+        Ok(panes.iter().map(|((id, minute), pane)| row(&tenants[id], *id, *minute, pane)).collect())
+    }
+}
+
+impl Family {
+    fn leaf(&self) -> SeriesId {
+        self.0.last().map_or([0; 16], |(id, _)| *id)
+    }
+}
+
+fn row(tenant: &str, series_id: SeriesId, window_start: Micros, pane: &Pane) -> PaneRow {
+    let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    PaneRow {
+        tenant: tenant.to_owned(),
+        series_id,
+        window_start,
+        n: int(pane.calls()),
+        errors: int(pane.get(Counter::Errors).n),
+        input_tokens: int(pane.token_sum(0)),
+        output_tokens: int(pane.token_sum(1)),
+        cost_nano: i64::try_from(pane.cost).unwrap_or(i64::MAX),
+        counts: pane.encode_counts(),
+        sketches: pane.encode_sketches(),
+    }
+}
+
+fn ledger_rows(ledgers: &[BTreeMap<Micros, Ledger>]) -> Vec<LedgerRow> {
+    let rows = |(part, ledger): (usize, &BTreeMap<Micros, Ledger>)| {
+        ledger.iter().map(move |(minute, ledger)| LedgerRow { part, minute: *minute, ledger: *ledger }).collect::<Vec<_>>()
+    };
+    ledgers.iter().enumerate().flat_map(rows).collect()
+}
+
+fn letters(parts: &[PartBatch]) -> Vec<DeadLetter> {
+    let letters = |(place, part): (usize, &PartBatch)| {
+        let make = |letter: &crate::accumulate::Letter| DeadLetter {
+            part: place,
+            offset: letter.offset,
+            record: letter.record,
+            reason: letter.reason,
+            field: letter.field,
+            bytes: letter.bytes,
+            received_at: letter.received_at,
+        };
+        part.buffer.letters.iter().map(make).collect::<Vec<_>>()
+    };
+    parts.iter().enumerate().flat_map(letters).collect()
+}
+
+fn answer(write: &PartWrite, fenced: bool) -> Flushed {
+    Flushed { key: write.key.clone(), epoch: write.epoch, fenced }
+}
+
+/// A flush's id: positive, drawn from 63 random bits, so no two workers need to agree.
+fn random_id() -> Result<i64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).context("draw a random flush id")?;
+    Ok((i64::from_le_bytes(bytes) & i64::MAX).max(1))
+}

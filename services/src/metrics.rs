@@ -1,0 +1,121 @@
+//! Leeway's own numbers, in the Prometheus text format at `/metrics`.
+
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use hdrhistogram::Histogram;
+use leeway_core::clock::{MILLISECOND, Micros, SECOND};
+
+use crate::flush::PartBatch;
+
+/// Counters of one process. They are read by people and never by the pipeline.
+#[derive(Debug)]
+pub struct Metrics {
+    messages: AtomicU64,
+    flushes: AtomicU64,
+    flush_failures: AtomicU64,
+    fenced: AtomicU64,
+    rows: AtomicU64,
+    restarts: AtomicU64,
+    uncovered: AtomicI64,
+    last_flush_at: AtomicI64,
+    evaluations: AtomicU64,
+    deliveries: [AtomicU64; 4],
+    /// Milliseconds from the end of a window to its evaluation.
+    evaluation_lag_ms: Mutex<Histogram<u64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // 1 ms to 1 day at 2 digits; the bounds are constants that always fit.
+        let histogram = Histogram::new_with_bounds(1, 86_400_000, 2).unwrap_or_else(|_| unreachable!("constant bounds"));
+        Self {
+            messages: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+            flush_failures: AtomicU64::new(0),
+            fenced: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+            uncovered: AtomicI64::new(0),
+            last_flush_at: AtomicI64::new(0),
+            evaluations: AtomicU64::new(0),
+            deliveries: Default::default(),
+            evaluation_lag_ms: Mutex::new(histogram),
+        }
+    }
+}
+
+pub const OUTCOMES: [&str; 4] = ["accepted", "retry", "refused", "gone"];
+
+impl Metrics {
+    pub fn flushed(&self, parts: &[PartBatch], wall: Micros) {
+        let consumed: u64 = parts.iter().flat_map(|part| part.buffer.ledger.values()).map(|ledger| ledger.consumed).sum();
+        self.messages.fetch_add(consumed, Relaxed);
+        self.flushes.fetch_add(1, Relaxed);
+        self.last_flush_at.store(wall, Relaxed);
+    }
+    pub fn flush_failed(&self) {
+        self.flush_failures.fetch_add(1, Relaxed);
+    }
+    pub fn fenced(&self) {
+        self.fenced.fetch_add(1, Relaxed);
+    }
+    pub fn rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Relaxed);
+    }
+    pub fn restarted(&self) {
+        self.restarts.fetch_add(1, Relaxed);
+    }
+    pub fn uncovered(&self, partitions: usize) {
+        self.uncovered.store(partitions as i64, Relaxed);
+    }
+    pub fn evaluated(&self, lag: Micros) {
+        self.evaluations.fetch_add(1, Relaxed);
+        if let Ok(mut histogram) = self.evaluation_lag_ms.lock() {
+            histogram.saturating_record((lag / MILLISECOND).max(1) as u64);
+        }
+    }
+    pub fn delivered(&self, outcome: &str) {
+        if let Some(place) = OUTCOMES.iter().position(|known| *known == outcome) {
+            self.deliveries[place].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The text format, with `extra` gauges read from the store.
+    pub fn text(&self, extra: &[(&str, &str, f64)]) -> String {
+        let mut out = String::new();
+        let counters = [
+            ("leeway_messages_total", "Kafka messages and HTTP requests whose flush is committed.", &self.messages),
+            ("leeway_flushes_total", "Committed flushes.", &self.flushes),
+            ("leeway_flush_failures_total", "Flush attempts that failed and were tried again.", &self.flush_failures),
+            ("leeway_partitions_fenced_total", "Buffers dropped because another owner had the partition.", &self.fenced),
+            ("leeway_pane_rows_total", "Pane rows written.", &self.rows),
+            ("leeway_consumer_restarts_total", "Consumers made anew by the watchdog.", &self.restarts),
+            ("leeway_evaluations_total", "Rule evaluations.", &self.evaluations),
+        ];
+        for (name, help, counter) in counters {
+            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}\n", counter.load(Relaxed));
+        }
+        let name = "leeway_notifications_total";
+        let _ = write!(out, "# HELP {name} Delivery attempts by outcome.\n# TYPE {name} counter\n");
+        for (outcome, counter) in OUTCOMES.iter().zip(&self.deliveries) {
+            let _ = writeln!(out, "{name}{{outcome=\"{outcome}\"}} {}", counter.load(Relaxed));
+        }
+        let _ = write!(out, "# HELP leeway_partitions_uncovered Partitions without an owner or a recent flush.\n# TYPE leeway_partitions_uncovered gauge\nleeway_partitions_uncovered {}\n", self.uncovered.load(Relaxed));
+        let last = self.last_flush_at.load(Relaxed) / SECOND;
+        let _ = write!(out, "# HELP leeway_last_flush_timestamp_seconds Wall time of the last committed flush; 0 = none.\n# TYPE leeway_last_flush_timestamp_seconds gauge\nleeway_last_flush_timestamp_seconds {last}\n");
+        if let Ok(histogram) = self.evaluation_lag_ms.lock() {
+            let name = "leeway_evaluation_lag_seconds";
+            let _ = write!(out, "# HELP {name} From the end of a window to its evaluation.\n# TYPE {name} summary\n");
+            for q in [0.5, 0.95, 0.99] {
+                let _ = writeln!(out, "{name}{{quantile=\"{q}\"}} {}", histogram.value_at_quantile(q) as f64 / 1e3);
+            }
+            let _ = writeln!(out, "{name}_count {}", histogram.len());
+        }
+        for (name, help, value) in extra {
+            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+        }
+        out
+    }
+}

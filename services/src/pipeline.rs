@@ -1,0 +1,467 @@
+//! The road of an event: Kafka → decode → (scan) → accumulate → flush. One thread polls, decodes and accumulates;
+//! one flushes; messages are borrowed and no payload crosses a thread.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use leeway_core::clock::{Clock, Micros, SECOND};
+use leeway_core::event::Reject;
+use leeway_formats::{Format, LeewayJson, Options, Scratch, UserKey};
+use leeway_store::{Acquired, LogRange, PartWrite, PartitionKey, Store};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio::runtime::Handle;
+
+use crate::accumulate::{Buffer, Feed, Origin, Rules};
+use crate::consume::{Assigner, Change, consumer};
+use crate::flush::{Flushed, Flusher, PartBatch};
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::tasks::Stop;
+
+/// A watermark trails the newest event by this bound on disorder.
+pub const DISORDER: Micros = 30 * SECOND;
+/// A partition that is caught up and quiet for this long follows the clock.
+const QUIET: Micros = 60 * SECOND;
+/// How often quiet partitions tell the store that they are alive.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(20);
+/// A partition with unread messages that gets none for this long makes a new consumer.
+const STUCK: Duration = Duration::from_secs(30);
+/// From this many acquisitions at one offset on, a partition goes message by message.
+const CAREFUL_FROM: i64 = 3;
+/// A marker found this often quarantines its message.
+const QUARANTINE_AT: i64 = 2;
+
+/// Ends of the broker's log by partition, kept fresh by the coverage watch.
+pub type LogEnds = Arc<Mutex<HashMap<i32, i64>>>;
+
+/// What all consumer threads share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub settings: Arc<Settings>,
+    pub store: Store,
+    pub handle: Handle,
+    pub rules: Arc<Rules>,
+    pub user_key: UserKey,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    pub log_ends: LogEnds,
+    /// Partitions that the topic has, as last seen by the coverage watch; 0 = unknown.
+    pub partition_count: Arc<std::sync::atomic::AtomicUsize>,
+    pub host: String,
+}
+
+/// Why a consumer ended.
+enum End {
+    Stopped,
+    /// Make a new one.
+    Restart(&'static str),
+}
+
+struct Partition {
+    key: PartitionKey,
+    epoch: i64,
+    /// Start of the unflushed part.
+    from: i64,
+    /// Next offset to read.
+    position: i64,
+    high: i64,
+    buffer: Buffer,
+    watermark: Micros,
+    newest_at: Micros,
+    at_end: bool,
+    last_message_at: Micros,
+    last_progress: Instant,
+    last_flush: Instant,
+    /// Bytes left to read message by message.
+    careful_bytes: usize,
+    quarantine: Option<i64>,
+}
+
+/// Consumes until told to stop; a consumer that is stuck or fenced is replaced by a new one.
+pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
+    loop {
+        let (batches, to_flush) = sync_channel::<Vec<PartBatch>>(1);
+        let (answers, flushed) = sync_channel::<Vec<Flushed>>(2);
+        let owner = format!("{}-{thread}", shared.host);
+        let flusher = Flusher::new(
+            shared.store.clone(),
+            shared.handle.clone(),
+            Arc::clone(&shared.rules),
+            owner.clone(),
+            shared.settings.ingest.max_series_per_tenant,
+            shared.clock,
+            Arc::clone(&shared.metrics),
+        );
+        let end = std::thread::scope(|scope| {
+            let name = format!("flush-{thread}");
+            let flushing = std::thread::Builder::new().name(name).spawn_scoped(scope, move || flusher.run(&to_flush, &answers)).context("start a thread")?;
+            let end = Worker::new(shared, batches, flushed).consume(thread, owner, stop);
+            let flush = flushing.join().map_err(|_| anyhow::anyhow!("the flush thread panicked"))?;
+            flush.and(end)
+        })?;
+        match end {
+            End::Stopped => return Ok(()),
+            End::Restart(reason) => {
+                tracing::warn!(thread, reason, "making a new consumer");
+                shared.metrics.restarted();
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+struct Worker<'a> {
+    shared: &'a Shared,
+    batches: SyncSender<Vec<PartBatch>>,
+    flushed: Receiver<Vec<Flushed>>,
+    outstanding: usize,
+    partitions: HashMap<i32, Partition>,
+    scratch: Scratch,
+    last_swap: Instant,
+    last_commit: Instant,
+    last_check: Instant,
+    transport_error_at: Option<Instant>,
+    paused: bool,
+}
+
+impl<'a> Worker<'a> {
+    fn new(shared: &'a Shared, batches: SyncSender<Vec<PartBatch>>, flushed: Receiver<Vec<Flushed>>) -> Self {
+        let ingest = &shared.settings.ingest;
+        let options = Options { max_message_bytes: ingest.max_message_bytes, max_depth: ingest.max_depth, user_key: shared.user_key.clone() };
+        let now = Instant::now();
+        Self {
+            shared,
+            batches,
+            flushed,
+            outstanding: 0,
+            partitions: HashMap::new(),
+            scratch: Scratch::new(options),
+            last_swap: now,
+            last_commit: now,
+            last_check: now,
+            transport_error_at: None,
+            paused: false,
+        }
+    }
+
+    fn consume(mut self, thread: usize, owner: String, stop: &Stop) -> Result<End> {
+        let shared = self.shared;
+        let kafka = &shared.settings.kafka;
+        let count = shared.partition_count.load(std::sync::atomic::Ordering::Relaxed);
+        // Another partition count is another member: a static member's assignment would leave new partitions orphaned.
+        let instance = format!("{owner}-{count}");
+        let assigner = Assigner::new(shared.store.clone(), shared.handle.clone(), owner, kafka, shared.clock);
+        let consumer = consumer(kafka, &instance, assigner)?;
+        tracing::info!(thread, topic = kafka.topic, group = kafka.group, "consuming");
+        loop {
+            if stop.stopped() {
+                self.finish()?;
+                return Ok(End::Stopped);
+            }
+            let polled = consumer.poll(POLL);
+            for change in consumer.context().changes() {
+                self.apply(change)?;
+            }
+            let end = match polled {
+                Some(Ok(message)) => self.take(&message)?,
+                Some(Err(error)) => self.trouble(&consumer, &error)?,
+                None => None,
+            };
+            if let Some(end) = end.or(self.hear(&consumer)?) {
+                return Ok(end);
+            }
+            self.swap_if_due(&consumer)?;
+            if let Some(end) = self.check(count) {
+                return Ok(end);
+            }
+        }
+    }
+
+    fn apply(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::Failed(reason) => bail!("cannot take partitions: {reason}"),
+            Change::Revoked(partitions) => partitions.iter().for_each(|partition| drop(self.partitions.remove(partition))),
+            Change::Assigned(taken) => {
+                for (key, acquired, log) in taken {
+                    let partition = self.partition(key, &acquired, log);
+                    self.partitions.insert(partition.key.partition, partition);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn partition(&self, key: PartitionKey, acquired: &Acquired, log: LogRange) -> Partition {
+        let careful = acquired.attempts >= CAREFUL_FROM;
+        if careful {
+            tracing::warn!(partition = key.partition, offset = acquired.next_offset, attempts = acquired.attempts, "no owner got past this offset; going message by message");
+        }
+        let now = Instant::now();
+        Partition {
+            key,
+            epoch: acquired.epoch,
+            from: acquired.next_offset,
+            position: acquired.next_offset,
+            high: log.high,
+            buffer: Buffer::default(),
+            watermark: acquired.watermark,
+            newest_at: 0,
+            at_end: acquired.next_offset >= log.high,
+            last_message_at: self.shared.clock.now(),
+            last_progress: now,
+            last_flush: now,
+            // What was read and not flushed is at most one buffer filling, one queued and one being flushed.
+            careful_bytes: if careful { 3 * self.shared.settings.ingest.flush_bytes } else { 0 },
+            quarantine: acquired.marker.filter(|_| acquired.marker_hits >= QUARANTINE_AT),
+        }
+    }
+
+    /// One message: decoded and accumulated in place.
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<Option<End>> {
+        let payload = message.payload().unwrap_or_default();
+        let Some(partition) = self.partitions.get_mut(&message.partition()) else { return Ok(None) };
+        if message.offset() < partition.position {
+            return Ok(None);
+        }
+        let careful = partition.careful_bytes > 0;
+        if careful && !self.shared.handle.block_on(self.shared.store.mark(&partition.key, partition.epoch, Some(message.offset())))? {
+            return Ok(Some(End::Restart("another owner took the partition")));
+        }
+        let now = self.shared.clock.now();
+        let stamped = message.timestamp().to_millis().map_or(now, |ms| ms * 1000);
+        let origin = Origin { offset: message.offset(), bytes: payload.len(), received: stamped.min(now), partition: message.partition() };
+        if partition.quarantine == Some(message.offset()) {
+            partition.buffer.undecodable(origin, &Reject::Quarantined);
+        } else {
+            crate::faults::poison(payload);
+            decode(payload, origin, &mut partition.buffer, &self.shared.rules, &mut self.scratch);
+        }
+        partition.position = message.offset() + 1;
+        partition.high = partition.high.max(partition.position);
+        partition.at_end = false;
+        partition.last_message_at = now;
+        partition.last_progress = Instant::now();
+        if careful {
+            partition.careful_bytes = partition.careful_bytes.saturating_sub(payload.len().max(1));
+            self.flush_now()?;
+        }
+        Ok(None)
+    }
+
+    fn trouble(&mut self, consumer: &BaseConsumer<Assigner>, error: &KafkaError) -> Result<Option<End>> {
+        if let Some((code, reason)) = consumer.client().fatal_error() {
+            bail!("Kafka says that this consumer is done: {code}: {reason}");
+        }
+        match error {
+            KafkaError::PartitionEOF(partition) => {
+                if let Some(partition) = self.partitions.get_mut(partition) {
+                    partition.at_end = true;
+                    partition.high = partition.position;
+                }
+            }
+            KafkaError::MessageConsumption(code) => match code {
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+                    return Ok(Some(End::Restart("an offset is out of the broker's range")));
+                }
+                RDKafkaErrorCode::UnknownTopicOrPartition => self.complain("the topic does not exist yet; waiting for it"),
+                code => self.complain(&format!("kafka: {code}")),
+            },
+            other => self.complain(&format!("kafka: {other}")),
+        }
+        Ok(None)
+    }
+
+    /// Transport errors come twenty a second while all brokers are down: one line in ten seconds.
+    fn complain(&mut self, what: &str) {
+        if self.transport_error_at.is_none_or(|at| at.elapsed() > Duration::from_secs(10)) {
+            tracing::warn!(topic = self.shared.settings.kafka.topic, "{what}");
+            self.transport_error_at = Some(Instant::now());
+        }
+    }
+
+    /// Takes the flush thread's answers.
+    fn hear(&mut self, consumer: &BaseConsumer<Assigner>) -> Result<Option<End>> {
+        loop {
+            match self.flushed.try_recv() {
+                Ok(answers) => {
+                    self.outstanding -= 1;
+                    if self.lost(&answers) {
+                        return Ok(Some(End::Restart("another owner took a partition")));
+                    }
+                    self.commit_for_lag_tools(consumer);
+                }
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => bail!("the flush thread ended"),
+            }
+        }
+    }
+
+    fn lost(&self, answers: &[Flushed]) -> bool {
+        answers.iter().any(|answer| {
+            let mine = self.partitions.get(&answer.key.partition);
+            answer.fenced && mine.is_some_and(|mine| mine.key == answer.key && mine.epoch == answer.epoch)
+        })
+    }
+
+    fn swap_if_due(&mut self, consumer: &BaseConsumer<Assigner>) -> Result<()> {
+        let ingest = &self.shared.settings.ingest;
+        let bytes: usize = self.partitions.values().map(|partition| partition.buffer.bytes()).sum();
+        let full = bytes >= ingest.flush_bytes;
+        if !full && self.last_swap.elapsed() < Duration::from_millis(ingest.flush_ms) {
+            return Ok(());
+        }
+        let sent = self.swap()?;
+        let list = || consumer.assignment().context("read the assignment");
+        if full && !sent && !self.paused {
+            // The store is slow: stop fetching, go on polling, so that the group does not expel us.
+            consumer.pause(&list()?).context("pause")?;
+            self.paused = true;
+        } else if sent && self.paused {
+            consumer.resume(&list()?).context("resume")?;
+            self.paused = false;
+        }
+        Ok(())
+    }
+
+    /// Hands the buffers over; `false` while the flush thread is busy with two.
+    fn swap(&mut self) -> Result<bool> {
+        if self.outstanding >= 2 {
+            return Ok(false);
+        }
+        let now = self.shared.clock.now();
+        let batch: Vec<PartBatch> = self.partitions.values_mut().filter_map(|partition| partition.batch(now)).collect();
+        self.last_swap = Instant::now();
+        if batch.is_empty() {
+            return Ok(true);
+        }
+        match self.batches.try_send(batch) {
+            Ok(()) => {
+                self.outstanding += 1;
+                Ok(true)
+            }
+            // Cannot happen with at most two outstanding: one in the channel, one at work.
+            Err(TrySendError::Full(_)) => bail!("the flush channel is full"),
+            Err(TrySendError::Disconnected(_)) => bail!("the flush thread ended"),
+        }
+    }
+
+    /// Swaps and waits for every answer.
+    fn flush_now(&mut self) -> Result<()> {
+        while self.outstanding > 0 {
+            self.await_answer()?;
+        }
+        self.swap()?;
+        while self.outstanding > 0 {
+            self.await_answer()?;
+        }
+        Ok(())
+    }
+
+    fn await_answer(&mut self) -> Result<()> {
+        let answers = self.flushed.recv().context("the flush thread ended")?;
+        self.outstanding -= 1;
+        for answer in answers.iter().filter(|answer| answer.fenced) {
+            self.partitions.remove(&answer.key.partition);
+        }
+        Ok(())
+    }
+
+    /// A graceful end: one last flush, and a word that nobody died.
+    fn finish(&mut self) -> Result<()> {
+        self.flush_now()?;
+        for partition in self.partitions.values() {
+            self.shared.handle.block_on(self.shared.store.release(&partition.key, partition.epoch))?;
+        }
+        Ok(())
+    }
+
+    /// Once a second: does every partition with unread messages get some, and is the topic as wide as it was?
+    fn check(&mut self, count: usize) -> Option<End> {
+        if self.last_check.elapsed() < Duration::from_secs(1) {
+            return None;
+        }
+        let slept = self.last_check.elapsed() > Duration::from_secs(5);
+        self.last_check = Instant::now();
+        let now_count = self.shared.partition_count.load(std::sync::atomic::Ordering::Relaxed);
+        if count != 0 && now_count != count {
+            return Some(End::Restart("the topic has another number of partitions"));
+        }
+        let away = self.transport_error_at.is_some_and(|at| at.elapsed() < STUCK);
+        let ends = self.shared.log_ends.lock().map(|ends| ends.clone()).unwrap_or_default();
+        let mut stuck = false;
+        for partition in self.partitions.values_mut() {
+            if let Some(end) = ends.get(&partition.key.partition) {
+                partition.high = partition.high.max(*end);
+            }
+            // The clock stands still while brokers are away, while we pause, and after this process was stopped.
+            if slept || away || self.paused || partition.position >= partition.high {
+                partition.last_progress = Instant::now();
+            }
+            stuck |= partition.last_progress.elapsed() > STUCK;
+        }
+        stuck.then_some(End::Restart("a partition with unread messages gets none"))
+    }
+
+    /// Best effort, at most once a second; never read back.
+    fn commit_for_lag_tools(&mut self, consumer: &BaseConsumer<Assigner>) {
+        let away = self.transport_error_at.is_some_and(|at| at.elapsed() < Duration::from_secs(15));
+        if away || self.last_commit.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        self.last_commit = Instant::now();
+        let mut list = TopicPartitionList::new();
+        for partition in self.partitions.values() {
+            let added = list.add_partition_offset(&partition.key.topic, partition.key.partition, Offset::Offset(partition.from));
+            if added.is_err() {
+                return;
+            }
+        }
+        if let Err(error) = consumer.commit(&list, CommitMode::Async) {
+            tracing::debug!(%error, "commit for lag tools");
+        }
+    }
+}
+
+impl Partition {
+    /// The unflushed part, or a sign of life where there is none.
+    fn batch(&mut self, now: Micros) -> Option<PartBatch> {
+        self.newest_at = self.newest_at.max(self.buffer.newest_at);
+        let mut watermark = if self.newest_at > 0 { self.newest_at - DISORDER } else { 0 };
+        if self.at_end && now - self.last_message_at >= QUIET {
+            watermark = watermark.max(now - DISORDER);
+        }
+        // One producer with a fast clock must not close everybody's windows.
+        self.watermark = self.watermark.max(watermark.min(now));
+        if self.position == self.from && self.last_flush.elapsed() < HEARTBEAT {
+            return None;
+        }
+        let write = PartWrite {
+            key: self.key.clone(),
+            epoch: self.epoch,
+            from: self.from,
+            to: self.position,
+            watermark: self.watermark,
+            newest_at: self.newest_at,
+            high: self.high,
+        };
+        self.from = self.position;
+        self.last_flush = Instant::now();
+        Some(PartBatch { write, buffer: std::mem::take(&mut self.buffer) })
+    }
+}
+
+/// Decodes one message into its buffer.
+pub fn decode(payload: &[u8], origin: Origin, buffer: &mut Buffer, rules: &Rules, scratch: &mut Scratch) {
+    let mut feed = Feed { buffer, origin, rules };
+    match LeewayJson.decode(payload, scratch, &mut feed) {
+        Ok(()) => buffer.decoded(origin),
+        Err(reason) => buffer.undecodable(origin, &reason),
+    }
+}

@@ -1,0 +1,90 @@
+//! A Kafka producer that knows what became of every message it was given.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use leeway_core::clock::Micros;
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+
+#[derive(Debug, Default)]
+struct Outcomes {
+    acknowledged: AtomicU64,
+    failed: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+struct Counting(Arc<Outcomes>);
+
+impl ClientContext for Counting {}
+
+impl ProducerContext for Counting {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(_) => self.0.acknowledged.fetch_add(1, Relaxed),
+            Err((error, _)) => {
+                tracing::debug!(%error, "a message was not delivered");
+                self.0.failed.fetch_add(1, Relaxed)
+            }
+        };
+    }
+}
+
+/// Bounded by librdkafka's own queue; a full queue makes `send` wait.
+pub struct Producer {
+    inner: ThreadedProducer<Counting>,
+    outcomes: Arc<Outcomes>,
+    topic: String,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl Producer {
+    pub fn new(mut config: ClientConfig, topic: &str) -> Result<Self> {
+        config
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "30000")
+            .set("linger.ms", "20")
+            .set("batch.size", "1000000")
+            .set("message.max.bytes", "16777216")
+            .set("queue.buffering.max.messages", "200000")
+            .set("queue.buffering.max.kbytes", "262144");
+        let outcomes = Arc::new(Outcomes::default());
+        let inner = config.create_with_context(Counting(Arc::clone(&outcomes))).context("make a Kafka producer")?;
+        Ok(Self { inner, outcomes, topic: topic.to_owned() })
+    }
+
+    /// Queues a message, stamped with event time; blocks while the queue is full.
+    pub fn send(&self, key: Option<&str>, partition: Option<i32>, payload: &[u8], at: Micros) -> Result<()> {
+        loop {
+            let mut record = BaseRecord::<str, [u8]>::to(&self.topic).payload(payload).timestamp(at / 1000);
+            record.key = key;
+            record.partition = partition;
+            match self.inner.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => std::thread::sleep(Duration::from_millis(5)),
+                Err((error, _)) => return Err(error).context("produce"),
+            }
+        }
+    }
+
+    /// Waits until the broker has answered for every message; an error if it refused one.
+    pub fn flush(&self) -> Result<u64> {
+        self.inner.flush(Duration::from_secs(40)).context("the broker did not take every message in time")?;
+        let failed = self.outcomes.failed.swap(0, Relaxed);
+        if failed > 0 {
+            bail!("the broker refused {failed} messages of topic {} (does it exist, and is it writable?)", self.topic);
+        }
+        Ok(self.outcomes.acknowledged.load(Relaxed))
+    }
+}

@@ -1,0 +1,200 @@
+//! `leeway run`: starts the roles of this process and waits for the end.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use leeway_alerts::courier::Courier;
+use leeway_core::clock::Clock;
+use leeway_formats::UserKey;
+use leeway_store::{Location, Store};
+use tokio::runtime::Handle;
+
+use crate::accumulate::Rules;
+use crate::deliver::{Deliverer, upkeep};
+use crate::evaluate::Evaluator;
+use crate::metrics::Metrics;
+use crate::pipeline::{self, Shared};
+use crate::settings::Settings;
+use crate::tasks::{Tasks, interrupted};
+use crate::{consume, dead_letters, watch, web};
+
+/// What a process does; any number of processes may share the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Consume Kafka into panes.
+    Ingest,
+    /// Evaluate rules.
+    Evaluate,
+    /// Deliver notices.
+    Notify,
+    /// Serve pages and the API.
+    Web,
+}
+
+/// What a start needs beyond the settings.
+#[derive(Debug)]
+pub struct Start {
+    pub settings: Settings,
+    pub clock: Clock,
+    pub roles: Vec<Role>,
+    /// The demo's parts; `None` in production.
+    pub demo: Option<web::DemoReceivers>,
+    /// An open port, where the caller took one.
+    pub listener: Option<tokio::net::TcpListener>,
+}
+
+/// Holds this host's slot for as long as the process lives.
+#[derive(Debug)]
+pub struct Host {
+    pub name: String,
+    _lock: File,
+}
+
+impl Host {
+    /// A stable name of this process on this host: an id in the data folder, and the first slot that no other process
+    /// of the same folder holds. Kafka's static membership needs the same name after a restart.
+    pub fn claim(data_dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(data_dir).with_context(|| format!("create store.data_dir {}", data_dir.display()))?;
+        let path = data_dir.join("host.id");
+        let id = match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+            _ => {
+                let mut bytes = [0; 4];
+                getrandom::fill(&mut bytes).context("draw a host id")?;
+                let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                crate::settings::write_private(&path, &id)?;
+                id
+            }
+        };
+        for slot in 0..1000 {
+            let lock = File::create(data_dir.join(format!("process-{slot}.lock"))).context("open a lock file in store.data_dir")?;
+            if lock.try_lock().is_ok() {
+                return Ok(Self { name: format!("leeway-{id}-{slot}"), _lock: lock });
+            }
+        }
+        bail!("1000 processes share store.data_dir {}", data_dir.display())
+    }
+}
+
+pub async fn run(settings: Settings, clock: Clock, roles: Vec<Role>, insecure: bool) -> Result<()> {
+    if !settings.web.bind.ip().is_loopback() && !insecure && roles.contains(&Role::Web) {
+        bail!("web.bind = {} is reachable from elsewhere and there are no tokens yet: bind to 127.0.0.1 behind a proxy that authenticates, or pass --insecure", settings.web.bind);
+    }
+    let host = Host::claim(&settings.store.data_dir)?;
+    let mut tasks = Tasks::default();
+    let start = Start { settings, clock, roles, demo: None, listener: None };
+    let (store, address) = start_roles(start, &host, &mut tasks).await?;
+    if let Some(address) = address {
+        tracing::info!("pages at http://{address}");
+    }
+    let outcome = tasks.run_until(async { interrupted().await.unwrap_or(()) }).await;
+    store.close().await;
+    outcome
+}
+
+/// Starts every role as tasks and threads; answers the store and the web address.
+pub async fn start_roles(start: Start, host: &Host, tasks: &mut Tasks) -> Result<(Store, Option<SocketAddr>)> {
+    let Start { settings, clock, roles, demo, listener } = start;
+    let settings = Arc::new(settings);
+    let rules = settings.rules()?;
+    let channels = Arc::new(settings.channels()?);
+    let aggregation = Arc::new(aggregation(&settings)?);
+    let user_key = UserKey::new(settings.user_key()?);
+    let location = settings.location();
+    if let Location::Sqlite(path) = &location {
+        tracing::info!("no store.url: single-node store in {}", path.display());
+    }
+    let store = Store::open(&location).await.context("open the store (store.url)")?;
+    let metrics = Arc::new(Metrics::default());
+    let listener = match listener {
+        Some(listener) => Some(listener),
+        None if roles.contains(&Role::Web) => Some(web::bind(settings.web.bind, false).await?),
+        None => None,
+    };
+    let address = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose().context("read the bound address")?;
+    let external_url = settings.external_url(address.unwrap_or(settings.web.bind));
+    if roles.contains(&Role::Ingest) {
+        ingest(&settings, &store, clock, &aggregation, user_key, &metrics, host, tasks).await?;
+    }
+    if roles.contains(&Role::Evaluate) {
+        let mut evaluator = Evaluator::new(store.clone(), rules.clone(), clock, host.name.clone(), external_url, Arc::clone(&metrics));
+        evaluator.simulated = demo.is_some();
+        tasks.spawn("evaluate", evaluator.run(tasks.stop()));
+        tasks.spawn("upkeep", upkeep(store.clone(), clock, settings.ingest.index_days, host.name.clone(), tasks.stop()));
+    }
+    if roles.contains(&Role::Notify) {
+        let courier = Courier::new(settings.guard(), settings.smtp().as_ref(), clock).map_err(anyhow::Error::msg)?;
+        let mailbox = demo.as_ref().map(|demo| demo.mailbox.clone());
+        let owner = host.name.clone();
+        let deliverer = Deliverer { store: store.clone(), channels, courier, clock, owner, metrics: Arc::clone(&metrics), mailbox };
+        tasks.spawn("notify", deliverer.run(tasks.stop()));
+    }
+    if let Some(listener) = listener {
+        let series_cap = settings.ingest.max_series_per_tenant;
+        let parts = web::Parts { store: store.clone(), clock, metrics, rules, series_cap, demo, stop: tasks.stop() };
+        tasks.spawn("web", web::serve(listener, web::App::new(parts), tasks.stop()));
+    }
+    Ok((store, address))
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call site; a struct would only repeat the names")]
+async fn ingest(
+    settings: &Arc<Settings>,
+    store: &Store,
+    clock: Clock,
+    rules: &Arc<Rules>,
+    user_key: UserKey,
+    metrics: &Arc<Metrics>,
+    host: &Host,
+    tasks: &mut Tasks,
+) -> Result<()> {
+    if settings.kafka.brokers.is_empty() {
+        bail!("kafka.brokers is empty: set LEEWAY_KAFKA__BROKERS=host:port, or leave ingest out with --roles evaluate,notify,web");
+    }
+    consume::check(&settings.kafka).await?;
+    let shared = Shared {
+        settings: Arc::clone(settings),
+        store: store.clone(),
+        handle: Handle::current(),
+        rules: Arc::clone(rules),
+        user_key,
+        clock,
+        metrics: Arc::clone(metrics),
+        log_ends: Arc::default(),
+        partition_count: Arc::default(),
+        host: host.name.clone(),
+    };
+    let threads = match settings.kafka.threads {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    };
+    for thread in 0..threads {
+        let (shared, stop) = (shared.clone(), tasks.stop());
+        tasks.thread(format!("consume-{thread}"), move || pipeline::run(&shared, thread, &stop))?;
+    }
+    tasks.spawn("coverage", watch::run(shared, tasks.stop()));
+    if !settings.kafka.dead_letter_topic.is_empty() {
+        tasks.spawn("dead-letters", dead_letters::export(store.clone(), settings.kafka.clone(), tasks.stop()));
+    }
+    Ok(())
+}
+
+pub fn aggregation(settings: &Settings) -> Result<Rules> {
+    let micro = |value: f64| (value * 1e6).round() as i64;
+    let scores: BTreeMap<String, (i64, i64)> = settings
+        .scores
+        .iter()
+        .map(|(name, score)| (name.clone(), (micro(score.min.unwrap_or(-9e9)), micro(score.max.unwrap_or(9e9)))))
+        .collect();
+    Ok(Rules {
+        dimensions: settings.dimensions()?,
+        prices: settings.price_book()?,
+        call_index: settings.ingest.call_index,
+        index_days: settings.ingest.index_days,
+        scores,
+    })
+}

@@ -1,0 +1,443 @@
+//! Settings: built-in `leeway.toml`, then `--config`, then `LEEWAY_SECTION__KEY`. Unknown keys are errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use leeway_alerts::channel::email::Email;
+use leeway_alerts::channel::webhook::Webhook;
+use leeway_alerts::channel::Channel;
+use leeway_alerts::courier::{Smtp, Tls};
+use leeway_alerts::guard::Guard;
+use leeway_alerts::secret::Secret;
+use leeway_alerts::signing::SigningKey;
+use leeway_core::labels::Dimensions;
+use leeway_core::price::PriceBook;
+use leeway_store::Location;
+use serde::Deserialize;
+
+/// The built-in settings, with a comment on each.
+pub const BUILT_IN: &str = include_str!("leeway.toml");
+const PREFIX: &str = "LEEWAY_";
+/// Variables of the program's surroundings that are no settings.
+const NOT_SETTINGS: [&str; 3] = ["LEEWAY_TEST_", "LEEWAY_SHARED", "LEEWAY_REQUIRE_SHARED"];
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub store: StoreSettings,
+    pub kafka: Kafka,
+    pub ingest: Ingest,
+    #[serde(default)]
+    pub scores: BTreeMap<String, ScoreType>,
+    pub rules: RulesFile,
+    pub web: Web,
+    pub smtp: SmtpSettings,
+    pub webhook: WebhookGuard,
+    #[serde(default, rename = "receiver")]
+    pub receivers: Vec<Receiver>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSettings {
+    pub url: Secret,
+    pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    pub brokers: String,
+    pub topic: String,
+    pub group: String,
+    pub dead_letter_topic: String,
+    pub threads: usize,
+    pub start: Start,
+    pub session_timeout_ms: u32,
+    pub options: BTreeMap<String, Secret>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    Earliest,
+    Latest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallIndex {
+    On,
+    Batch,
+    Off,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    pub call_index: CallIndex,
+    pub index_days: i64,
+    pub flush_ms: u64,
+    pub flush_bytes: usize,
+    pub max_message_bytes: usize,
+    pub max_depth: usize,
+    pub max_series_per_tenant: u64,
+    pub dimensions: Vec<String>,
+    pub price_book: PathBuf,
+    pub user_key: Secret,
+}
+
+/// What a declared inline score may be.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreType {
+    #[serde(rename = "type")]
+    pub kind: ScoreKind,
+    #[serde(default)]
+    pub min: Option<f64>,
+    #[serde(default)]
+    pub max: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScoreKind {
+    Bool,
+    Number,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RulesFile {
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    pub bind: SocketAddr,
+    pub external_url: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmtpSettings {
+    pub host: String,
+    pub port: u16,
+    pub tls: Tls,
+    pub from: String,
+    pub username: String,
+    pub password: Secret,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookGuard {
+    pub allow_private: bool,
+    pub allow_http: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receiver {
+    pub name: String,
+    pub webhook: Option<WebhookReceiver>,
+    pub email: Option<EmailReceiver>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookReceiver {
+    pub url: Secret,
+    pub signing_key: Secret,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmailReceiver {
+    pub to: Vec<String>,
+}
+
+impl Settings {
+    /// Reads all layers; `config` is the file of `--config`.
+    pub fn load(config: Option<&Path>) -> Result<Self> {
+        let mut table: toml::Table = toml::from_str(BUILT_IN).context("read the built-in settings")?;
+        if let Some(path) = config {
+            let text = std::fs::read_to_string(path).with_context(|| format!("read settings from {}", path.display()))?;
+            let own: toml::Table = toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+            merge(&mut table, own);
+        }
+        let mut variables: Vec<(String, String)> = std::env::vars().filter(|(name, _)| setting_name(name)).collect();
+        variables.sort();
+        for (name, value) in variables {
+            set(&mut table, &name, &value)?;
+        }
+        read_secret_files(&mut table)?;
+        let settings: Self = table.try_into().map_err(|error: toml::de::Error| anyhow::anyhow!("settings: {}", error.to_string().trim_end()))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.ingest.flush_bytes < 65_536 || self.ingest.flush_ms == 0 {
+            bail!("ingest.flush_bytes is at least 65536 and ingest.flush_ms at least 1");
+        }
+        if !(1..=365).contains(&self.ingest.index_days) {
+            bail!("ingest.index_days is 1 to 365");
+        }
+        if !(2..=1024).contains(&self.ingest.max_depth) {
+            bail!("ingest.max_depth is 2 to 1024");
+        }
+        Ok(())
+    }
+
+    pub fn location(&self) -> Location {
+        match self.store.url.expose() {
+            "" => Location::Sqlite(self.store.data_dir.join("leeway.sqlite")),
+            url => Location::Postgres(url.to_owned()),
+        }
+    }
+
+    pub fn dimensions(&self) -> Result<Dimensions> {
+        Dimensions::new(self.ingest.dimensions.clone()).context("ingest.dimensions")
+    }
+
+    pub fn price_book(&self) -> Result<PriceBook> {
+        let mut book = PriceBook::built_in().context("read the built-in price book")?;
+        let path = &self.ingest.price_book;
+        if !path.as_os_str().is_empty() {
+            let text = std::fs::read_to_string(path).with_context(|| format!("read ingest.price_book {}", path.display()))?;
+            book.extend(PriceBook::parse(&text).with_context(|| format!("parse {}", path.display()))?);
+        }
+        Ok(book)
+    }
+
+    /// 32 bytes that key user hashes: given with Postgres, made once with mode 0600 with SQLite.
+    pub fn user_key(&self) -> Result<[u8; 32]> {
+        match (self.ingest.user_key.expose(), self.location()) {
+            ("", Location::Postgres(_)) => {
+                bail!("ingest.user_key is required with Postgres, the same on every process: set LEEWAY_INGEST__USER_KEY_FILE to a file with 64 hex digits (openssl rand -hex 32)")
+            }
+            ("", Location::Sqlite(_)) => own_key(&self.store.data_dir),
+            (text, _) => hex_key(text.trim()).context("ingest.user_key takes 64 hex digits"),
+        }
+    }
+
+    pub fn smtp(&self) -> Option<Smtp> {
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let smtp = &self.smtp;
+        given(&smtp.host).map(|host| Smtp {
+            host,
+            port: smtp.port,
+            tls: smtp.tls,
+            username: given(&smtp.username),
+            password: given(smtp.password.expose()).map(Secret::new),
+        })
+    }
+
+    pub fn guard(&self) -> Guard {
+        Guard { allow_private: self.webhook.allow_private, allow_http: self.webhook.allow_http }
+    }
+
+    pub fn channels(&self) -> Result<BTreeMap<String, Channel>> {
+        let mut channels = BTreeMap::new();
+        for receiver in &self.receivers {
+            let channel = self.channel(receiver).with_context(|| format!("receiver `{}`", receiver.name))?;
+            if channels.insert(receiver.name.clone(), channel).is_some() {
+                bail!("receiver `{}` is defined twice", receiver.name);
+            }
+        }
+        Ok(channels)
+    }
+
+    fn channel(&self, receiver: &Receiver) -> Result<Channel> {
+        match (&receiver.webhook, &receiver.email) {
+            (Some(webhook), None) => {
+                let url = url::Url::parse(webhook.url.expose()).context("url")?;
+                self.guard().check_url(&url)?;
+                Ok(Channel::Webhook(Webhook { url, key: SigningKey::parse(&webhook.signing_key)? }))
+            }
+            (None, Some(email)) => {
+                if self.smtp.host.is_empty() {
+                    bail!("an e-mail receiver needs smtp.host");
+                }
+                let from = self.smtp.from.parse().with_context(|| format!("smtp.from `{}`", self.smtp.from))?;
+                let to = email.to.iter().map(|to| to.parse().with_context(|| format!("`{to}` is no address"))).collect::<Result<Vec<_>>>()?;
+                if to.is_empty() {
+                    bail!("`to` is empty");
+                }
+                Ok(Channel::Email(Email { from, to }))
+            }
+            _ => bail!("give exactly one of `webhook` and `email`"),
+        }
+    }
+
+    pub fn rules(&self) -> Result<Vec<leeway_alerts::rule::Rule>> {
+        let path = &self.rules.file;
+        if path.as_os_str().is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = std::fs::read_to_string(path).with_context(|| format!("read rules.file {}", path.display()))?;
+        let receivers: BTreeSet<String> = self.receivers.iter().map(|receiver| receiver.name.clone()).collect();
+        Ok(leeway_alerts::rule::parse(&path.display().to_string(), &text, &self.dimensions()?, &receivers)?)
+    }
+
+    pub fn external_url(&self, bound: SocketAddr) -> String {
+        match self.web.external_url.trim_end_matches('/') {
+            "" => format!("http://{bound}"),
+            url => url.to_owned(),
+        }
+    }
+}
+
+fn setting_name(name: &str) -> bool {
+    name.starts_with(PREFIX) && !NOT_SETTINGS.iter().any(|other| name.starts_with(other))
+}
+
+fn merge(base: &mut toml::Table, own: toml::Table) {
+    for (key, value) in own {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `LEEWAY_KAFKA__BROKERS=x` sets `kafka.brokers`; a value that reads as a number, flag or list is one.
+fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
+    let path = name[PREFIX.len()..].to_lowercase();
+    let Some((section, key)) = path.split_once("__") else {
+        bail!("variable {name}: settings are LEEWAY_SECTION__KEY, with two underscores, for example LEEWAY_KAFKA__BROKERS");
+    };
+    let Some(toml::Value::Table(inner)) = table.get_mut(section) else {
+        bail!("variable {name}: there is no section [{section}]");
+    };
+    let base = key.strip_suffix("_file").unwrap_or(key);
+    // Only what is a text by default stays one whatever it looks like.
+    let text = inner.get(base).is_none_or(toml::Value::is_str);
+    let parsed = if text { None } else { toml::from_str::<toml::Table>(&format!("x = {value}")).ok().and_then(|mut t| t.remove("x")) };
+    inner.insert(key.to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.to_owned())));
+    Ok(())
+}
+
+/// `KEY_file` becomes KEY with the file's content, without its last line feed.
+fn read_secret_files(table: &mut toml::Table) -> Result<()> {
+    const SECRETS: [&str; 5] = ["url", "user_key", "password", "signing_key", "username"];
+    for secret in SECRETS {
+        let key = format!("{secret}_file");
+        if let Some(path) = table.remove(&key) {
+            let path = path.as_str().with_context(|| format!("{key} takes a path"))?.to_owned();
+            let text = std::fs::read_to_string(&path).with_context(|| format!("read {key} {path}"))?;
+            table.insert(secret.to_owned(), toml::Value::String(text.trim_end().to_owned()));
+        }
+    }
+    for value in table.iter_mut().map(|(_, value)| value) {
+        match value {
+            toml::Value::Table(inner) => read_secret_files(inner)?,
+            toml::Value::Array(items) => {
+                for inner in items.iter_mut().filter_map(toml::Value::as_table_mut) {
+                    read_secret_files(inner)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn hex_key(text: &str) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (place, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(key)
+}
+
+fn own_key(data_dir: &Path) -> Result<[u8; 32]> {
+    let path = data_dir.join("user.key");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        return hex_key(text.trim()).with_context(|| format!("{} does not hold 64 hex digits", path.display()));
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).context("draw a random key")?;
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    write_private(&path, &hex)?;
+    Ok(key)
+}
+
+/// Writes a file that only its owner may read.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("write {}", path.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layered(own: &str, variables: &[(&str, &str)]) -> Result<Settings> {
+        let mut table: toml::Table = toml::from_str(BUILT_IN)?;
+        merge(&mut table, toml::from_str(own)?);
+        for (name, value) in variables {
+            set(&mut table, name, value)?;
+        }
+        read_secret_files(&mut table)?;
+        let settings: Settings = table.try_into()?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn layers_win_in_order() {
+        let variables = [("LEEWAY_KAFKA__BROKERS", "b:9092"), ("LEEWAY_INGEST__FLUSH_MS", "20"), ("LEEWAY_SMTP__PASSWORD", "123")];
+        let settings = layered("[kafka]\ntopic = \"t\"\nbrokers = \"a\"", &variables).unwrap();
+        assert_eq!((settings.kafka.topic.as_str(), settings.kafka.brokers.as_str()), ("t", "b:9092"));
+        assert_eq!((settings.ingest.flush_ms, settings.smtp.password.expose()), (20, "123"));
+    }
+
+    #[test]
+    fn mistakes_name_the_valid_keys() {
+        let error = layered("[kafka]\nbroker = \"x\"", &[]).unwrap_err().to_string();
+        assert!(error.contains("broker") && error.contains("brokers"), "{error}");
+        let error = layered("", &[("LEEWAY_KAFKA_BROKERS", "x")]).unwrap_err().to_string();
+        assert!(error.contains("two underscores"), "{error}");
+        let error = layered("", &[("LEEWAY_KAFKAS__BROKERS", "x")]).unwrap_err().to_string();
+        assert!(error.contains("[kafkas]"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let settings = layered("[store]\nurl = \"postgres://u:hunter2@h/d\"", &[]).unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        assert!(settings.user_key().unwrap_err().to_string().contains("openssl rand -hex 32"));
+    }
+
+    #[test]
+    fn receivers_are_checked_when_settings_are_read() {
+        let receiver = |text: &str| layered(&format!("[[receiver]]\nname = \"r\"\n{text}"), &[]).unwrap().channels();
+        let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let private = receiver(&format!("webhook = {{ url = \"https://10.0.0.1/\", signing_key = \"{key}\" }}"));
+        assert!(format!("{:#}", private.unwrap_err()).contains("no public address"));
+        assert!(receiver(&format!("webhook = {{ url = \"https://example.com/\", signing_key = \"{key}\" }}")).is_ok());
+        assert!(format!("{:#}", receiver("email = { to = [\"a@b.c\"] }").unwrap_err()).contains("smtp.host"));
+        assert!(receiver("").is_err());
+    }
+}

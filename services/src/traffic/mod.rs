@@ -1,0 +1,144 @@
+//! Traffic: who calls which model when, with how many tokens. Arrivals and tokens come from real traces or their
+//! published figures; texts, latencies and errors are invented and marked as simulated.
+
+pub mod figures;
+pub mod trace;
+
+use std::fmt::Write;
+
+use leeway_core::clock::{Micros, rfc3339};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, LogNormal};
+
+/// One call, before its outcome is drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrival {
+    /// µs since the start of the traffic.
+    pub at: Micros,
+    pub tenant: String,
+    pub app: String,
+    pub route: String,
+    pub provider: &'static str,
+    pub model: &'static str,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub cache_read: Option<u64>,
+    pub reasoning: Option<u64>,
+}
+
+/// A call as it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Simulated {
+    pub arrival: Arrival,
+    pub id: String,
+    /// Completion.
+    pub time: Micros,
+    pub status: &'static str,
+    pub error_class: Option<&'static str>,
+    pub duration_ms: f64,
+    pub ttft_ms: f64,
+}
+
+/// What goes wrong in a simulated incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Incident {
+    None,
+    /// Calls of one app take several times as long.
+    Latency,
+    /// One app answers at many times the length: cost rises, quality does not.
+    Cost,
+}
+
+pub const RELEASE: &str = "2026.11.3";
+pub const ENVIRONMENT: &str = "production";
+/// Share of calls that fail while nothing is wrong.
+const ERROR_SHARE: f64 = 0.006;
+
+/// Draws the outcome of an arrival: time to first token grows with the input, the rest with the output.
+pub fn simulate(mut arrival: Arrival, start: Micros, sequence: u64, seed: u64, incident: Incident, rng: &mut ChaCha8Rng) -> Simulated {
+    if incident == Incident::Cost {
+        arrival.output_tokens = arrival.output_tokens * 12 + 400;
+    }
+    let noise = LogNormal::new(0.0, 0.35).map_or(1.0, |distribution| distribution.sample(rng));
+    let slow = if incident == Incident::Latency { 6.0 } else { 1.0 };
+    let ttft_ms = (180.0 + 0.04 * arrival.input_tokens as f64) * noise * slow;
+    let mut duration_ms = ttft_ms + 9.0 * arrival.output_tokens as f64 * noise * slow.min(3.0);
+    let mut failure = None;
+    if rng.random::<f64>() < ERROR_SHARE {
+        failure = Some(if rng.random::<f64>() < 0.6 { "rate_limit" } else { "server" });
+        duration_ms = 120.0 * noise;
+        arrival.output_tokens = 0;
+    }
+    let (ttft_ms, duration_ms) = ((ttft_ms * 1000.0).round() / 1000.0, (duration_ms * 1000.0).round() / 1000.0);
+    let time = start + arrival.at + (duration_ms * 1000.0) as Micros;
+    Simulated {
+        id: format!("sim-{seed}-{sequence}"),
+        time,
+        status: if failure.is_some() { "error" } else { "ok" },
+        error_class: failure,
+        duration_ms,
+        ttft_ms,
+        arrival,
+    }
+}
+
+/// Leeway JSON, padded with invented text to at least `bytes`.
+pub fn write_json(call: &Simulated, bytes: usize, out: &mut String) {
+    let a = &call.arrival;
+    out.clear();
+    let _ = write!(
+        out,
+        r#"{{"v":1,"kind":"call","id":"{}","time":"{}","tenant":"{}","app":"{}","route":"{}","environment":"{ENVIRONMENT}","release":"{RELEASE}","operation":"chat","provider":"{}","request_model":"{}","status":"{}","duration_ms":{},"#,
+        call.id, rfc3339_micro(call.time), a.tenant, a.app, a.route, a.provider, a.model, call.status, call.duration_ms
+    );
+    if let Some(class) = call.error_class {
+        let _ = write!(out, r#""error_class":"{class}","#);
+    } else {
+        let _ = write!(out, r#""ttft_ms":{},"stream":true,"finish_reasons":["stop"],"#, call.ttft_ms);
+    }
+    let _ = write!(out, r#""tokens":{{"input":{},"output":{}"#, a.input_tokens, a.output_tokens);
+    for (name, value) in [("cache_read", a.cache_read), ("reasoning", a.reasoning.map(|r| r.min(a.output_tokens)))] {
+        if let Some(value) = value {
+            let _ = write!(out, r#","{name}":{value}"#);
+        }
+    }
+    out.push_str("}}");
+    if out.len() + 24 < bytes {
+        out.pop();
+        out.push_str(r#","text":{"output":""#);
+        const WORDS: &str = "simulated text that stands for an answer; ";
+        while out.len() + 3 < bytes {
+            let room = (bytes - out.len() - 3).min(WORDS.len());
+            out.push_str(&WORDS[..room]);
+        }
+        out.push_str("\"}}");
+    }
+}
+
+/// The hot loop's RFC 3339, to the microsecond.
+fn rfc3339_micro(at: Micros) -> String {
+    let text = rfc3339(at);
+    format!("{}.{:06}Z", &text[..19], at.rem_euclid(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn written_calls_are_of_the_asked_size_and_parse() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let arrival = figures::Figures::load().unwrap().arrivals(1, 5.0).next().unwrap();
+        let call = simulate(arrival, 1_795_225_535_000_000, 7, 1, Incident::None, &mut rng);
+        for bytes in [0, 1024, 4096] {
+            let mut out = String::new();
+            write_json(&call, bytes, &mut out);
+            assert!(out.len() >= bytes && out.len() <= bytes.max(700), "{} for {bytes}", out.len());
+            let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(json["tokens"]["input"].as_u64(), Some(call.arrival.input_tokens));
+            assert_eq!(leeway_core::clock::parse_rfc3339(json["time"].as_str().unwrap()), Some(call.time));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! HTTP: pages, live streams, the API, metrics, and the demo's receivers.
+
+mod demo;
+mod pages;
+mod response;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::routing::{get, post};
+use leeway_alerts::rule::Rule;
+use leeway_alerts::signing::SigningKey;
+use leeway_core::clock::{Clock, readable};
+use leeway_dashboards::demo_pages::Hook;
+use leeway_dashboards::{Frame, overview};
+use leeway_store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::metrics::Metrics;
+use crate::tasks::Stop;
+
+/// Open live streams at most; each asks the shared summary once a second.
+const MAX_STREAMS: usize = 256;
+/// A summary is computed once for all viewers of this while.
+const FRESH: Duration = Duration::from_millis(900);
+const TRIES: u16 = 50;
+
+/// What every handler can ask.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+pub struct Inner {
+    pub store: Store,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    pub rules: Vec<Rule>,
+    pub series_cap: u64,
+    pub demo: Option<DemoReceivers>,
+    pub stop: Stop,
+    summary: tokio::sync::Mutex<Option<(Instant, Arc<overview::Input>)>>,
+    streams: Arc<Semaphore>,
+}
+
+/// The demo's mailbox and webhook log.
+#[derive(Debug)]
+pub struct DemoReceivers {
+    pub mailbox: PathBuf,
+    pub key: SigningKey,
+    pub hooks: Mutex<Vec<Hook>>,
+}
+
+/// What the web server is made from.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Store,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    pub rules: Vec<Rule>,
+    pub series_cap: u64,
+    pub demo: Option<DemoReceivers>,
+    pub stop: Stop,
+}
+
+impl App {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, clock, metrics, rules, series_cap, demo, stop } = parts;
+        let (summary, streams) = (tokio::sync::Mutex::default(), Arc::new(Semaphore::new(MAX_STREAMS)));
+        Self(Arc::new(Inner { store, clock, metrics, rules, series_cap, demo, stop, summary, streams }))
+    }
+
+    fn frame(&self, here: &'static str) -> Frame {
+        Frame { here, demo: self.0.demo.is_some(), now: readable(self.0.clock.now()) }
+    }
+}
+
+pub fn router(app: App) -> Router {
+    let demo = app.0.demo.is_some();
+    let mut router = Router::new()
+        .route("/", get(pages::overview))
+        .route("/overview.csv", get(pages::overview_csv))
+        .route("/alerts", get(pages::alerts))
+        .route("/alerts/{fingerprint}", get(pages::alert))
+        .route("/live/overview", get(pages::live_overview))
+        .route("/live/alerts", get(pages::live_alerts))
+        .route("/live/alerts/{fingerprint}", get(pages::live_alert))
+        .route("/api/v1/overview", get(pages::api_overview))
+        .route("/api/v1/alerts", get(pages::api_alerts))
+        .route("/metrics", get(pages::metrics))
+        .route("/healthz", get(pages::healthz))
+        .route("/readyz", get(pages::readyz))
+        .route("/assets/{name}", get(pages::asset));
+    if demo {
+        router = router
+            .route("/demo/mailbox", get(demo::mailbox))
+            .route("/demo/mailbox/{id}", get(demo::mail))
+            .route("/demo/webhooks", get(demo::webhooks))
+            .route("/demo/hook", post(demo::hook));
+    }
+    router
+        .fallback(pages::not_found)
+        .layer(axum::extract::DefaultBodyLimit::max(1 << 20))
+        .layer(axum::middleware::from_fn(response::protect))
+        .with_state(app)
+}
+
+/// Binds `address`, or with `search` the next free port after it.
+pub async fn bind(address: SocketAddr, search: bool) -> Result<TcpListener> {
+    let mut candidate = address;
+    for step in 0..if search { TRIES } else { 1 } {
+        candidate.set_port(address.port().saturating_add(step));
+        match TcpListener::bind(candidate).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if !search => return Err(error).with_context(|| format!("listen on web.bind = {address}: is the port in use?")),
+            Err(_) => {}
+        }
+    }
+    anyhow::bail!("no free port from {address} to {candidate}")
+}
+
+pub async fn serve(listener: TcpListener, app: App, mut stop: Stop) -> Result<()> {
+    let served = axum::serve(listener, router(app)).with_graceful_shutdown(async move { stop.wait().await });
+    served.await.context("serve HTTP")
+}
