@@ -2,7 +2,7 @@
 //!
 //! Buckets are fixed in advance: values below 128 are exact, every power of two above is cut into 64 equal
 //! parts (the layout of HdrHistogram with 7 significant bits). A bucket is at most 1/64 of its lower edge wide,
-//! so its midpoint is off by at most 1/128 = 0.79 %. Because no boundary ever moves, merging is integer
+//! so its midpoint is off by at most 1/128 = 0.78 %. Because no boundary ever moves, merging is integer
 //! addition: associative, commutative, exact, and the same bits in any order.
 //!
 //! Few values are kept as a short list of bucket numbers (raw-first); a dense run of counts starts at the 25th.

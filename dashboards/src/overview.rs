@@ -77,6 +77,7 @@ struct Slice {
 struct Page<'a> {
     frame: &'a Frame,
     live: String,
+    tables: String,
     chart: String,
 }
 
@@ -85,37 +86,53 @@ struct Page<'a> {
 struct Live<'a> {
     input: &'a Input,
     tiles: Vec<Tile>,
+    watermark: String,
+    firing: Vec<(&'a str, &'a str, String)>,
+    window: String,
+}
+
+#[derive(Template)]
+#[template(path = "overview_tables.html")]
+struct Tables<'a> {
+    input: &'a Input,
     slices: Vec<Slice>,
     ledger: Vec<(&'static str, String, &'static str)>,
     balanced: bool,
-    watermark: String,
     partitions: Vec<(&'a Partition, String, String)>,
-    firing: Vec<(&'a str, &'a str, String)>,
     window: String,
 }
 
 /// The whole page.
 pub fn page(frame: &Frame, input: &Input) -> Result<String, RenderError> {
-    let page = Page { frame, live: live(input)?, chart: chart_json(input) };
+    let page = Page { frame, live: live(input)?, tables: tables(input)?, chart: chart_json(input) };
     Ok(page.render()?)
 }
 
-/// The part that is replaced while the page is open.
+/// What fires and the tiles: replaced while the page is open.
 pub fn live(input: &Input) -> Result<String, RenderError> {
-    let recent = recent(input);
-    let span = |at: Micros| if at == 0 { "none yet".to_owned() } else { readable_span(input.now - at) };
+    let behind = |at: Micros| format!("{} ({} behind the clock)", readable(at), readable_span(input.now - at));
     let live = Live {
         input,
-        tiles: tiles(&recent, input),
-        slices: input.slices.iter().map(slice).collect(),
-        ledger: ledger_lines(&input.ledger, input.lost),
-        balanced: input.ledger.balanced(),
-        watermark: input.watermark.map_or_else(|| "no events yet".to_owned(), |at| format!("{} ({} behind the clock)", readable(at), readable_span(input.now - at))),
-        partitions: input.partitions.iter().map(|p| (p, span(p.watermark), group_digits(&p.next_offset.to_string()))).collect(),
+        tiles: tiles(&recent(input), input),
+        watermark: input.watermark.map_or_else(|| "no events yet".to_owned(), behind),
         firing: input.firing.iter().map(|(print, title, at)| (print.as_str(), title.as_str(), readable(*at))).collect(),
         window: format!("last {}", readable_span(RECENT)),
     };
     Ok(live.render()?)
+}
+
+/// Slices, ledger and partitions: replaced while the page is open.
+pub fn tables(input: &Input) -> Result<String, RenderError> {
+    let span = |at: Micros| if at == 0 { "none yet".to_owned() } else { readable_span(input.now - at) };
+    let tables = Tables {
+        input,
+        slices: input.slices.iter().map(slice).collect(),
+        ledger: ledger_lines(&input.ledger, input.lost),
+        balanced: input.ledger.balanced(),
+        partitions: input.partitions.iter().map(|p| (p, span(p.watermark), group_digits(&p.next_offset.to_string()))).collect(),
+        window: format!("last {}", readable_span(RECENT)),
+    };
+    Ok(tables.render()?)
 }
 
 /// Minutes that end by the watermark, at most the recent window.
@@ -144,9 +161,11 @@ fn tiles(pane: &Pane, input: &Input) -> Vec<Tile> {
         Some(e) => {
             let unit = measure.unit();
             let interval = unit.show_interval(e.interval);
-            let sketch = if quantile.is_some() { format!(", sketch ±{:.2} %", RELATIVE_ERROR * 100.0) } else { String::new() };
+            let sketch = if quantile.is_some() { format!(", buckets ±{:.2} %", RELATIVE_ERROR * 100.0) } else { String::new() };
             let sure = if interval.is_empty() { "exact sum".to_owned() } else { format!("95 %: {interval}{sketch}") };
-            (unit.show(e.value), sure, format!("n = {}, last {window}", group_digits(&e.n.to_string())))
+            // The tile's name says that these are tokens.
+            let value = if unit == Unit::Tokens { Unit::Count.show(e.value) } else { unit.show(e.value) };
+            (value, sure, format!("n = {}, last {window}", group_digits(&e.n.to_string())))
         }
     };
     let tile = |name, (value, sure, about)| Tile { name, value, sure, about };

@@ -16,6 +16,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
+use crate::pipeline::Shared;
 use crate::settings::{Kafka, Start};
 use crate::topic_id::topic_id;
 
@@ -43,12 +44,24 @@ pub struct Assigner {
     pub topic: String,
     pub start: Start,
     pub clock: Clock,
+    /// Set where the broker gives no topic ids: the demo's in-process cluster, whose log lives as long as its reader.
+    pub incarnation: Option<String>,
     changes: Mutex<Vec<Change>>,
 }
 
 impl Assigner {
-    pub fn new(store: Store, handle: Handle, owner: String, kafka: &Kafka, clock: Clock) -> Self {
-        Self { store, handle, owner, topic: kafka.topic.clone(), start: kafka.start, clock, changes: Mutex::default() }
+    pub fn new(shared: &Shared, owner: String) -> Self {
+        let kafka = &shared.settings.kafka;
+        Self {
+            store: shared.store.clone(),
+            handle: shared.handle.clone(),
+            owner,
+            topic: kafka.topic.clone(),
+            start: kafka.start,
+            clock: shared.clock,
+            incarnation: shared.incarnation.clone(),
+            changes: Mutex::default(),
+        }
     }
 
     pub fn changes(&self) -> Vec<Change> {
@@ -66,7 +79,10 @@ impl Assigner {
         if list.count() == 0 {
             return Ok(Vec::new());
         }
-        let incarnation = incarnation(consumer, &self.topic)?;
+        let incarnation = match &self.incarnation {
+            Some(given) => given.clone(),
+            None => incarnation(consumer, &self.topic)?,
+        };
         let earlier = self.handle.block_on(self.store.incarnations(SOURCE, &self.topic)).context("read the topic's history")?;
         let recreated = !earlier.is_empty() && !earlier.contains(&incarnation);
         if recreated {

@@ -55,6 +55,8 @@ pub struct Shared {
     /// Partitions that the topic has, as last seen by the coverage watch; 0 = unknown.
     pub partition_count: Arc<std::sync::atomic::AtomicUsize>,
     pub host: String,
+    /// A given incarnation, where the broker has no topic ids.
+    pub incarnation: Option<String>,
 }
 
 /// Why a consumer ended.
@@ -157,7 +159,7 @@ impl<'a> Worker<'a> {
         let count = shared.partition_count.load(std::sync::atomic::Ordering::Relaxed);
         // Another partition count is another member: a static member's assignment would leave new partitions orphaned.
         let instance = format!("{owner}-{count}");
-        let assigner = Assigner::new(shared.store.clone(), shared.handle.clone(), owner, kafka, shared.clock);
+        let assigner = Assigner::new(shared, owner);
         let consumer = consumer(kafka, &instance, assigner)?;
         tracing::info!(thread, topic = kafka.topic, group = kafka.group, "consuming");
         loop {

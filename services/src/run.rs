@@ -118,7 +118,7 @@ pub async fn start_roles(start: Start, host: &Host, tasks: &mut Tasks) -> Result
     let address = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose().context("read the bound address")?;
     let external_url = settings.external_url(address.unwrap_or(settings.web.bind));
     if roles.contains(&Role::Ingest) {
-        ingest(&settings, &store, clock, &aggregation, user_key, &metrics, host, tasks).await?;
+        ingest(&settings, &store, clock, &aggregation, user_key, &metrics, host, demo.as_ref().map(|_| "demo".to_owned()), tasks).await?;
     }
     if roles.contains(&Role::Evaluate) {
         let mut evaluator = Evaluator::new(store.clone(), rules.clone(), clock, host.name.clone(), external_url, Arc::clone(&metrics));
@@ -150,6 +150,7 @@ async fn ingest(
     user_key: UserKey,
     metrics: &Arc<Metrics>,
     host: &Host,
+    incarnation: Option<String>,
     tasks: &mut Tasks,
 ) -> Result<()> {
     if settings.kafka.brokers.is_empty() {
@@ -167,6 +168,7 @@ async fn ingest(
         log_ends: Arc::default(),
         partition_count: Arc::default(),
         host: host.name.clone(),
+        incarnation,
     };
     let threads = match settings.kafka.threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

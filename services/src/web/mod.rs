@@ -87,6 +87,7 @@ pub fn router(app: App) -> Router {
         .route("/alerts", get(pages::alerts))
         .route("/alerts/{fingerprint}", get(pages::alert))
         .route("/live/overview", get(pages::live_overview))
+        .route("/live/tables", get(pages::live_tables))
         .route("/live/alerts", get(pages::live_alerts))
         .route("/live/alerts/{fingerprint}", get(pages::live_alert))
         .route("/api/v1/overview", get(pages::api_overview))

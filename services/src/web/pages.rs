@@ -84,6 +84,17 @@ pub async fn live_overview(State(app): State<App>) -> Result<impl IntoResponse, 
     })
 }
 
+pub async fn live_tables(State(app): State<App>) -> Result<impl IntoResponse, HttpError> {
+    let made = app.clone();
+    live(&app, move |_| {
+        let app = made.clone();
+        async move {
+            let html = view::tables(&*app.summary().await?).map_err(|error| HttpError::Inner(anyhow::anyhow!(error.0)))?;
+            Ok(vec![Event::default().data(html)])
+        }
+    })
+}
+
 pub async fn live_alerts(State(app): State<App>) -> Result<impl IntoResponse, HttpError> {
     let made = app.clone();
     live(&app, move |_| {

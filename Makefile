@@ -1,0 +1,24 @@
+# Each target does its own set-up; see README.md.
+.PHONY: demo test test-long check bench up
+
+demo:
+	@scripts/build-needs.sh
+	@cargo build --locked -p leeway
+	@exec target/debug/leeway demo $(ARGS)
+
+test:
+	@scripts/test.sh
+
+test-long:
+	@scripts/test.sh long
+
+check:
+	@scripts/build-needs.sh
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench:
+	@scripts/bench.sh
+
+up:
+	docker compose up --build
