@@ -24,7 +24,7 @@
     const options = {
       width: el.clientWidth || 480, height: 200, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1e3), "Etc/UTC"),
       scales: { y: el.dataset.log ? { distr: 3 } : { range: (_, min, max) => [0, max > 0 ? max * 1.1 : 1] } },
-      axes: [axis, { ...axis, size: 60 }],
+      axes: [{ ...axis, values: (_, ticks) => ticks.map((t) => new Date(t * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 70 }],
       series: [{ label: "UTC", value: (_, v) => (v == null ? "" : new Date(v * 1e3).toISOString().slice(11, 16)) }, ...series],
     };
     el.replaceChildren();

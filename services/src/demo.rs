@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use crate::tasks::{Stop, Tasks, interrupted};
 use crate::traffic::figures::Figures;
 use crate::traffic::trace::{Draw, load};
-use crate::traffic::{Arrival, Incident, simulate, write_json};
+use crate::traffic::{Arrival, ERROR_SHARE, Incident, Outcomes, simulate, write_json};
 use crate::web;
 
 /// What the demo shows.
@@ -224,7 +224,8 @@ impl Feed {
                 }
             }
             let incident = if self.hit(&arrival) { self.incident } else { Incident::None };
-            let call = simulate(arrival, self.start, sequence as u64, self.seed, incident, &mut rng);
+            let outcomes = Outcomes { seed: self.seed, incident, errors: ERROR_SHARE };
+            let call = simulate(arrival, self.start, sequence as u64, outcomes, &mut rng);
             open.insert((call.time, sequence as u64), call);
             while let Some(entry) = open.first_entry()
                 && entry.key().0 <= at

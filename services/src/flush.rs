@@ -135,6 +135,7 @@ impl Flusher {
         for part in parts {
             tx.records(&part.buffer.records).await?;
         }
+        crate::faults::point("before_commit");
         tx.commit().await?;
         crate::faults::point("after_commit");
         self.metrics.rows(rows.len());

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::produce::Producer;
 use crate::traffic::figures::Figures;
 use crate::traffic::trace::{Draw, load};
-use crate::traffic::{Arrival, ENVIRONMENT, Incident, RELEASE, Simulated, simulate, write_json};
+use crate::traffic::{Arrival, ENVIRONMENT, ERROR_SHARE, Incident, Outcomes, RELEASE, Simulated, simulate, write_json};
 
 /// What to write.
 #[derive(Debug, clap::Args)]
@@ -45,6 +45,9 @@ pub struct Args {
     density: f64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Share of calls that fail, which lose their output tokens (default: 0 for a trace, 0.006 for the figures)
+    #[arg(long)]
+    errors: Option<f64>,
     /// Event time of the last call: `now`, or RFC 3339
     #[arg(long, default_value = "now")]
     shift_to: String,
@@ -115,10 +118,12 @@ fn draw(args: &Args) -> Result<Vec<Simulated>> {
         None if args.count == 0 => bail!("give --count with the built-in figures: they have no end"),
         None => Figures::load()?.arrivals(args.seed, args.density).take(limit).collect(),
     };
+    let errors = args.errors.unwrap_or(if args.trace.is_some() { 0.0 } else { ERROR_SHARE });
+    let outcomes = Outcomes { seed: args.seed, incident: Incident::None, errors };
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let mut calls: Vec<Simulated> = Vec::with_capacity(arrivals.len());
     for (index, arrival) in arrivals.into_iter().enumerate() {
-        calls.push(simulate(arrival, 0, index as u64, args.seed, Incident::None, &mut rng));
+        calls.push(simulate(arrival, 0, index as u64, outcomes, &mut rng));
     }
     calls.sort_by_key(|call| call.time);
     let to = match args.shift_to.as_str() {

@@ -52,11 +52,21 @@ pub enum Incident {
 
 pub const RELEASE: &str = "2026.11.3";
 pub const ENVIRONMENT: &str = "production";
-/// Share of calls that fail while nothing is wrong.
-const ERROR_SHARE: f64 = 0.006;
+/// Share of simulated calls that fail while nothing is wrong.
+pub const ERROR_SHARE: f64 = 0.006;
+
+/// How outcomes are drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcomes {
+    pub seed: u64,
+    pub incident: Incident,
+    /// Share of calls that fail.
+    pub errors: f64,
+}
 
 /// Draws the outcome of an arrival: time to first token grows with the input, the rest with the output.
-pub fn simulate(mut arrival: Arrival, start: Micros, sequence: u64, seed: u64, incident: Incident, rng: &mut ChaCha8Rng) -> Simulated {
+pub fn simulate(mut arrival: Arrival, start: Micros, sequence: u64, outcomes: Outcomes, rng: &mut ChaCha8Rng) -> Simulated {
+    let Outcomes { seed, incident, errors } = outcomes;
     if incident == Incident::Cost {
         arrival.output_tokens = arrival.output_tokens * 12 + 400;
     }
@@ -65,7 +75,7 @@ pub fn simulate(mut arrival: Arrival, start: Micros, sequence: u64, seed: u64, i
     let ttft_ms = (180.0 + 0.04 * arrival.input_tokens as f64) * noise * slow;
     let mut duration_ms = ttft_ms + 9.0 * arrival.output_tokens as f64 * noise * slow.min(3.0);
     let mut failure = None;
-    if rng.random::<f64>() < ERROR_SHARE {
+    if rng.random::<f64>() < errors {
         failure = Some(if rng.random::<f64>() < 0.6 { "rate_limit" } else { "server" });
         duration_ms = 120.0 * noise;
         arrival.output_tokens = 0;
@@ -131,7 +141,8 @@ mod tests {
     fn written_calls_are_of_the_asked_size_and_parse() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let arrival = figures::Figures::load().unwrap().arrivals(1, 5.0).next().unwrap();
-        let call = simulate(arrival, 1_795_225_535_000_000, 7, 1, Incident::None, &mut rng);
+        let outcomes = Outcomes { seed: 1, incident: Incident::None, errors: 0.0 };
+        let call = simulate(arrival, 1_795_225_535_000_000, 7, outcomes, &mut rng);
         for bytes in [0, 1024, 4096] {
             let mut out = String::new();
             write_json(&call, bytes, &mut out);

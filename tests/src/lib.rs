@@ -1,1 +1,0 @@
-//! The whole system, scenario by scenario, and the arrows between crates.

@@ -1,0 +1,268 @@
+//! One suite over both engines: what the store promises, Postgres and SQLite keep alike.
+
+use leeway_core::event::{Record, RecordKind, Status};
+use leeway_core::labels::{Labels, Level};
+use leeway_core::ledger::Ledger;
+use leeway_core::pane::{Numbers, Pane, UNIT_WEIGHT};
+use leeway_store::{
+    CallClaim, DeadLetter, EvaluationWrite, LedgerRow, Location, LogRange, PaneRow, PartWrite, PartitionKey, RuleProgress, SeriesRef, Store,
+    StoreError,
+};
+
+use crate::harness::{Database, block, unique};
+
+const MINUTE: i64 = 60_000_000;
+const T: i64 = 1_795_225_500_000_000;
+
+fn both(test: impl AsyncFn(Store)) {
+    let sqlite = std::env::temp_dir().join(unique("conformance")).join("leeway.sqlite");
+    for location in [Location::Postgres(Database::new().url), Location::Sqlite(sqlite)] {
+        println!("  on {}", if matches!(location, Location::Postgres(_)) { "Postgres" } else { "SQLite" });
+        block(async {
+            let store = Store::open(&location).await.unwrap();
+            test(store.clone()).await;
+            store.close().await;
+        });
+    }
+}
+
+fn key(partition: i32) -> PartitionKey {
+    PartitionKey { source: "kafka".into(), topic: "t".into(), incarnation: "c/1".into(), partition }
+}
+
+fn log(low: i64, high: i64) -> LogRange {
+    LogRange { low, high, first: low }
+}
+
+fn write(partition: i32, epoch: i64, from: i64, to: i64) -> PartWrite {
+    PartWrite { key: key(partition), epoch, from, to, watermark: T, newest_at: T, high: to }
+}
+
+fn labels(app: &str) -> Labels {
+    let pairs = [("operation", "chat"), ("served", "true"), ("tenant", "acme"), ("app", app), ("model", "m")];
+    Labels { level: Level::Leaf, values: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect() }
+}
+
+fn pane(calls: usize) -> Pane {
+    let mut pane = Pane::default();
+    for i in 0..calls {
+        pane.add(&Numbers { status: Status::Ok, duration_us: Some(1000 + i as u64), weight_micro: UNIT_WEIGHT, ..Numbers::default() });
+    }
+    pane
+}
+
+fn row(labels: &Labels, minute: i64, pane: &Pane) -> PaneRow {
+    PaneRow {
+        tenant: labels.tenant().into(), series_id: labels.id(), window_start: minute, n: pane.calls() as i64, errors: 0, input_tokens: 0,
+        output_tokens: 0, cost_nano: 0, counts: pane.encode_counts(), sketches: pane.encode_sketches(),
+    }
+}
+
+async fn flush(store: &Store, id: i64, part: PartWrite, calls: usize) -> Result<(), Vec<usize>> {
+    let mut tx = store.begin_flush(id, "me", &[part], T).await.unwrap()?;
+    let labels = labels("shop");
+    let wanted = [SeriesRef { id: labels.id(), day: 1, labels: labels.clone() }];
+    tx.admit(&wanted, 100, T).await.unwrap();
+    tx.panes(&[row(&labels, T, &pane(calls))]).await.unwrap();
+    tx.commit().await.unwrap();
+    Ok(())
+}
+
+#[test]
+fn offsets_move_by_compare_and_set_alone() {
+    both(async |store| {
+        let first = store.acquire(&key(0), "a", log(5, 50), T).await.unwrap();
+        assert_eq!((first.next_offset, first.epoch, first.lost), (5, 1, 0));
+        flush(&store, 1, write(0, 1, 5, 20), 3).await.unwrap();
+        assert_eq!(flush(&store, 2, write(0, 1, 5, 20), 3).await, Err(vec![0]), "the same range again");
+        let second = store.acquire(&key(0), "b", log(5, 50), T).await.unwrap();
+        assert_eq!((second.next_offset, second.epoch), (20, 2));
+        assert_eq!(flush(&store, 3, write(0, 1, 20, 30), 3).await, Err(vec![0]), "the old owner");
+        flush(&store, 4, write(0, 2, 20, 30), 4).await.unwrap();
+        assert!(store.flushed(4).await.unwrap() && !store.flushed(3).await.unwrap());
+        let panes = store.panes(Level::Leaf, Some("acme"), T, T + MINUTE).await.unwrap();
+        assert_eq!(panes.iter().map(|p| p.pane.calls()).sum::<u64>(), 7);
+    });
+}
+
+#[test]
+fn a_dropped_flush_leaves_nothing() {
+    both(async |store| {
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        let mut tx = store.begin_flush(1, "me", &[write(0, 1, 0, 9)], T).await.unwrap().unwrap();
+        tx.panes(&[row(&labels("x"), T, &pane(2))]).await.unwrap();
+        drop(tx);
+        assert_eq!(store.acquire(&key(0), "a", log(0, 50), T).await.unwrap().next_offset, 0);
+        assert!(!store.flushed(1).await.unwrap());
+    });
+}
+
+#[test]
+fn a_gap_is_written_down_and_a_foreign_log_refused() {
+    both(async |store| {
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        let later = store.acquire(&key(0), "a", log(30, 50), T).await.unwrap();
+        assert_eq!((later.next_offset, later.lost), (30, 30));
+        assert_eq!(store.ledger_since(0).await.unwrap().lost, 30);
+        let refused = store.acquire(&key(0), "a", log(0, 10), T).await;
+        assert!(matches!(refused, Err(StoreError::OutOfRange { stored: 30, high: 10, .. })), "{refused:?}");
+    });
+}
+
+#[test]
+fn the_breaker_counts_deaths_at_one_offset() {
+    both(async |store| {
+        for attempt in 1..=3 {
+            let acquired = store.acquire(&key(0), "a", log(0, 9), T).await.unwrap();
+            assert_eq!(acquired.attempts, attempt);
+        }
+        assert!(store.mark(&key(0), 3, Some(4)).await.unwrap());
+        assert!(!store.mark(&key(0), 2, Some(4)).await.unwrap(), "an old epoch");
+        assert_eq!(store.acquire(&key(0), "a", log(0, 9), T).await.unwrap().marker_hits, 1);
+        store.mark(&key(0), 4, Some(4)).await.unwrap();
+        let fifth = store.acquire(&key(0), "a", log(0, 9), T).await.unwrap();
+        assert_eq!((fifth.marker, fifth.marker_hits), (Some(4), 2));
+        flush(&store, 1, PartWrite { high: 9, ..write(0, 5, 0, 5) }, 1).await.unwrap();
+        let calm = store.acquire(&key(0), "a", log(0, 9), T).await.unwrap();
+        assert_eq!((calm.attempts, calm.marker), (1, None), "progress clears the breaker");
+        store.release(&key(0), 6).await.unwrap();
+        assert_eq!(store.acquire(&key(0), "a", log(0, 9), T).await.unwrap().attempts, 1);
+    });
+}
+
+#[test]
+fn a_call_is_claimed_once_and_a_contradiction_is_seen() {
+    both(async |store| {
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        let claim = |n: u8, digest| CallClaim { tenant: "acme".into(), key: [n; 16], day: 1, digest };
+        let mut tx = store.begin_flush(1, "me", &[write(0, 1, 0, 9)], T).await.unwrap().unwrap();
+        let (fresh, _) = tx.claim_calls(&[claim(1, 7), claim(2, 7)]).await.unwrap();
+        assert_eq!(fresh.len(), 2);
+        tx.commit().await.unwrap();
+        let mut tx = store.begin_flush(2, "me", &[write(0, 1, 9, 12)], T).await.unwrap().unwrap();
+        let (fresh, conflicting) = tx.claim_calls(&[claim(3, 7), claim(2, 8), claim(1, 7)]).await.unwrap();
+        assert_eq!((fresh.len(), conflicting), (1, vec![false, true, false]));
+        tx.commit().await.unwrap();
+        assert_eq!(store.expire_call_index(2).await.unwrap(), 3);
+    });
+}
+
+#[test]
+fn the_cap_folds_alike_for_everybody() {
+    both(async |store| {
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        let wanted: Vec<SeriesRef> = (0..5).map(|i| labels(&format!("app{i}"))).map(|l| SeriesRef { id: l.id(), day: 1, labels: l }).collect();
+        let mut tx = store.begin_flush(1, "me", &[write(0, 1, 0, 9)], T).await.unwrap().unwrap();
+        let folded = tx.admit(&wanted, 3, T).await.unwrap();
+        assert_eq!(folded.len(), 2);
+        tx.commit().await.unwrap();
+        let mut tx = store.begin_flush(2, "you", &[write(0, 1, 9, 10)], T).await.unwrap().unwrap();
+        assert_eq!(tx.admit(&wanted, 3, T).await.unwrap(), folded, "another worker, the same answer");
+        tx.fold(&[], &[("acme".into(), 1, 8)], T).await.unwrap();
+        tx.commit().await.unwrap();
+        let load = &store.tenant_loads(1).await.unwrap()[0];
+        assert_eq!((load.series, load.folded_calls), (3, 8));
+    });
+}
+
+#[test]
+fn ledger_dead_letters_and_rows_add_up() {
+    both(async |store| {
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        let ledger = Ledger { consumed: 3, decoded: 2, undecodable: 1, seen: 2, on_time: 1, kept: 1, ..Ledger::default() };
+        let record = |time, body: &str| Record { kind: RecordKind::Change, tenant: "acme".into(), id: "c1".into(), time, app: "a".into(), name: "release".into(), body: body.into() };
+        for (id, from) in [(1, 0), (2, 9)] {
+            let parts = [write(0, 1, from, from + 9)];
+            let mut tx = store.begin_flush(id, "me", &parts, T).await.unwrap().unwrap();
+            tx.ledger(&parts, &[LedgerRow { part: 0, minute: T, ledger }]).await.unwrap();
+            let letter = DeadLetter { part: 0, offset: from, record: 0, reason: "no_time", field: "time", bytes: 9, received_at: T };
+            tx.dead_letters(&parts, &[letter.clone(), letter]).await.unwrap();
+            tx.records(&[record(T - id, "{}")]).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let totals = store.ledger_since(0).await.unwrap();
+        assert!(totals.ledger.balanced() && totals.ledger.consumed == 6);
+        assert_eq!(store.dead_letter_reasons(0).await.unwrap(), [("no_time".to_owned(), 2)]);
+        let letters = store.unexported_dead_letters(9).await.unwrap();
+        store.mark_exported(&letters).await.unwrap();
+        assert!(store.unexported_dead_letters(9).await.unwrap().is_empty());
+        let sql = "SELECT time FROM change WHERE tenant = 'acme'";
+        assert_eq!(store.conn().await.unwrap().query_one(sql, &[]).await.unwrap().unwrap().int(0).unwrap(), T - 1, "the older record does not win");
+    });
+}
+
+#[test]
+fn compaction_changes_no_bit_of_a_merged_pane() {
+    both(async |store| {
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        for i in 0..5 {
+            flush(&store, i + 1, write(0, 1, i * 2, i * 2 + 2), 7 + i as usize).await.unwrap();
+        }
+        let read = async || store.panes(Level::Leaf, Some("acme"), T, T + MINUTE).await.unwrap().remove(0).pane;
+        let before = read().await;
+        assert_eq!(store.compact(T).await.unwrap(), 0, "an open window stays");
+        assert_eq!(store.compact(T + MINUTE).await.unwrap(), 1);
+        let after = read().await;
+        assert_eq!((before.encode_counts(), before.encode_sketches()), (after.encode_counts(), after.encode_sketches()));
+        let sql = "SELECT COUNT(*), MAX(p95_ms) FROM pane_delta";
+        let closed = store.conn().await.unwrap().query_one(sql, &[]).await.unwrap().unwrap();
+        assert_eq!(closed.int(0).unwrap(), 1);
+        assert!(closed.float(1).unwrap() > 1.0);
+        flush(&store, 99, write(0, 1, 10, 12), 1).await.unwrap();
+        assert_eq!(read().await.calls(), before.calls() + 1, "late data revise a closed window");
+        assert_eq!(store.compact(T + MINUTE).await.unwrap(), 1);
+        assert_eq!(read().await.calls(), before.calls() + 1);
+    });
+}
+
+#[test]
+fn a_lost_lease_fences_its_evaluation() {
+    both(async |store| {
+        let mine = store.lease("evaluate", "me", T, T + 10).await.unwrap().unwrap();
+        assert_eq!(store.lease("evaluate", "you", T + 5, T + 20).await.unwrap(), None);
+        assert_eq!(store.lease("evaluate", "me", T + 5, T + 20).await.unwrap().unwrap(), mine);
+        let yours = store.lease("evaluate", "you", T + 30, T + 50).await.unwrap().unwrap();
+        assert_eq!(yours.epoch, mine.epoch + 1);
+        let progress = RuleProgress { rule: "r".into(), version: "1".into(), through: T };
+        let refused = store.write_evaluation(&mine, &progress, &EvaluationWrite::default(), T).await;
+        assert!(matches!(refused, Err(StoreError::Fenced(_))));
+        store.write_evaluation(&yours, &progress, &EvaluationWrite::default(), T).await.unwrap();
+        assert_eq!(store.rule_progress().await.unwrap(), [progress]);
+        store.release_lease(&yours).await.unwrap();
+        assert!(store.lease("evaluate", "me", T + 31, T + 60).await.unwrap().is_some());
+    });
+}
+
+#[test]
+fn many_rows_of_awkward_text_survive() {
+    both(async |store| {
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        let parts = [write(0, 1, 0, 9)];
+        let mut tx = store.begin_flush(1, "me", &parts, T).await.unwrap().unwrap();
+        let all: Vec<Labels> = (0..4000).map(|i| labels(&format!("app'{i}\"\\ünï\u{1F600}$1"))).collect();
+        let wanted: Vec<SeriesRef> = all.iter().map(|l| SeriesRef { id: l.id(), day: leeway_core::clock::day_of(T), labels: l.clone() }).collect();
+        assert!(tx.admit(&wanted, 100_000, T).await.unwrap().is_empty());
+        tx.panes(&all.iter().map(|l| row(l, T, &pane(1))).collect::<Vec<_>>()).await.unwrap();
+        tx.commit().await.unwrap();
+        let read = store.panes(Level::Leaf, None, T, T + MINUTE).await.unwrap();
+        let mut read: Vec<_> = read.into_iter().map(|p| p.labels).collect();
+        let mut all = all;
+        read.sort();
+        all.sort();
+        assert_eq!(read, all);
+    });
+}
+
+#[test]
+fn a_newer_schema_is_refused_with_words() {
+    let path = std::env::temp_dir().join(unique("newer")).join("leeway.sqlite");
+    block(async {
+        let store = Store::open(&Location::Sqlite(path.clone())).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        tx.conn().unwrap().run("INSERT INTO schema_version (version, applied_at) VALUES (999, 0)", &[]).await.unwrap();
+        tx.commit().await.unwrap();
+        store.close().await;
+        let error = Store::open(&Location::Sqlite(path)).await.unwrap_err().to_string();
+        assert!(error.contains("version 999") && error.contains("newer program"), "{error}");
+    });
+}

@@ -1,0 +1,123 @@
+//! `leeway demo` as its viewer sees it: in a real browser, and for what each incident fires.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::{leeway, out, root, unique, variable};
+
+struct Demo {
+    child: Child,
+    address: String,
+    folder: PathBuf,
+    started: Instant,
+}
+
+impl Demo {
+    fn start(args: &[&str], work: &Path) -> Self {
+        let folder = work.join("data");
+        let log = std::fs::File::create(work.join("log")).unwrap();
+        let mut child = Command::new(leeway())
+            .arg("demo")
+            .args(args)
+            .args(["--bind", "127.0.0.1:18470", "--data-dir"])
+            .arg(&folder)
+            .current_dir(work)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_else(|| panic!("one line with the address, not {line:?}"));
+        Self { address: address.trim_end_matches('/').to_owned(), child, folder, started: Instant::now() }
+    }
+
+    /// Rule → states that its instances went through, read from the store by Python's sqlite3.
+    fn findings(&self) -> Vec<(String, String)> {
+        let script = "import sqlite3,sys,json\nfor b, in sqlite3.connect(sys.argv[1]).execute('select body from finding order by at'):\n d=json.loads(b); print(d['rule'],d['to'])";
+        let done = Command::new(variable("LEEWAY_TEST_PYTHON")).args(["-c", script]).arg(self.folder.join("leeway.sqlite")).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        text.lines().filter_map(|line| line.split_once(' ')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+    }
+
+    fn wait_until(&self, seconds: u64) {
+        std::thread::sleep(Duration::from_secs(seconds).saturating_sub(self.started.elapsed()));
+    }
+
+    /// Ctrl-C; it ends well and leaves nothing outside its folder.
+    fn stop(mut self, work: &Path) {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "Ctrl-C: {status}\n{}", std::fs::read_to_string(work.join("log")).unwrap_or_default());
+        let mut left: Vec<String> = std::fs::read_dir(work).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        left.sort();
+        assert_eq!(left, ["data", "log"]);
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+fn work() -> PathBuf {
+    let folder = std::env::temp_dir().join(unique("leeway-demo"));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Three demos at once, as long as one takes: the browser's (latency), a calm one, and a dear one. The calm one also
+/// proves that a second start finds its own port.
+#[test]
+fn the_demo_tells_its_story_in_two_minutes() {
+    let (latency_work, calm_work, cost_work) = (work(), work(), work());
+    let latency = Demo::start(&["--seed", "1"], &latency_work);
+    let calm = Demo::start(&["--incident", "none", "--seed", "2"], &calm_work);
+    let cost = Demo::start(&["--incident", "cost", "--seed", "3"], &cost_work);
+    assert_ne!(latency.address, calm.address);
+    let browser = Command::new("node")
+        .arg(root().join("tests/tools/browser.js"))
+        .args([&latency.address, out().to_str().unwrap()])
+        .env("NODE_PATH", variable("LEEWAY_TEST_NODE_PATH"))
+        .output()
+        .unwrap();
+    println!("{}{}", String::from_utf8_lossy(&browser.stdout), String::from_utf8_lossy(&browser.stderr));
+    assert!(browser.status.success());
+    latency.wait_until(125);
+    let fired = |findings: Vec<(String, String)>| -> Vec<(String, String)> { findings.into_iter().filter(|(_, to)| to == "firing" || to == "resolved").collect() };
+    let story = |rule: &str| [(rule.to_owned(), "firing".to_owned()), (rule.to_owned(), "resolved".to_owned())];
+    assert_eq!(fired(latency.findings()), story("latency"));
+    assert_eq!(fired(cost.findings()), story("cost"));
+    assert_eq!(fired(calm.findings()), []);
+    latency.stop(&latency_work);
+    calm.stop(&calm_work);
+    cost.stop(&cost_work);
+    // A second start over the first one's folder works, and begins empty.
+    let again = Demo::start(&["--incident", "none"], &latency_work);
+    assert_eq!(again.findings(), []);
+    again.stop(&latency_work);
+}
+
+#[test]
+fn the_demo_replays_a_real_trace_and_spares_foreign_folders() {
+    let foreign = work();
+    std::fs::write(foreign.join("precious"), "x").unwrap();
+    let refused = Command::new(leeway()).args(["demo", "--data-dir"]).arg(&foreign).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("was not made by a demo"));
+    assert!(foreign.join("precious").exists());
+    let Some(trace) = crate::harness::shared("traces/mooncake-fast25/conversation.jsonl.gz") else { return };
+    let folder = work();
+    let demo = Demo::start(&["--incident", "none", "--trace", trace.to_str().unwrap()], &folder);
+    crate::harness::wait_for("calls of the trace", 40, || {
+        let script = "import sqlite3,sys\nprint(sqlite3.connect(sys.argv[1]).execute(\"select count(*) from series where labels like '%mooncake%'\").fetchone()[0])";
+        let done = Command::new(variable("LEEWAY_TEST_PYTHON")).args(["-c", script]).arg(demo.folder.join("leeway.sqlite")).output().unwrap();
+        let text = String::from_utf8_lossy(&done.stdout).trim().to_owned();
+        if text.parse::<u32>().unwrap_or(0) > 0 { Ok(()) } else { Err(text) }
+    });
+    demo.stop(&folder);
+}

@@ -1,0 +1,84 @@
+// Watches the demo as a person does. Args: ADDRESS OUT. Fails with words; prints what it saw.
+const { chromium } = require("playwright-core");
+const axe = require("axe-core");
+const [address, out] = process.argv.slice(2);
+
+const fail = (message) => { throw new Error(message); };
+
+async function check(page, name) {
+  await page.addScriptTag({ content: axe.source }).catch(() => fail(`${name}: axe did not load`));
+}
+
+async function audit(context, url, name, theme) {
+  // The strict policy blocks injected scripts, so the audit runs in a context that bypasses it.
+  const page = await context.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
+  await page.goto(address + url, { waitUntil: "load" });
+  await page.waitForTimeout(1500);
+  await page.screenshot({ path: `${out}/${name}-${theme}.png`, fullPage: true });
+  await check(page, name);
+  const found = await page.evaluate(() => axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
+  if (found.violations.length) fail(`${name} (${theme}): ${found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target + " " + n.failureSummary).join("; ")}`).join("\n")}`);
+  if (errors.length) fail(`${name}: ${errors}`);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+  if (wide) fail(`${name}: scrolls sideways at 1280 px`);
+  await page.setViewportSize({ width: 320, height: 800 });
+  await page.waitForTimeout(300);
+  if (await page.evaluate(() => document.documentElement.scrollWidth > 320)) fail(`${name}: does not reflow at 320 px`);
+  await page.close();
+}
+
+(async () => {
+  const browser = await chromium.launch({
+    executablePath: "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  });
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  const violations = [];
+  page.on("console", (message) => { if (/Content.Security.Policy|Refused to/i.test(message.text())) violations.push(message.text()); });
+  page.on("pageerror", (error) => violations.push(String(error)));
+  const foreign = [];
+  page.on("request", (request) => { if (!request.url().startsWith(address) && !request.url().startsWith("data:")) foreign.push(request.url()); });
+  await page.goto(address + "/", { waitUntil: "load" });
+  const tile = () => page.locator(".tile .value").first().textContent();
+  // Live without a reload: the number of calls moves.
+  await page.waitForFunction(() => /\d/.test(document.querySelector(".tile .value").textContent), null, { timeout: 30000 });
+  const first = await page.locator(".tile").first().textContent();
+  await page.waitForFunction((before) => document.querySelector(".tile").textContent !== before, first, { timeout: 15000 });
+  console.log("traffic is seen:", await tile());
+  if ((await page.locator(".plot canvas").count()) !== 4) fail("four charts are drawn");
+  // The alert appears on the open page.
+  await page.waitForSelector("section.firing", { timeout: 90000 });
+  console.log("the alert is seen:", (await page.locator("section.firing").textContent()).replace(/\s+/g, " "));
+  await page.screenshot({ path: `${out}/overview-firing.png` });
+  await page.locator("section.firing a").first().focus();
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#state");
+  if (!/firing/.test(await page.locator("#state").textContent())) fail("the alert's own page says firing");
+  if (!/accepted/.test(await page.locator("main").textContent())) fail("its deliveries are shown");
+  const alert = new URL(page.url()).pathname;
+  // It resolves while its page is open.
+  await page.waitForFunction(() => /resolved/.test(document.querySelector("#state").textContent), null, { timeout: 90000 });
+  console.log("the resolution is seen");
+  await page.goto(address + "/demo/mailbox");
+  const mails = await page.locator("article").count();
+  if (mails !== 2) fail(`two mails, not ${mails}`);
+  const frame = page.frameLocator("article iframe").first();
+  if (!/Resolved/.test(await frame.locator("body").textContent())) fail("the newest mail says Resolved");
+  await page.goto(address + "/demo/webhooks");
+  if ((await page.locator("text=signature verified").count()) !== 2) fail("two verified webhooks");
+  if (violations.length) fail("policy violations or errors: " + violations.join("\n"));
+  if (foreign.length) fail("foreign requests: " + foreign);
+  for (const theme of ["light", "dark"]) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: theme, bypassCSP: true });
+    await audit(context, "/", "overview", theme);
+    await audit(context, "/alerts", "alerts", theme);
+    await audit(context, alert, "alert", theme);
+    await audit(context, "/demo/mailbox", "mailbox", theme);
+    await audit(context, "/demo/webhooks", "webhooks", theme);
+    await context.close();
+  }
+  console.log("no accessibility violations in both themes; screenshots in", out);
+  await browser.close();
+})().catch((error) => { console.error(error.message); process.exit(1); });
