@@ -55,6 +55,8 @@ pub struct Shared {
     /// Partitions that the topic has, as last seen by the coverage watch; 0 = unknown.
     pub partition_count: Arc<std::sync::atomic::AtomicUsize>,
     pub host: String,
+    /// Held by the one thread that touches a message alone: what dies then is that message's fault, nobody else's.
+    pub alone: Arc<Mutex<()>>,
     /// A given incarnation, where the broker has no topic ids.
     pub incarnation: Option<String>,
 }
@@ -232,18 +234,14 @@ impl<'a> Worker<'a> {
         if message.offset() < partition.position {
             return Ok(None);
         }
-        let careful = partition.careful_bytes > 0;
-        if careful && !self.shared.handle.block_on(self.shared.store.mark(&partition.key, partition.epoch, Some(message.offset())))? {
-            return Ok(Some(End::Restart("another owner took the partition")));
-        }
         let now = self.shared.clock.now();
         let stamped = message.timestamp().to_millis().map_or(now, |ms| ms * 1000);
         let origin = Origin { offset: message.offset(), bytes: payload.len(), received: stamped.min(now), partition: message.partition() };
-        if partition.quarantine == Some(message.offset()) {
-            partition.buffer.undecodable(origin, &Reject::Quarantined);
-        } else {
-            crate::faults::poison(payload);
+        let careful = partition.careful_bytes > 0;
+        if !careful {
             decode(payload, origin, &mut partition.buffer, &self.shared.rules, &mut self.scratch);
+        } else if !touch_alone(self.shared, partition, payload, origin, &mut self.scratch)? {
+            return Ok(Some(End::Restart("another owner took the partition")));
         }
         partition.position = message.offset() + 1;
         partition.high = partition.high.max(partition.position);
@@ -459,8 +457,26 @@ impl Partition {
     }
 }
 
+/// Decodes a message of a partition that nobody got past, between two marks in the store. A death in between is the
+/// message's own: other threads wait, and the mark is gone before the flush. `false`: another owner has the partition.
+fn touch_alone(shared: &Shared, partition: &mut Partition, payload: &[u8], origin: Origin, scratch: &mut Scratch) -> Result<bool> {
+    if partition.quarantine == Some(origin.offset) {
+        tracing::error!(partition = origin.partition, offset = origin.offset, "this message stopped the process twice and is quarantined");
+        partition.buffer.undecodable(origin, &Reject::Quarantined);
+        return Ok(true);
+    }
+    let _alone = shared.alone.lock().map_err(|_| anyhow::anyhow!("another thread panicked on a message"))?;
+    let mark = |offset| shared.handle.block_on(shared.store.mark(&partition.key, partition.epoch, offset)).context("mark a message");
+    if !mark(Some(origin.offset))? {
+        return Ok(false);
+    }
+    decode(payload, origin, &mut partition.buffer, &shared.rules, scratch);
+    mark(None)
+}
+
 /// Decodes one message into its buffer.
 pub fn decode(payload: &[u8], origin: Origin, buffer: &mut Buffer, rules: &Rules, scratch: &mut Scratch) {
+    crate::faults::poison(payload);
     let mut feed = Feed { buffer, origin, rules };
     match LeewayJson.decode(payload, scratch, &mut feed) {
         Ok(()) => buffer.decoded(origin),

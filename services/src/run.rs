@@ -168,6 +168,7 @@ async fn ingest(
         log_ends: Arc::default(),
         partition_count: Arc::default(),
         host: host.name.clone(),
+        alone: Arc::default(),
         incarnation,
     };
     let threads = match settings.kafka.threads {

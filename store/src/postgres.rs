@@ -10,8 +10,12 @@ use crate::flush::PaneRow;
 use crate::{Conn, StoreError};
 
 pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
+    let expected = "expected postgres://user:password@host:port/database, or nothing for a SQLite file";
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(StoreError::Url(format!("store.url is no Postgres URL; {expected}")));
+    }
     let options = PgConnectOptions::from_str(url)
-        .map_err(|error| StoreError::Url(format!("store.url is no Postgres URL ({error}); expected postgres://user:password@host:port/database")))?
+        .map_err(|error| StoreError::Url(format!("store.url is no Postgres URL ({error}); {expected}")))?
         .application_name("leeway")
         // A stopped process must not hold row locks that its successor waits for.
         .options([("idle_in_transaction_session_timeout", "3s"), ("lock_timeout", "5s"), ("statement_timeout", "60s")])
