@@ -109,8 +109,10 @@ impl Courier {
             Ok(answer) => (Judgement::Accepted, Some(answer.code().into()), "accepted by the mail server".to_owned()),
             Err(error) => {
                 let code = error.status().map(u16::from);
-                let judgement = if error.is_permanent() { Judgement::Refused } else { Judgement::Again { after_s: None } };
-                let detail = code.map_or_else(|| "the mail server cannot be reached".to_owned(), |code| format!("SMTP {code}"));
+                let judgement =
+                    if error.is_permanent() { Judgement::Refused } else { Judgement::Again { after_s: None } };
+                let detail =
+                    code.map_or_else(|| "the mail server cannot be reached".to_owned(), |code| format!("SMTP {code}"));
                 (judgement, code, detail)
             }
         }
@@ -126,7 +128,9 @@ fn transport(smtp: &Smtp) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> 
     };
     let builder = builder.port(smtp.port).timeout(Some(TOTAL));
     Ok(match (&smtp.username, &smtp.password) {
-        (Some(user), Some(password)) => builder.credentials(Credentials::new(user.clone(), password.expose().to_owned())).build(),
+        (Some(user), Some(password)) => {
+            builder.credentials(Credentials::new(user.clone(), password.expose().to_owned())).build()
+        }
         _ => builder.build(),
     })
 }
@@ -146,7 +150,8 @@ pub fn next_attempt(now: Micros, attempt: u64, after_s: Option<u64>) -> Micros {
     let ceiling = FIRST_PAUSE.saturating_mul(1 << attempt.min(20)).min(LONGEST_PAUSE);
     let mut random = [0; 8];
     // Without randomness every sender waits the ceiling: slower, never wrong.
-    let jitter = getrandom::fill(&mut random).map_or(ceiling, |()| (u64::from_le_bytes(random) % ceiling as u64) as i64);
+    let jitter =
+        getrandom::fill(&mut random).map_or(ceiling, |()| (u64::from_le_bytes(random) % ceiling as u64) as i64);
     let asked = after_s.map_or(0, |seconds| seconds as i64 * SECOND);
     now + asked + jitter.max(200_000)
 }

@@ -112,10 +112,24 @@ mod tests {
     #[test]
     fn private_addresses_are_refused_in_every_spelling() {
         let refused = [
-            "https://127.0.0.1/", "https://10.1.2.3/", "https://192.168.1.1/", "https://172.16.0.1/", "https://169.254.169.254/",
-            "https://100.64.0.1/", "https://0.0.0.0/", "https://2130706433/", "https://0x7f.1/", "https://0177.0.0.1/",
-            "https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://[64:ff9b::a00:1]/", "https://[2002:7f00:1::]/",
-            "https://[fd00:ec2::254]/", "https://[fe80::1]/", "https://255.255.255.255/", "https://224.0.0.1/",
+            "https://127.0.0.1/",
+            "https://10.1.2.3/",
+            "https://192.168.1.1/",
+            "https://172.16.0.1/",
+            "https://169.254.169.254/",
+            "https://100.64.0.1/",
+            "https://0.0.0.0/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://0177.0.0.1/",
+            "https://[::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[64:ff9b::a00:1]/",
+            "https://[2002:7f00:1::]/",
+            "https://[fd00:ec2::254]/",
+            "https://[fe80::1]/",
+            "https://255.255.255.255/",
+            "https://224.0.0.1/",
         ];
         for text in refused {
             let url = Url::parse(text).unwrap();

@@ -40,11 +40,13 @@ pub fn notices(change: &Change<'_>) -> Vec<Notice> {
 fn notice(change: &Change<'_>, receiver: &str, status: State) -> Notice {
     let (rule, instance) = (change.rule, change.instance);
     let group_key = format!("{}:{}", rule.id, change.fingerprint);
-    let mut links = BTreeMap::from([("alert".to_owned(), format!("{}/alerts/{}", change.external_url, change.fingerprint))]);
+    let mut links =
+        BTreeMap::from([("alert".to_owned(), format!("{}/alerts/{}", change.external_url, change.fingerprint))]);
     if let Some(runbook) = rule.annotations.get("runbook") {
         links.insert("runbook".to_owned(), runbook.clone());
     }
-    let reason = if status == State::Firing { "the condition held long enough" } else { "the condition no longer holds" };
+    let reason =
+        if status == State::Firing { "the condition held long enough" } else { "the condition no longer holds" };
     Notice {
         id: notice_id(&group_key, receiver, change.sequence),
         receiver: receiver.to_owned(),

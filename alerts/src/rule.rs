@@ -162,17 +162,27 @@ impl Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no duration; write 90s, 5m, 2h or 1d")))
+        Self::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no duration; write 90s, 5m, 2h or 1d")))
     }
 }
 
 /// Reads a rules file; `receivers` are the names that the settings define.
-pub fn parse(file: &str, text: &str, dimensions: &Dimensions, receivers: &BTreeSet<String>) -> Result<Vec<Rule>, RuleError> {
-    let syntax = |error: toml::de::Error| RuleError::Syntax { file: file.to_owned(), problem: error.to_string().trim_end().to_owned() };
+pub fn parse(
+    file: &str,
+    text: &str,
+    dimensions: &Dimensions,
+    receivers: &BTreeSet<String>,
+) -> Result<Vec<Rule>, RuleError> {
+    let syntax = |error: toml::de::Error| RuleError::Syntax {
+        file: file.to_owned(),
+        problem: error.to_string().trim_end().to_owned(),
+    };
     let parsed: File = toml::from_str(text).map_err(syntax)?;
     let mut rules: Vec<Rule> = Vec::new();
     for (index, table) in parsed.rules.into_iter().enumerate() {
-        let name = table.get("id").and_then(|id| id.as_str()).map_or_else(|| format!("number {}", index + 1), str::to_owned);
+        let name =
+            table.get("id").and_then(|id| id.as_str()).map_or_else(|| format!("number {}", index + 1), str::to_owned);
         let fail = |problem: String| RuleError::Rule { file: file.to_owned(), rule: name.clone(), problem };
         let version = version(&table);
         let text: RuleText = table.try_into().map_err(|error: toml::de::Error| fail(error.message().to_owned()))?;
@@ -190,7 +200,12 @@ fn version(table: &toml::Table) -> String {
     Sha256::digest(table.to_string().as_bytes())[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn check(text: RuleText, version: String, dimensions: &Dimensions, receivers: &BTreeSet<String>) -> Result<Rule, String> {
+fn check(
+    text: RuleText,
+    version: String,
+    dimensions: &Dimensions,
+    receivers: &BTreeSet<String>,
+) -> Result<Rule, String> {
     let id_fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if text.id.is_empty() || text.id.len() > 64 || !text.id.chars().all(id_fits) {
         return Err("`id` takes 1 to 64 letters, digits, - and _".to_owned());
@@ -198,8 +213,12 @@ fn check(text: RuleText, version: String, dimensions: &Dimensions, receivers: &B
     let measure = Measure::parse(&text.measure).map_err(|error| error.to_string())?;
     match text.quantile {
         Some(_) if !measure.takes_quantile() => return Err(format!("`quantile` does not go with measure `{measure}`")),
-        Some(q) if !(0.0..=1.0).contains(&q) => return Err(format!("`quantile` is {q}, it lies between 0 and 1 (p95 is 0.95)")),
-        None if measure.needs_quantile() => return Err(format!("measure `{measure}` needs a `quantile`, for example 0.95")),
+        Some(q) if !(0.0..=1.0).contains(&q) => {
+            return Err(format!("`quantile` is {q}, it lies between 0 and 1 (p95 is 0.95)"));
+        }
+        None if measure.needs_quantile() => {
+            return Err(format!("measure `{measure}` needs a `quantile`, for example 0.95"));
+        }
         _ => {}
     }
     let bound = match (text.above, text.below) {
@@ -216,7 +235,11 @@ fn check(text: RuleText, version: String, dimensions: &Dimensions, receivers: &B
         return Err(format!("unknown label `{unknown}`; valid are operation, served, {names}"));
     }
     if let Some(unknown) = text.receivers.iter().find(|name| !receivers.contains(*name)) {
-        let known = if receivers.is_empty() { "none are defined".to_owned() } else { receivers.iter().cloned().collect::<Vec<_>>().join(", ") };
+        let known = if receivers.is_empty() {
+            "none are defined".to_owned()
+        } else {
+            receivers.iter().cloned().collect::<Vec<_>>().join(", ")
+        };
         return Err(format!("unknown receiver `{unknown}`; the settings define: {known}"));
     }
     let values = |value: OneOrMore| match value {
@@ -246,16 +269,20 @@ fn check(text: RuleText, version: String, dimensions: &Dimensions, receivers: &B
 impl Rule {
     /// Whether a series belongs to the rule. Without a word on `operation` or `served`, headline calls do.
     pub fn matches(&self, labels: &Labels) -> bool {
-        let fits = |(name, values): (&String, &Vec<String>)| values.iter().any(|value| labels.get(name).unwrap_or("") == value);
+        let fits = |(name, values): (&String, &Vec<String>)| {
+            values.iter().any(|value| labels.get(name).unwrap_or("") == value)
+        };
         let names = |name: &str| self.matches.contains_key(name) || self.by.iter().any(|by| by == name);
-        let operation = names("operation") || leeway_core::event::HEADLINE_OPERATIONS.contains(&labels.get("operation").unwrap_or(""));
+        let operation = names("operation")
+            || leeway_core::event::HEADLINE_OPERATIONS.contains(&labels.get("operation").unwrap_or(""));
         let served = names("served") || labels.get("served") == Some("true");
         operation && served && self.matches.iter().all(fits)
     }
 
     /// The highest parent whose labels answer the rule: fewer rows to read.
     pub fn level(&self) -> Level {
-        let needed = || self.by.iter().chain(self.matches.keys()).filter(|name| *name != "operation" && *name != "served");
+        let needed =
+            || self.by.iter().chain(self.matches.keys()).filter(|name| *name != "operation" && *name != "served");
         let covers = |level: &&Level| match level.dimensions() {
             None => true,
             Some(dimensions) => needed().all(|name| dimensions.contains(&name.as_str())),

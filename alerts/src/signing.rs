@@ -12,6 +12,16 @@ use crate::secret::Secret;
 #[derive(Clone)]
 pub struct SigningKey(Vec<u8>);
 
+/// A webhook as its receiver sees it; times in Unix seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Received<'a> {
+    pub id: &'a str,
+    pub timestamp: i64,
+    pub body: &'a [u8],
+    /// The `webhook-signature` header.
+    pub signature: &'a str,
+}
+
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
     #[error("a signing key starts with whsec_ and goes on in base64")]
@@ -33,12 +43,13 @@ impl SigningKey {
     }
 
     /// Whether one of the header's signatures is right and the stamp is within five minutes of `now`.
-    pub fn verify(&self, id: &str, timestamp: i64, body: &[u8], header: &str, now: i64) -> bool {
-        let signatures = header.split(' ').filter_map(|part| part.strip_prefix("v1,"));
+    pub fn verify(&self, received: &Received<'_>, now: i64) -> bool {
+        let Received { id, timestamp, body, signature } = *received;
         let right = |text: &str| {
-            STANDARD.decode(text).is_ok_and(|signature| self.mac(id, timestamp, body).verify_slice(&signature).is_ok())
+            STANDARD.decode(text).is_ok_and(|bytes| self.mac(id, timestamp, body).verify_slice(&bytes).is_ok())
         };
-        (now - timestamp).abs() <= 300 && signatures.into_iter().any(right)
+        let mut signatures = signature.split(' ').filter_map(|part| part.strip_prefix("v1,"));
+        (now - timestamp).abs() <= 300 && signatures.any(right)
     }
 
     fn mac(&self, id: &str, timestamp: i64, body: &[u8]) -> Hmac<Sha256> {
@@ -79,13 +90,16 @@ mod tests {
     fn verification_refuses_what_the_libraries_refuse() {
         let key = key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let good = key.sign("msg_1", 1000, b"x");
-        assert!(key.verify("msg_1", 1000, b"x", &good, 1300));
-        assert!(key.verify("msg_1", 1000, b"x", &format!("v1,AAAA v2,x {good}"), 1000));
-        assert!(!key.verify("msg_1", 1000, b"x", &good, 1301));
-        assert!(!key.verify("msg_1", 1000, b"x", &good, 699));
-        assert!(!key.verify("msg_1", 1000, b"y", &good, 1000));
-        assert!(!key.verify("msg_1", 1000, b"x", &good[..11], 1000));
-        assert!(!key.verify("msg_1", 1000, b"x", "", 1000));
+        let verify = |body: &[u8], signature: &str, now| {
+            key.verify(&Received { id: "msg_1", timestamp: 1000, body, signature }, now)
+        };
+        assert!(verify(b"x", &good, 1300));
+        assert!(verify(b"x", &format!("v1,AAAA v2,x {good}"), 1000));
+        assert!(!verify(b"x", &good, 1301));
+        assert!(!verify(b"x", &good, 699));
+        assert!(!verify(b"y", &good, 1000));
+        assert!(!verify(b"x", &good[..11], 1000));
+        assert!(!verify(b"x", "", 1000));
     }
 
     #[test]

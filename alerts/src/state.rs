@@ -108,7 +108,10 @@ mod tests {
         // promtool 2.42: `for 5m` from minute 3 fires at 8; clears at 13, keep_firing_for 10m: firing at 22, gone at 23.
         let verdicts: Vec<Verdict> = (0..24).map(|m| if (3..13).contains(&m) { Breach } else { Clear }).collect();
         let states = run(&verdicts, 5, 10);
-        assert_eq!((states[2], states[3], states[7], states[8]), (State::Inactive, State::Pending, State::Pending, State::Firing));
+        assert_eq!(
+            (states[2], states[3], states[7], states[8]),
+            (State::Inactive, State::Pending, State::Pending, State::Firing)
+        );
         assert_eq!((states[22], states[23]), (State::Firing, State::Resolved));
     }
 

@@ -24,8 +24,15 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [Self; 7] =
-        [Self::Firing, Self::Pending, Self::Error, Self::InsufficientData, Self::NoData, Self::Resolved, Self::Inactive];
+    pub const ALL: [Self; 7] = [
+        Self::Firing,
+        Self::Pending,
+        Self::Error,
+        Self::InsufficientData,
+        Self::NoData,
+        Self::Resolved,
+        Self::Inactive,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -18,7 +18,11 @@ pub const DAY: Micros = 24 * HOUR;
 pub enum Clock {
     System,
     /// Starts `lag` behind the wall at `started_at`, runs `speed` times as fast, and follows the wall once it has caught up.
-    CatchUp { started_at: Micros, lag: Micros, speed: f64 },
+    CatchUp {
+        started_at: Micros,
+        lag: Micros,
+        speed: f64,
+    },
     /// Stands still; tests move it by making another.
     Fixed(Micros),
 }
@@ -58,8 +62,7 @@ fn wall() -> Micros {
 
 /// RFC 3339 in UTC, to the millisecond: `2026-11-21T01:38:59.123Z`.
 pub fn rfc3339(at: Micros) -> String {
-    jiff::Timestamp::from_microsecond(at)
-        .map_or_else(|_| at.to_string(), |t| format!("{t:.3}"))
+    jiff::Timestamp::from_microsecond(at).map_or_else(|_| at.to_string(), |t| format!("{t:.3}"))
 }
 
 /// `2026-11-21 01:38:59 UTC`, for people.

@@ -86,7 +86,8 @@ impl Status {
 pub const ERROR_CLASSES: [&str; 9] =
     ["rate_limit", "timeout", "server", "client", "auth", "context_length", "content_filter", "connection", "other"];
 
-pub const OPERATIONS: [&str; 8] = ["chat", "completion", "embeddings", "rerank", "retrieval", "tool", "agent", "guardrail"];
+pub const OPERATIONS: [&str; 8] =
+    ["chat", "completion", "embeddings", "rerank", "retrieval", "tool", "agent", "guardrail"];
 /// Operations that bear tokens and cost; headline figures take these, served.
 pub const HEADLINE_OPERATIONS: [&str; 4] = ["chat", "completion", "embeddings", "rerank"];
 
@@ -108,7 +109,16 @@ impl Tokens {
         ["input", "output", "cache_read", "cache_write", "reasoning", "audio_in", "audio_out", "image_in"];
 
     pub fn by_index(&self) -> [Option<u64>; 8] {
-        [self.input, self.output, self.cache_read, self.cache_write, self.reasoning, self.audio_in, self.audio_out, self.image_in]
+        [
+            self.input,
+            self.output,
+            self.cache_read,
+            self.cache_write,
+            self.reasoning,
+            self.audio_in,
+            self.audio_out,
+            self.image_in,
+        ]
     }
 
     pub fn slot(&mut self, name: &str) -> Option<&mut Option<u64>> {
@@ -214,7 +224,8 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    pub const ALL: [Self; 6] = [Self::Feedback, Self::Change, Self::Evaluation, Self::Incident, Self::Experiment, Self::Figure];
+    pub const ALL: [Self; 6] =
+        [Self::Feedback, Self::Change, Self::Evaluation, Self::Incident, Self::Experiment, Self::Figure];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -83,7 +83,7 @@ impl Dimensions {
         }
         for (position, name) in names.iter().enumerate() {
             let known = STANDARD.contains(&name.as_str()) || OPTIONAL.contains(&name.as_str());
-            if !known && !name.strip_prefix("dims.").is_some_and(|rest| !rest.is_empty()) {
+            if !known && name.strip_prefix("dims.").is_none_or(str::is_empty) {
                 return Err(DimensionError::Unknown(name.clone()));
             }
             if names[..position].contains(name) {

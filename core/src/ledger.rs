@@ -29,25 +29,77 @@ pub struct Ledger {
 
 impl Ledger {
     pub const NAMES: [&'static str; 15] = [
-        "consumed", "decoded", "undecodable", "seen", "on_time", "late", "kept", "future", "duplicate", "merged", "skipped",
-        "dead_lettered", "unindexed", "conflicting", "unknown_fields",
+        "consumed",
+        "decoded",
+        "undecodable",
+        "seen",
+        "on_time",
+        "late",
+        "kept",
+        "future",
+        "duplicate",
+        "merged",
+        "skipped",
+        "dead_lettered",
+        "unindexed",
+        "conflicting",
+        "unknown_fields",
     ];
 
     pub fn values(&self) -> [u64; 15] {
         [
-            self.consumed, self.decoded, self.undecodable, self.seen, self.on_time, self.late, self.kept, self.future,
-            self.duplicate, self.merged, self.skipped, self.dead_lettered, self.unindexed, self.conflicting, self.unknown_fields,
+            self.consumed,
+            self.decoded,
+            self.undecodable,
+            self.seen,
+            self.on_time,
+            self.late,
+            self.kept,
+            self.future,
+            self.duplicate,
+            self.merged,
+            self.skipped,
+            self.dead_lettered,
+            self.unindexed,
+            self.conflicting,
+            self.unknown_fields,
         ]
     }
 
     pub fn from_values(values: [u64; 15]) -> Self {
         let [
-            consumed, decoded, undecodable, seen, on_time, late, kept, future, duplicate, merged, skipped, dead_lettered,
-            unindexed, conflicting, unknown_fields,
+            consumed,
+            decoded,
+            undecodable,
+            seen,
+            on_time,
+            late,
+            kept,
+            future,
+            duplicate,
+            merged,
+            skipped,
+            dead_lettered,
+            unindexed,
+            conflicting,
+            unknown_fields,
         ] = values;
         Self {
-            consumed, decoded, undecodable, seen, on_time, late, kept, future, duplicate, merged, skipped, dead_lettered,
-            unindexed, conflicting, unknown_fields,
+            consumed,
+            decoded,
+            undecodable,
+            seen,
+            on_time,
+            late,
+            kept,
+            future,
+            duplicate,
+            merged,
+            skipped,
+            dead_lettered,
+            unindexed,
+            conflicting,
+            unknown_fields,
         }
     }
 

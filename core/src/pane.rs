@@ -163,7 +163,11 @@ impl Numbers {
     pub fn known(&self) -> usize {
         let tokens = self.tokens.by_index().iter().flatten().count();
         let timings = [self.duration_us, self.ttft_us].iter().flatten().count();
-        tokens + timings + usize::from(self.reported_cost.is_some()) + usize::from(self.status != Status::Unknown) + self.scores.len()
+        tokens
+            + timings
+            + usize::from(self.reported_cost.is_some())
+            + usize::from(self.status != Status::Unknown)
+            + self.scores.len()
     }
 }
 
@@ -354,7 +358,8 @@ impl Pane {
             let n = reader.number()?;
             let weight = i128::from(n) * i128::from(UNIT_WEIGHT) + varint::unzigzag(reader.wide()?);
             let weight_micro = u64::try_from(weight).map_err(|_| Corrupt::Overflow)?;
-            let slot = if index < COUNTERS { self.counts.get_mut(index) } else { self.classes.get_mut(index - COUNTERS) };
+            let slot =
+                if index < COUNTERS { self.counts.get_mut(index) } else { self.classes.get_mut(index - COUNTERS) };
             *slot.ok_or(Corrupt::Tag(tag))? = Count { n, weight_micro };
         }
         for sum in &mut self.tokens {

@@ -124,8 +124,13 @@ impl PriceBook {
     fn find(&self, provider: &str, model: &str, at: Micros) -> Option<&Price> {
         let bare = model.rsplit_once('/').map_or(model, |(_, name)| name);
         let undated = without_date(model);
-        let candidates =
-            [format!("{provider}/{model}"), model.to_owned(), format!("{provider}/{undated}"), undated.to_owned(), bare.to_owned()];
+        let candidates = [
+            format!("{provider}/{model}"),
+            model.to_owned(),
+            format!("{provider}/{undated}"),
+            undated.to_owned(),
+            bare.to_owned(),
+        ];
         let prices = candidates.iter().find_map(|key| self.prices.get(key.as_str()))?;
         // The oldest row also serves the time before it: the book knows no earlier price.
         let price = prices.iter().rev().find(|price| price.valid_from <= at).or_else(|| prices.first())?;
@@ -147,7 +152,8 @@ fn without_date(model: &str) -> &str {
     if model.len() > 11 && model.is_char_boundary(model.len() - 11) {
         let (name, date) = model.split_at(model.len() - 11);
         let parts: Vec<&str> = date.split('-').collect();
-        if parts.len() == 4 && parts[0].is_empty() && parts[1].len() == 4 && parts[1..].iter().all(|part| digits(part)) {
+        if parts.len() == 4 && parts[0].is_empty() && parts[1].len() == 4 && parts[1..].iter().all(|part| digits(part))
+        {
             return name;
         }
     }
@@ -180,12 +186,17 @@ fn parse_row(fields: &[&str]) -> Result<(Vec<String>, Price), String> {
             Some((limit, Tier { input, output, cache_read: money(10)?, ..base }))
         }
     };
-    let valid_from = parse_rfc3339(&format!("{}T00:00:00Z", fields[11])).ok_or_else(|| format!("`{}` is no date (YYYY-MM-DD)", fields[11]))?;
+    let valid_from = parse_rfc3339(&format!("{}T00:00:00Z", fields[11]))
+        .ok_or_else(|| format!("`{}` is no date (YYYY-MM-DD)", fields[11]))?;
     let (provider, model) = (fields[0], fields[1]);
     if model.is_empty() {
         return Err("model is missing".to_owned());
     }
-    let keys = if provider.is_empty() { vec![model.to_owned()] } else { vec![format!("{provider}/{model}"), model.to_owned()] };
+    let keys = if provider.is_empty() {
+        vec![model.to_owned()]
+    } else {
+        vec![format!("{provider}/{model}"), model.to_owned()]
+    };
     Ok((keys, Price { valid_from, base, above }))
 }
 
@@ -196,7 +207,13 @@ mod tests {
     const HEAD: &str = "provider,model,input,output,cache_read,cache_write,reasoning,above_tokens,above_input,above_output,above_cache_read,valid_from,source\n";
 
     fn tokens(input: u64, output: u64, cache_read: u64, reasoning: u64) -> Tokens {
-        Tokens { input: Some(input), output: Some(output), cache_read: Some(cache_read), reasoning: Some(reasoning), ..Tokens::default() }
+        Tokens {
+            input: Some(input),
+            output: Some(output),
+            cache_read: Some(cache_read),
+            reasoning: Some(reasoning),
+            ..Tokens::default()
+        }
     }
 
     #[test]
@@ -223,7 +240,9 @@ mod tests {
     #[test]
     fn the_built_in_book_reads_and_knows_the_common_models() {
         let book = PriceBook::built_in().unwrap();
-        for (provider, model) in [("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5"), ("openai", "text-embedding-3-small")] {
+        for (provider, model) in
+            [("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5"), ("openai", "text-embedding-3-small")]
+        {
             assert!(book.cost(provider, model, 0, &tokens(1000, 0, 0, 0)).is_some(), "{model}");
         }
         assert!(book.len() > 300);
@@ -231,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_name_with_two_prices_needs_its_provider() {
-        let book = PriceBook::parse(&format!("{HEAD}p,m,1,2,,,,,,,,2025-01-01,x\nq,m,9,9,,,,,,,,2025-01-01,x\n")).unwrap();
+        let book =
+            PriceBook::parse(&format!("{HEAD}p,m,1,2,,,,,,,,2025-01-01,x\nq,m,9,9,,,,,,,,2025-01-01,x\n")).unwrap();
         assert_eq!(book.cost("q", "m", 0, &tokens(1, 0, 0, 0)), Some(9_000));
         assert_eq!(book.cost("r", "m", 0, &tokens(1, 0, 0, 0)), None);
     }

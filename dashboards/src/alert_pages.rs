@@ -56,7 +56,8 @@ pub struct RuleLine {
 impl Alert {
     /// `acme / checkout`, or all traffic.
     pub fn scope(&self) -> String {
-        let values: Vec<&str> = self.labels.iter().map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect();
+        let values: Vec<&str> =
+            self.labels.iter().map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect();
         if values.is_empty() { "all traffic".to_owned() } else { values.join(" / ") }
     }
 
@@ -154,7 +155,12 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
     facts.push(("Observations", format!("{} (the rule asks for {})", e.n, e.min_events)));
     facts.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));
     facts.push(("Coverage", format!("{:.0} % of the partitions had reported", e.coverage * 100.0)));
-    for (name, at) in [("Active since", alert.active_at), ("Fired at", alert.fired_at), ("Keep-firing since", alert.keep_firing_since), ("Resolved at", alert.resolved_at)] {
+    for (name, at) in [
+        ("Active since", alert.active_at),
+        ("Fired at", alert.fired_at),
+        ("Keep-firing since", alert.keep_firing_since),
+        ("Resolved at", alert.resolved_at),
+    ] {
         if let Some(at) = at {
             facts.push((name, readable(at)));
         }

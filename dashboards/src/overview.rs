@@ -129,7 +129,11 @@ pub fn tables(input: &Input) -> Result<String, RenderError> {
         slices: input.slices.iter().map(slice).collect(),
         ledger: ledger_lines(&input.ledger, input.lost),
         balanced: input.ledger.balanced(),
-        partitions: input.partitions.iter().map(|p| (p, span(p.watermark), group_digits(&p.next_offset.to_string()))).collect(),
+        partitions: input
+            .partitions
+            .iter()
+            .map(|p| (p, span(p.watermark), group_digits(&p.next_offset.to_string())))
+            .collect(),
         window: format!("last {}", readable_span(RECENT)),
     };
     Ok(tables.render()?)
@@ -161,7 +165,8 @@ fn tiles(pane: &Pane, input: &Input) -> Vec<Tile> {
         Some(e) => {
             let unit = measure.unit();
             let interval = unit.show_interval(e.interval);
-            let sketch = if quantile.is_some() { format!(", buckets ±{:.2} %", RELATIVE_ERROR * 100.0) } else { String::new() };
+            let sketch =
+                if quantile.is_some() { format!(", buckets ±{:.2} %", RELATIVE_ERROR * 100.0) } else { String::new() };
             let sure = if interval.is_empty() { "exact sum".to_owned() } else { format!("95 %: {interval}{sketch}") };
             // The tile's name says that these are tokens.
             let value = if unit == Unit::Tokens { Unit::Count.show(e.value) } else { unit.show(e.value) };
@@ -187,7 +192,9 @@ fn tiles(pane: &Pane, input: &Input) -> Vec<Tile> {
 }
 
 fn slice((tenant, app, model, pane): &(String, String, String, Pane)) -> Slice {
-    let show = |measure: Measure, quantile| measure.of(pane, quantile).map_or_else(|| "no data".to_owned(), |e| measure.unit().show(e.value));
+    let show = |measure: Measure, quantile| {
+        measure.of(pane, quantile).map_or_else(|| "no data".to_owned(), |e| measure.unit().show(e.value))
+    };
     let error = Measure::ErrorRate.of(pane, None);
     Slice {
         tenant: tenant.clone(),
@@ -213,7 +220,11 @@ fn ledger_lines(ledger: &Ledger, lost: u64) -> Vec<(&'static str, String, &'stat
         ("Rows kept", show(ledger.kept), "feedback, changes, evaluations, incidents, experiments, figures"),
         ("Duplicates", show(ledger.duplicate + ledger.merged), "the same call came again; counted once"),
         ("Dead-lettered", show(ledger.dead_lettered + ledger.future), "refused with a reason"),
-        ("Not de-duplicated", show(ledger.unindexed), "counted, but nothing names the call, or it is older than the index"),
+        (
+            "Not de-duplicated",
+            show(ledger.unindexed),
+            "counted, but nothing names the call, or it is older than the index",
+        ),
         ("Contradicting duplicates", show(ledger.conflicting), "came again with other numbers; the first is counted"),
         ("Unknown fields", show(ledger.unknown_fields), "ignored; not in the wire schema"),
         ("Lost before reading", show(lost), "dropped by the broker's retention"),
@@ -247,9 +258,15 @@ pub fn chart_json(input: &Input) -> String {
 
 /// The charts as CSV, one line a minute.
 pub fn chart_csv(input: &Input) -> String {
-    let mut out = String::from("minute_utc,calls,errors,error_rate,p50_ms,p95_ms,p99_ms,input_tokens,output_tokens,cost_usd,unpriced_calls\n");
+    let mut out = String::from(
+        "minute_utc,calls,errors,error_rate,p50_ms,p95_ms,p99_ms,input_tokens,output_tokens,cost_usd,unpriced_calls\n",
+    );
     for (at, pane) in &input.minutes {
-        let q = |q: f64| pane.sketch(Shape::DurationOk).quantile(q).map_or_else(String::new, |found| format!("{:.3}", found.value / 1e3));
+        let q = |q: f64| {
+            pane.sketch(Shape::DurationOk)
+                .quantile(q)
+                .map_or_else(String::new, |found| format!("{:.3}", found.value / 1e3))
+        };
         let rate = Measure::ErrorRate.of(pane, None).map_or_else(String::new, |e| format!("{:.6}", e.value));
         out.push_str(&format!(
             "{},{},{},{rate},{},{},{},{},{},{:.9},{}\n",
@@ -281,13 +298,22 @@ pub fn json(input: &Input) -> serde_json::Value {
         })
     };
     let measures = [
-        number(Measure::Calls, None), number(Measure::ErrorRate, None), number(Measure::Duration, Some(0.5)),
-        number(Measure::Duration, Some(0.95)), number(Measure::Duration, Some(0.99)), number(Measure::Ttft, Some(0.95)),
-        number(Measure::InputTokens, None), number(Measure::OutputTokens, None), number(Measure::Cost, None),
+        number(Measure::Calls, None),
+        number(Measure::ErrorRate, None),
+        number(Measure::Duration, Some(0.5)),
+        number(Measure::Duration, Some(0.95)),
+        number(Measure::Duration, Some(0.99)),
+        number(Measure::Ttft, Some(0.95)),
+        number(Measure::InputTokens, None),
+        number(Measure::OutputTokens, None),
+        number(Measure::Cost, None),
         number(Measure::UnpricedCalls, None),
     ];
-    let ledger: serde_json::Map<String, serde_json::Value> =
-        Ledger::NAMES.iter().zip(input.ledger.values()).map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+    let ledger: serde_json::Map<String, serde_json::Value> = Ledger::NAMES
+        .iter()
+        .zip(input.ledger.values())
+        .map(|(name, value)| ((*name).to_owned(), value.into()))
+        .collect();
     serde_json::json!({
         "now": leeway_core::clock::rfc3339(input.now),
         "watermark": input.watermark.map(leeway_core::clock::rfc3339),

@@ -48,7 +48,12 @@ mod tests {
         let mut pane = Pane::default();
         for i in 0..calls {
             let status = if i % 4 == 0 { Status::Error } else { Status::Ok };
-            pane.add(&Numbers { status, weight_micro: UNIT_WEIGHT, duration_us: Some(1000 * i as u64), ..Numbers::default() });
+            pane.add(&Numbers {
+                status,
+                weight_micro: UNIT_WEIGHT,
+                duration_us: Some(1000 * i as u64),
+                ..Numbers::default()
+            });
         }
         pane
     }

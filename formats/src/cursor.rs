@@ -96,7 +96,9 @@ impl<'t, 'i> Value<'t, 'i> {
             Node::String(text) => parse_decimal(text, 9).ok_or(wrong)?,
             Node::Static(StaticNode::F64(value)) => parse_decimal(&format!("{value}"), 9).ok_or(wrong)?,
             Node::Static(StaticNode::I64(value)) => value.checked_mul(1_000_000_000).ok_or(wrong)?,
-            Node::Static(StaticNode::U64(value)) => i64::try_from(value).ok().and_then(|v| v.checked_mul(1_000_000_000)).ok_or(wrong)?,
+            Node::Static(StaticNode::U64(value)) => {
+                i64::try_from(value).ok().and_then(|v| v.checked_mul(1_000_000_000)).ok_or(wrong)?
+            }
             _ => return Err(wrong),
         };
         if nano < 0 { Err(Reject::NegativeCount) } else { Ok(Some(nano)) }
@@ -109,7 +111,9 @@ impl<'t, 'i> Value<'t, 'i> {
             Node::Static(StaticNode::Null) => Ok(None),
             Node::String(text) => parse_rfc3339(text).map(Some).ok_or(wrong),
             Node::Static(StaticNode::I64(value)) => Ok(Some(by_magnitude(value))),
-            Node::Static(StaticNode::U64(value)) => i64::try_from(value).map(|v| Some(by_magnitude(v))).map_err(|_| wrong),
+            Node::Static(StaticNode::U64(value)) => {
+                i64::try_from(value).map(|v| Some(by_magnitude(v))).map_err(|_| wrong)
+            }
             _ => Err(wrong),
         }
     }

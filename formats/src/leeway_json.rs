@@ -32,7 +32,9 @@ impl Format for LeewayJson {
         if !one_per_line(message) {
             return scratch.parse(message, |tape, options| whole(Value(&tape.0), options, sink))?;
         }
-        for (index, line) in message.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).enumerate() {
+        for (index, line) in
+            message.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).enumerate()
+        {
             let index = index as u32;
             let parsed = scratch.parse(line, |tape, options| record(Value(&tape.0), index, options, sink));
             if let Err(reason) = parsed {
@@ -152,7 +154,8 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
         "dims" => dims(call, value)?,
         "operation" => {
             if let Some(text) = value.text("operation")? {
-                call.operation = OPERATIONS.iter().find(|known| **known == text).ok_or(Reject::WrongType("operation"))?;
+                call.operation =
+                    OPERATIONS.iter().find(|known| **known == text).ok_or(Reject::WrongType("operation"))?;
             }
         }
         "served" => call.served = value.bool("served")?.unwrap_or(true),
@@ -163,7 +166,8 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
         "error_type" => seen.error_type = value.text("error_type")?.unwrap_or(""),
         "error_class" => {
             if let Some(text) = value.text("error_class")? {
-                let index = ERROR_CLASSES.iter().position(|known| *known == text).ok_or(Reject::WrongType("error_class"))?;
+                let index =
+                    ERROR_CLASSES.iter().position(|known| *known == text).ok_or(Reject::WrongType("error_class"))?;
                 call.error_class = Some(index as u8);
             }
         }
@@ -183,7 +187,8 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
 /// Known fields whose readers are later steps: their type is checked here, their content goes no further.
 fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
     match key {
-        "prompt" | "index_version" | "policy_version" | "tokens_source" | "routed_by" | "text_state" | "fallback_from" => {
+        "prompt" | "index_version" | "policy_version" | "tokens_source" | "routed_by" | "text_state"
+        | "fallback_from" => {
             value.text(known(key))?;
         }
         "parent_span_id" | "call_id" | "session" | "task" | "conversation" | "user" => {
@@ -212,8 +217,8 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
         {
             return Err(Reject::WrongType(known(key)));
         }
-        "finish_reasons" | "cache" | "moderation" | "retrieval" | "citations" | "claims" | "tool" | "text" | "features"
-        | "embedding" | "links" => {}
+        "finish_reasons" | "cache" | "moderation" | "retrieval" | "citations" | "claims" | "tool" | "text"
+        | "features" | "embedding" | "links" => {}
         _ => return Ok(false),
     }
     Ok(true)
@@ -222,10 +227,36 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
 /// The schema's own copy of a field name, for errors that outlive the message.
 fn known(key: &str) -> &'static str {
     const NAMES: [&str; 30] = [
-        "prompt", "index_version", "policy_version", "tokens_source", "routed_by", "text_state", "fallback_from",
-        "parent_span_id", "call_id", "session", "task", "conversation", "user", "stream", "explored", "schema_valid",
-        "queue_ms", "retrieval_ms", "guardrail_ms", "finish_reasons", "cache", "moderation", "retrieval", "citations",
-        "claims", "tool", "text", "features", "embedding", "links",
+        "prompt",
+        "index_version",
+        "policy_version",
+        "tokens_source",
+        "routed_by",
+        "text_state",
+        "fallback_from",
+        "parent_span_id",
+        "call_id",
+        "session",
+        "task",
+        "conversation",
+        "user",
+        "stream",
+        "explored",
+        "schema_valid",
+        "queue_ms",
+        "retrieval_ms",
+        "guardrail_ms",
+        "finish_reasons",
+        "cache",
+        "moderation",
+        "retrieval",
+        "citations",
+        "claims",
+        "tool",
+        "text",
+        "features",
+        "embedding",
+        "links",
     ];
     NAMES.iter().find(|name| **name == key).copied().unwrap_or("")
 }
@@ -322,7 +353,9 @@ fn weight(value: Value<'_, '_>) -> Result<u64, Reject> {
 
 /// The error class from status, HTTP status and the provider's own type, where the producer gave none.
 fn classify(status: Status, http_status: Option<u64>, error_type: &str) -> u8 {
-    let has = |needle: &str| error_type.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()));
+    let has = |needle: &str| {
+        error_type.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()))
+    };
     let class = match http_status {
         _ if status == Status::Timeout => "timeout",
         Some(429) => "rate_limit",

@@ -40,8 +40,21 @@ struct Schema {
 use Kind::{Bool, Count, Label, List, Map as MapOf, Number, OneOf, Person, Probability, Text, Time};
 
 const CHANGE_TYPES: &[&str] = &[
-    "release", "prompt", "model", "price", "retrieval_index", "retrieval_config", "embedding_model", "feature_flag",
-    "guardrail", "routing_policy", "dataset", "judge", "pipeline", "data_policy", "other",
+    "release",
+    "prompt",
+    "model",
+    "price",
+    "retrieval_index",
+    "retrieval_config",
+    "embedding_model",
+    "feature_flag",
+    "guardrail",
+    "routing_policy",
+    "dataset",
+    "judge",
+    "pipeline",
+    "data_policy",
+    "other",
 ];
 const SUITE_TYPES: &[&str] = &["benchmark", "regression", "redteam", "pii_audit", "fairness", "golden_set"];
 const INCIDENT_CLASSES: &[&str] =
@@ -53,9 +66,18 @@ const SCHEMAS: [Schema; 6] = [
         name: "name",
         required: &["name"],
         fields: &[
-            ("target", MapOf), ("name", Text), ("value", Label), ("source", OneOf(&["human", "user", "model", "code"])),
-            ("author", Person), ("rubric", Text), ("judge", Text), ("judge_version", Text), ("failure_class", Text),
-            ("sample_probability", Probability), ("adjudicates", Text), ("identifier", Text),
+            ("target", MapOf),
+            ("name", Text),
+            ("value", Label),
+            ("source", OneOf(&["human", "user", "model", "code"])),
+            ("author", Person),
+            ("rubric", Text),
+            ("judge", Text),
+            ("judge_version", Text),
+            ("failure_class", Text),
+            ("sample_probability", Probability),
+            ("adjudicates", Text),
+            ("identifier", Text),
         ],
     },
     Schema {
@@ -63,8 +85,16 @@ const SCHEMAS: [Schema; 6] = [
         name: "type",
         required: &["type"],
         fields: &[
-            ("type", OneOf(CHANGE_TYPES)), ("route", Text), ("from", Text), ("to", Text), ("author", Person),
-            ("approver", Person), ("ticket", Text), ("url", Text), ("rollback_of", Text), ("planned", Bool),
+            ("type", OneOf(CHANGE_TYPES)),
+            ("route", Text),
+            ("from", Text),
+            ("to", Text),
+            ("author", Person),
+            ("approver", Person),
+            ("ticket", Text),
+            ("url", Text),
+            ("rollback_of", Text),
+            ("planned", Bool),
         ],
     },
     Schema {
@@ -72,9 +102,19 @@ const SCHEMAS: [Schema; 6] = [
         name: "suite",
         required: &["suite", "type"],
         fields: &[
-            ("suite", Text), ("suite_version", Text), ("type", OneOf(SUITE_TYPES)), ("release", Text), ("model", Text),
-            ("prompt_version", Text), ("config_hash", Text), ("status", OneOf(&["passed", "failed", "error", "missed"])),
-            ("ended_at", Time), ("cost_usd", Number), ("items", List), ("summary", List), ("baseline_run", Text),
+            ("suite", Text),
+            ("suite_version", Text),
+            ("type", OneOf(SUITE_TYPES)),
+            ("release", Text),
+            ("model", Text),
+            ("prompt_version", Text),
+            ("config_hash", Text),
+            ("status", OneOf(&["passed", "failed", "error", "missed"])),
+            ("ended_at", Time),
+            ("cost_usd", Number),
+            ("items", List),
+            ("summary", List),
+            ("baseline_run", Text),
         ],
     },
     Schema {
@@ -82,9 +122,17 @@ const SCHEMAS: [Schema; 6] = [
         name: "class",
         required: &[],
         fields: &[
-            ("class", OneOf(INCIDENT_CLASSES)), ("severity", Count), ("detected_at", Time), ("acknowledged_at", Time),
-            ("mitigated_at", Time), ("resolved_at", Time), ("cause_change", Text), ("alerts", List), ("status_note", Text),
-            ("actions", List), ("drill", Bool),
+            ("class", OneOf(INCIDENT_CLASSES)),
+            ("severity", Count),
+            ("detected_at", Time),
+            ("acknowledged_at", Time),
+            ("mitigated_at", Time),
+            ("resolved_at", Time),
+            ("cause_change", Text),
+            ("alerts", List),
+            ("status_note", Text),
+            ("actions", List),
+            ("drill", Bool),
         ],
     },
     Schema {
@@ -92,8 +140,14 @@ const SCHEMAS: [Schema; 6] = [
         name: "name",
         required: &["name"],
         fields: &[
-            ("name", Text), ("arms", List), ("unit", OneOf(&["user", "session", "task"])), ("primary", Text),
-            ("guardrails", List), ("mde", Number), ("planned_n", Count), ("ended_at", Time),
+            ("name", Text),
+            ("arms", List),
+            ("unit", OneOf(&["user", "session", "task"])),
+            ("primary", Text),
+            ("guardrails", List),
+            ("mde", Number),
+            ("planned_n", Count),
+            ("ended_at", Time),
             ("decision", OneOf(&["ship", "iterate", "rollback", "none"])),
         ],
     },
@@ -102,9 +156,18 @@ const SCHEMAS: [Schema; 6] = [
         name: "name",
         required: &["name", "value"],
         fields: &[
-            ("name", Text), ("value", Number), ("unit", Text), ("from", Time), ("to", Time), ("scope", MapOf),
-            ("allocation", OneOf(&["calls", "tokens", "users", "even"])), ("n", Count), ("source", Text), ("line", Text),
-            ("kpi", Text), ("status", Text),
+            ("name", Text),
+            ("value", Number),
+            ("unit", Text),
+            ("from", Time),
+            ("to", Time),
+            ("scope", MapOf),
+            ("allocation", OneOf(&["calls", "tokens", "users", "even"])),
+            ("n", Count),
+            ("source", Text),
+            ("line", Text),
+            ("kpi", Text),
+            ("status", Text),
         ],
     },
 ];
@@ -115,8 +178,15 @@ const TARGETS: [&[&str]; 7] =
 
 pub fn record(kind: &str, value: Value<'_, '_>, options: &Options, unknown: &mut u32) -> Result<Record, Reject> {
     let schema = SCHEMAS.iter().find(|schema| schema.kind.name() == kind).ok_or(Reject::UnknownKind)?;
-    let mut record =
-        Record { kind: schema.kind, tenant: "default".into(), id: String::new(), time: 0, app: String::new(), name: String::new(), body: String::new() };
+    let mut record = Record {
+        kind: schema.kind,
+        tenant: "default".into(),
+        id: String::new(),
+        time: 0,
+        app: String::new(),
+        name: String::new(),
+        body: String::new(),
+    };
     let (mut time, mut own_id, mut body) = (None, None, Map::new());
     for (key, value) in value.fields().ok_or(Reject::Undecodable)? {
         match key {
@@ -125,7 +195,9 @@ pub fn record(kind: &str, value: Value<'_, '_>, options: &Options, unknown: &mut
             "time" => time = value.time("time")?,
             "tenant" => set_label(&mut record.tenant, value, "tenant")?,
             "app" => set_label(&mut record.app, value, "app")?,
-            "environment" | "region" => keep(&mut body, key, value.text("environment")?.map(|t| cut(t, MAX_LABEL).into())),
+            "environment" | "region" => {
+                keep(&mut body, key, value.text("environment")?.map(|t| cut(t, MAX_LABEL).into()))
+            }
             "started_at" => keep(&mut body, key, value.time("started_at")?.map(Json::from)),
             "dims" => keep(&mut body, key, checked(value, MapOf, "dims", options)?),
             _ => match schema.fields.iter().find(|(name, _)| *name == key) {

@@ -338,7 +338,13 @@ mod tests {
 
     fn rules(call_index: CallIndex) -> Rules {
         let scores = BTreeMap::from([("grounded".to_owned(), (0, 1_000_000))]);
-        Rules { dimensions: Dimensions::default(), prices: PriceBook::built_in().unwrap(), call_index, index_days: 7, scores }
+        Rules {
+            dimensions: Dimensions::default(),
+            prices: PriceBook::built_in().unwrap(),
+            call_index,
+            index_days: 7,
+            scores,
+        }
     }
 
     fn feed(messages: &[&str], call_index: CallIndex) -> Buffer {
@@ -381,7 +387,11 @@ mod tests {
 
     #[test]
     fn calls_wait_for_the_index_only_where_something_names_them() {
-        let messages = [r#"{"time":1795225535,"id":"a"}"#, r#"{"time":1795225535}"#, r#"{"time":1795225535,"trace_id":"t","span_id":"s"}"#];
+        let messages = [
+            r#"{"time":1795225535,"id":"a"}"#,
+            r#"{"time":1795225535}"#,
+            r#"{"time":1795225535,"trace_id":"t","span_id":"s"}"#,
+        ];
         let buffer = feed(&messages, CallIndex::On);
         assert_eq!((buffer.contributions.len(), buffer.panes.len(), sum(&buffer).unindexed), (2, 1, 1));
         assert_ne!(buffer.contributions[0].key, buffer.contributions[1].key);
@@ -403,7 +413,10 @@ mod tests {
         let buffer = feed(&[message, message], CallIndex::Off);
         assert_eq!(buffer.panes.len(), 1);
         let labels = labels_of(buffer.series.key(0), &Dimensions::default());
-        assert_eq!((labels.tenant(), labels.get("model"), labels.get("served"), labels.get("route")), ("ünï", Some("gpt-4o"), Some("false"), Some("")));
+        assert_eq!(
+            (labels.tenant(), labels.get("model"), labels.get("served"), labels.get("route")),
+            ("ünï", Some("gpt-4o"), Some("false"), Some(""))
+        );
     }
 
     #[test]

@@ -75,7 +75,11 @@ impl Assigner {
     }
 
     /// Takes every partition of the list from the store, and sets where reading starts.
-    fn acquire(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> Result<Vec<(PartitionKey, Acquired, LogRange)>> {
+    fn acquire(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        list: &mut TopicPartitionList,
+    ) -> Result<Vec<(PartitionKey, Acquired, LogRange)>> {
         if list.count() == 0 {
             return Ok(Vec::new());
         }
@@ -83,24 +87,45 @@ impl Assigner {
             Some(given) => given.clone(),
             None => incarnation(consumer, &self.topic)?,
         };
-        let earlier = self.handle.block_on(self.store.incarnations(SOURCE, &self.topic)).context("read the topic's history")?;
+        let earlier =
+            self.handle.block_on(self.store.incarnations(SOURCE, &self.topic)).context("read the topic's history")?;
         let recreated = !earlier.is_empty() && !earlier.contains(&incarnation);
         if recreated {
-            tracing::warn!(topic = self.topic, incarnation, "the topic was created anew since it was last read; the new one is read from its beginning");
+            tracing::warn!(
+                topic = self.topic,
+                incarnation,
+                "the topic was created anew since it was last read; the new one is read from its beginning"
+            );
         }
-        let partitions: Vec<i32> = list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+        let partitions: Vec<i32> =
+            list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
         let mut taken = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            let (low, high) = consumer.fetch_watermarks(&self.topic, partition, ASK).with_context(|| format!("ask for the offsets of partition {partition}"))?;
+            let (low, high) = consumer
+                .fetch_watermarks(&self.topic, partition, ASK)
+                .with_context(|| format!("ask for the offsets of partition {partition}"))?;
             let first = if self.start == Start::Latest && !recreated { high } else { low };
-            let key = PartitionKey { source: SOURCE.into(), topic: self.topic.clone(), incarnation: incarnation.clone(), partition };
+            let key = PartitionKey {
+                source: SOURCE.into(),
+                topic: self.topic.clone(),
+                incarnation: incarnation.clone(),
+                partition,
+            };
             let log = LogRange { low, high, first };
-            let asked = async { tokio::time::timeout(ASK, self.store.acquire(&key, &self.owner, log, self.clock.now())).await };
-            let acquired = self.handle.block_on(asked).context("the store did not hand over the partition in time")??;
+            let asked =
+                async { tokio::time::timeout(ASK, self.store.acquire(&key, &self.owner, log, self.clock.now())).await };
+            let acquired =
+                self.handle.block_on(asked).context("the store did not hand over the partition in time")??;
             if acquired.lost > 0 {
-                tracing::error!(topic = self.topic, partition, lost = acquired.lost, "the broker dropped messages before they were read; the gap is in the ledger");
+                tracing::error!(
+                    topic = self.topic,
+                    partition,
+                    lost = acquired.lost,
+                    "the broker dropped messages before they were read; the gap is in the ledger"
+                );
             }
-            list.set_partition_offset(&self.topic, partition, Offset::Offset(acquired.next_offset)).context("set the start offset")?;
+            list.set_partition_offset(&self.topic, partition, Offset::Offset(acquired.next_offset))
+                .context("set the start offset")?;
             taken.push((key, acquired, log));
         }
         Ok(taken)
@@ -136,7 +161,8 @@ impl ConsumerContext for Assigner {
             }
         } else {
             // Drop, never drain: the next owner reads the unflushed part again.
-            let partitions = list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+            let partitions =
+                list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
             self.tell(Change::Revoked(partitions));
             if cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() }
         };
@@ -186,7 +212,8 @@ pub fn consumer(kafka: &Kafka, instance: &str, assigner: Assigner) -> Result<Bas
         .set("fetch.max.bytes", "16777216")
         .set("queued.max.messages.kbytes", "65536")
         .set("reconnect.backoff.max.ms", "2000");
-    let consumer: BaseConsumer<Assigner> = config.create_with_context(assigner).context("make a Kafka consumer (kafka.options)")?;
+    let consumer: BaseConsumer<Assigner> =
+        config.create_with_context(assigner).context("make a Kafka consumer (kafka.options)")?;
     consumer.subscribe(&[&kafka.topic]).context("subscribe")?;
     Ok(consumer)
 }
@@ -196,12 +223,18 @@ pub async fn check(kafka: &Kafka) -> Result<()> {
     let config = client(kafka);
     let probe: BaseConsumer = config.create().context("make a Kafka client (kafka.options)")?;
     let brokers = kafka.brokers.clone();
-    let metadata = tokio::task::spawn_blocking(move || probe.fetch_metadata(None, ASK)).await.context("ask for metadata")?;
+    let metadata =
+        tokio::task::spawn_blocking(move || probe.fetch_metadata(None, ASK)).await.context("ask for metadata")?;
     let metadata = metadata.with_context(|| format!("cannot reach Kafka at kafka.brokers = `{brokers}`: check the address, that the broker runs, and what it advertises"))?;
-    let Some(broker) = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id) else { bail!("the cluster names no broker") };
+    let Some(broker) = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id) else {
+        bail!("the cluster names no broker")
+    };
     let least = min_session_timeout(&config, broker).await.unwrap_or(MIN_SESSION_TIMEOUT_MS);
     if kafka.session_timeout_ms < least {
-        bail!("kafka.session_timeout_ms is {}, the broker takes at least {least} (group.min.session.timeout.ms)", kafka.session_timeout_ms);
+        bail!(
+            "kafka.session_timeout_ms is {}, the broker takes at least {least} (group.min.session.timeout.ms)",
+            kafka.session_timeout_ms
+        );
     }
     Ok(())
 }

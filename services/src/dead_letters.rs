@@ -22,7 +22,10 @@ pub async fn export(store: Store, kafka: Kafka, mut stop: Stop) -> Result<()> {
         let more = match step(&store, &producer).await {
             Ok(sent) => sent as i64 == BATCH,
             Err(error) => {
-                tracing::warn!(topic = kafka.dead_letter_topic, "dead letters could not be exported and are tried again: {error:#}");
+                tracing::warn!(
+                    topic = kafka.dead_letter_topic,
+                    "dead letters could not be exported and are tried again: {error:#}"
+                );
                 false
             }
         };

@@ -44,7 +44,9 @@ impl Deliverer {
                     let deliveries = claimed.into_iter().map(|claimed| this.deliver(claimed));
                     for done in futures_util::future::join_all(deliveries).await {
                         if let Err(error) = done {
-                            tracing::warn!("a delivery could not be written down and may be repeated under the same id: {error:#}");
+                            tracing::warn!(
+                                "a delivery could not be written down and may be repeated under the same id: {error:#}"
+                            );
                         }
                     }
                 }
@@ -70,8 +72,21 @@ impl Deliverer {
         };
         let notice = &claimed.notice;
         match &outcome {
-            Outcome::Accepted => tracing::info!(id = notice.id, receiver = notice.receiver, status = notice.status.name(), attempt = claimed.attempt, "delivered"),
-            other => tracing::warn!(id = notice.id, receiver = notice.receiver, attempt = claimed.attempt, outcome = other.name(), detail = attempt.detail, "not delivered"),
+            Outcome::Accepted => tracing::info!(
+                id = notice.id,
+                receiver = notice.receiver,
+                status = notice.status.name(),
+                attempt = claimed.attempt,
+                "delivered"
+            ),
+            other => tracing::warn!(
+                id = notice.id,
+                receiver = notice.receiver,
+                attempt = claimed.attempt,
+                outcome = other.name(),
+                detail = attempt.detail,
+                "not delivered"
+            ),
         }
         self.metrics.delivered(outcome.name());
         let delivery = DeliveryRow {
@@ -90,15 +105,23 @@ impl Deliverer {
     }
 
     async fn attempt(&self, claimed: &Claimed) -> Attempt {
-        let refused = |detail: String| Attempt { judgement: Judgement::Refused, code: None, detail, latency: Duration::ZERO };
+        let refused =
+            |detail: String| Attempt { judgement: Judgement::Refused, code: None, detail, latency: Duration::ZERO };
         let Some(channel) = self.channels.get(&claimed.notice.receiver) else {
             return refused(format!("receiver `{}` is no longer in the settings", claimed.notice.receiver));
         };
         match (channel.render(&claimed.notice), &self.mailbox) {
-            (Ok(Outgoing::Mail(message)), Some(folder)) => match crate::mailbox::put(folder, &claimed.notice.id, &message.formatted()) {
-                Ok(()) => Attempt { judgement: Judgement::Accepted, code: None, detail: "in the demo's mailbox".into(), latency: Duration::ZERO },
-                Err(error) => refused(format!("{error:#}")),
-            },
+            (Ok(Outgoing::Mail(message)), Some(folder)) => {
+                match crate::mailbox::put(folder, &claimed.notice.id, &message.formatted()) {
+                    Ok(()) => Attempt {
+                        judgement: Judgement::Accepted,
+                        code: None,
+                        detail: "in the demo's mailbox".into(),
+                        latency: Duration::ZERO,
+                    },
+                    Err(error) => refused(format!("{error:#}")),
+                }
+            }
             (Ok(outgoing), _) => self.courier.deliver(outgoing).await,
             (Err(error), _) => refused(error.to_string()),
         }

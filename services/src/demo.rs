@@ -116,7 +116,14 @@ pub async fn run(args: Args) -> Result<()> {
     let mut tasks = Tasks::default();
     let start = Start { settings, clock, roles, demo: Some(demo), listener: Some(listener) };
     let (store, _) = start_roles(start, &host, &mut tasks).await?;
-    let feed = Feed { brokers: cluster.bootstrap_servers(), store: store.clone(), clock, incident: args.incident, seed: args.seed, start: clock.now() };
+    let feed = Feed {
+        brokers: cluster.bootstrap_servers(),
+        store: store.clone(),
+        clock,
+        incident: args.incident,
+        seed: args.seed,
+        start: clock.now(),
+    };
     let (handle, stop) = (tokio::runtime::Handle::current(), tasks.stop());
     tasks.thread("traffic".to_owned(), move || feed.run(arrivals, &handle, stop))?;
     announce(address, args.incident)?;
@@ -130,8 +137,12 @@ fn announce(address: SocketAddr, incident: Incident) -> Result<()> {
     use std::io::Write;
     let story = match incident {
         Incident::None => "calm traffic, nothing fires",
-        Incident::Latency => "slow answers begin in about 30 s, the alert and its mail follow, all is well again within two minutes",
-        Incident::Cost => "dear answers begin in about 30 s, the alert and its mail follow, all is well again within two minutes",
+        Incident::Latency => {
+            "slow answers begin in about 30 s, the alert and its mail follow, all is well again within two minutes"
+        }
+        Incident::Cost => {
+            "dear answers begin in about 30 s, the alert and its mail follow, all is well again within two minutes"
+        }
     };
     let mut out = std::io::stdout();
     writeln!(out, "Leeway demo: http://{address}/ ({story}; Ctrl-C ends it)").context("print the address")?;
@@ -141,7 +152,8 @@ fn announce(address: SocketAddr, incident: Incident) -> Result<()> {
 /// Empties the data folder, if it is the demo's.
 fn prepare(folder: &Path) -> Result<()> {
     if folder.exists() {
-        let foreign = !folder.join(MARKER).exists() && std::fs::read_dir(folder).context("read --data-dir")?.next().is_some();
+        let foreign =
+            !folder.join(MARKER).exists() && std::fs::read_dir(folder).context("read --data-dir")?.next().is_some();
         if foreign {
             bail!("--data-dir {} is not empty and was not made by a demo: name another folder", folder.display());
         }
@@ -215,7 +227,8 @@ impl Feed {
         let (mut sent, mut bytes) = (0u64, 0usize);
         let mut sent_at: HashMap<u64, usize> = HashMap::new();
         // Calls are sent when they complete, so they wait here in order of completion; bounded by the longest call.
-        let mut open: std::collections::BTreeMap<(Micros, u64), crate::traffic::Simulated> = std::collections::BTreeMap::new();
+        let mut open: std::collections::BTreeMap<(Micros, u64), crate::traffic::Simulated> =
+            std::collections::BTreeMap::new();
         for (sequence, arrival) in arrivals.enumerate() {
             let at = self.start + arrival.at;
             while self.clock.now() < at {
@@ -251,7 +264,13 @@ impl Feed {
     }
 
     /// Waits while the consumer is further behind than the mock cluster keeps; `false` when it is time to end.
-    fn wait_for_consumer(&self, sent_at: &mut HashMap<u64, usize>, bytes: usize, handle: &tokio::runtime::Handle, stop: &mut Stop) -> Result<bool> {
+    fn wait_for_consumer(
+        &self,
+        sent_at: &mut HashMap<u64, usize>,
+        bytes: usize,
+        handle: &tokio::runtime::Handle,
+        stop: &mut Stop,
+    ) -> Result<bool> {
         loop {
             let rows = handle.block_on(self.store.partitions()).context("read the consumer's position")?;
             let read: u64 = rows.iter().map(|row| row.next_offset.max(0).unsigned_abs()).sum();

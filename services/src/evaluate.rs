@@ -16,8 +16,8 @@ use leeway_core::clock::{Clock, DAY, MINUTE, Micros, SECOND, minute_of};
 use leeway_core::measure::Measure;
 use leeway_core::pane::Pane;
 use leeway_core::sketch::RELATIVE_ERROR;
-use leeway_store::{AlertRow, EvaluationWrite, Lease, RuleProgress, Store};
 use leeway_detectors::threshold;
+use leeway_store::{AlertRow, EvaluationWrite, Lease, RuleProgress, Store};
 
 use crate::metrics::Metrics;
 use crate::tasks::Stop;
@@ -41,6 +41,12 @@ pub struct Evaluator {
     pub external_url: String,
     pub simulated: bool,
     pub metrics: Arc<Metrics>,
+    pub memory: Memory,
+}
+
+/// What an evaluator remembers between ticks; all of it can be read from the store again.
+#[derive(Debug, Default)]
+pub struct Memory {
     /// Watermark by partition, and when (event time's clock) it was seen to move.
     moved: HashMap<(String, String, i64), (Micros, Micros)>,
     progress: HashMap<String, RuleProgress>,
@@ -56,26 +62,23 @@ struct Horizon {
 }
 
 impl Evaluator {
-    pub fn new(store: Store, rules: Vec<Rule>, clock: Clock, owner: String, external_url: String, metrics: Arc<Metrics>) -> Self {
-        let (moved, progress) = (HashMap::new(), HashMap::new());
-        Self { store, rules, clock, owner, external_url, simulated: false, metrics, moved, progress, held: None }
-    }
-
     pub async fn run(mut self, mut stop: Stop) -> Result<()> {
         loop {
             if let Err(error) = self.tick().await {
-                let passing = error.downcast_ref::<leeway_store::StoreError>().is_some_and(|e| e.passing() || matches!(e, leeway_store::StoreError::Fenced(_)));
+                let passing = error
+                    .downcast_ref::<leeway_store::StoreError>()
+                    .is_some_and(|e| e.passing() || matches!(e, leeway_store::StoreError::Fenced(_)));
                 if !passing {
                     return Err(error);
                 }
                 tracing::warn!("evaluation failed and is tried again: {error:#}");
-                self.held = None;
+                self.memory.held = None;
             }
             if stop.within(EVERY).await {
                 break;
             }
         }
-        if let Some(lease) = &self.held {
+        if let Some(lease) = &self.memory.held {
             self.store.release_lease(lease).await?;
         }
         Ok(())
@@ -86,14 +89,14 @@ impl Evaluator {
         let wall = self.clock.wall();
         let lease = self.store.lease(LEASE, &self.owner, wall, wall + LEASE_FOR).await?;
         let Some(lease) = lease else {
-            self.held = None;
+            self.memory.held = None;
             return Ok(());
         };
-        if self.held.as_ref() != Some(&lease) {
-            self.progress = self.store.rule_progress().await?.into_iter().map(|p| (p.rule.clone(), p)).collect();
-            self.moved.clear();
+        if self.memory.held.as_ref() != Some(&lease) {
+            self.memory.progress = self.store.rule_progress().await?.into_iter().map(|p| (p.rule.clone(), p)).collect();
+            self.memory.moved.clear();
         }
-        self.held = Some(lease.clone());
+        self.memory.held = Some(lease.clone());
         let horizon = self.horizon().await?;
         if !horizon.known {
             return Ok(());
@@ -101,8 +104,8 @@ impl Evaluator {
         for rule in self.rules.clone() {
             // A rule that nobody evaluated yet starts where the data are, not at the beginning of history.
             let start = minute_of(horizon.ready);
-            let through = self.progress.get(&rule.id).map_or(start, |progress| progress.through);
-            if !self.progress.contains_key(&rule.id) {
+            let through = self.memory.progress.get(&rule.id).map_or(start, |progress| progress.through);
+            if !self.memory.progress.contains_key(&rule.id) {
                 self.save(&lease, &rule, start, EvaluationWrite::default()).await?;
             }
             let mut end = through + MINUTE;
@@ -119,7 +122,7 @@ impl Evaluator {
     async fn save(&mut self, lease: &Lease, rule: &Rule, through: Micros, write: EvaluationWrite) -> Result<()> {
         let progress = RuleProgress { rule: rule.id.clone(), version: rule.version.clone(), through };
         self.store.write_evaluation(lease, &progress, &write, self.clock.wall()).await?;
-        self.progress.insert(rule.id.clone(), progress);
+        self.memory.progress.insert(rule.id.clone(), progress);
         crate::faults::point("after_evaluation");
         Ok(())
     }
@@ -134,7 +137,7 @@ impl Evaluator {
         let mut known = false;
         for row in self.store.partitions().await? {
             let key = (row.source.clone(), row.topic.clone(), row.partition);
-            let seen = self.moved.entry(key).or_insert((row.watermark, now));
+            let seen = self.memory.moved.entry(key).or_insert((row.watermark, now));
             if row.watermark > seen.0 {
                 *seen = (row.watermark, now);
             }
@@ -171,7 +174,8 @@ impl Evaluator {
         }
         let mut write = EvaluationWrite::default();
         for (print, (labels, pane)) in subjects {
-            let subject = Subject { rule, print: &print, labels: &labels, pane: &pane, before: known.get(&print), end, coverage };
+            let subject =
+                Subject { rule, print: &print, labels: &labels, pane: &pane, before: known.get(&print), end, coverage };
             self.judge(&subject, &mut write);
         }
         Ok(write)

@@ -32,7 +32,12 @@ pub fn poison(_message: &[u8]) {}
 #[cfg(debug_assertions)]
 fn action(name: &str) -> Option<&'static str> {
     static FAULT: std::sync::OnceLock<Option<(String, String)>> = std::sync::OnceLock::new();
-    let read = || std::env::var("LEEWAY_TEST_FAULT").ok()?.split_once('=').map(|(name, action)| (name.to_owned(), action.to_owned()));
+    let read = || {
+        std::env::var("LEEWAY_TEST_FAULT")
+            .ok()?
+            .split_once('=')
+            .map(|(name, action)| (name.to_owned(), action.to_owned()))
+    };
     let (known, action) = FAULT.get_or_init(read).as_ref()?;
     (known == name).then_some(action)
 }

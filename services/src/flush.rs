@@ -50,6 +50,12 @@ pub struct Flusher {
     pub series_cap: u64,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    pub memory: Memory,
+}
+
+/// Series that this thread has seen: their families, and whether a day admitted them.
+#[derive(Debug, Default)]
+pub struct Memory {
     known: HashMap<Box<[u8]>, Arc<Family>>,
     admitted: HashMap<(SeriesId, i64), bool>,
 }
@@ -61,10 +67,6 @@ struct Family(Vec<(SeriesId, Labels)>);
 type Panes = BTreeMap<(SeriesId, Micros), Pane>;
 
 impl Flusher {
-    pub fn new(store: Store, handle: Handle, rules: Arc<Rules>, owner: String, series_cap: u64, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { store, handle, rules, owner, series_cap, clock, metrics, known: HashMap::new(), admitted: HashMap::new() }
-    }
-
     /// Runs until the poll thread hangs up.
     pub fn run(mut self, batches: &Receiver<Vec<PartBatch>>, answers: &SyncSender<Vec<Flushed>>) -> Result<()> {
         while let Ok(batch) = batches.recv() {
@@ -95,7 +97,11 @@ impl Flusher {
                 Ok(Err(fenced)) => {
                     for place in fenced.iter().rev() {
                         let part = parts.remove(*place);
-                        tracing::warn!(topic = part.write.key.topic, partition = part.write.key.partition, "another owner took the partition; its buffer is dropped");
+                        tracing::warn!(
+                            topic = part.write.key.topic,
+                            partition = part.write.key.partition,
+                            "another owner took the partition; its buffer is dropped"
+                        );
                         self.metrics.fenced();
                         answers.push(answer(&part.write, true));
                     }
@@ -109,7 +115,7 @@ impl Flusher {
                     }
                     tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "flush failed; the buffer is kept and tried again");
                     self.metrics.flush_failed();
-                    self.admitted.clear();
+                    self.memory.admitted.clear();
                     handle.block_on(tokio::time::sleep(pause));
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -118,7 +124,11 @@ impl Flusher {
         }
     }
 
-    async fn attempt(&mut self, flush_id: i64, parts: &[PartBatch]) -> Result<Result<(), Vec<usize>>, leeway_store::StoreError> {
+    async fn attempt(
+        &mut self,
+        flush_id: i64,
+        parts: &[PartBatch],
+    ) -> Result<Result<(), Vec<usize>>, leeway_store::StoreError> {
         let now = self.clock.now();
         let writes: Vec<PartWrite> = parts.iter().map(|part| part.write.clone()).collect();
         let mut tx = match self.store.begin_flush(flush_id, &self.owner, &writes, now).await? {
@@ -180,7 +190,12 @@ impl Flusher {
         let day = day_of(now);
         let claims: Vec<CallClaim> = best
             .iter()
-            .map(|((tenant, key), (_, contribution))| CallClaim { tenant: tenant.clone(), key: *key, day, digest: contribution.digest })
+            .map(|((tenant, key), (_, contribution))| CallClaim {
+                tenant: tenant.clone(),
+                key: *key,
+                day,
+                digest: contribution.digest,
+            })
             .collect();
         let fresh = match self.rules.call_index {
             CallIndex::On if !claims.is_empty() => Some(tx.claim_calls(&claims).await?),
@@ -205,14 +220,18 @@ impl Flusher {
 
     fn tenant(&self, buffer: &Buffer, series: u32) -> String {
         let key = buffer.series.key(series);
-        match self.known.get(key) {
+        match self.memory.known.get(key) {
             Some(family) => family.0.last().map_or_else(String::new, |(_, labels)| labels.tenant().to_owned()),
             None => labels_of(key, &self.rules.dimensions).tenant().to_owned(),
         }
     }
 
     /// Leaf panes of all partitions, merged, and their parents.
-    fn aggregate(&mut self, parts: &[PartBatch], counted: &[(usize, &Contribution)]) -> Vec<(Arc<Family>, Micros, Pane)> {
+    fn aggregate(
+        &mut self,
+        parts: &[PartBatch],
+        counted: &[(usize, &Contribution)],
+    ) -> Vec<(Arc<Family>, Micros, Pane)> {
         let mut leaves: BTreeMap<(SeriesId, Micros), (Arc<Family>, Pane)> = BTreeMap::new();
         for part in parts {
             for ((series, minute), pane) in &part.buffer.panes {
@@ -229,11 +248,11 @@ impl Flusher {
     }
 
     fn family(&mut self, key: &[u8]) -> Arc<Family> {
-        if let Some(family) = self.known.get(key) {
+        if let Some(family) = self.memory.known.get(key) {
             return Arc::clone(family);
         }
-        if self.known.len() >= MAX_KNOWN {
-            self.known.clear();
+        if self.memory.known.len() >= MAX_KNOWN {
+            self.memory.known.clear();
         }
         let leaf = labels_of(key, &self.rules.dimensions);
         let at = |level: &Level| {
@@ -241,7 +260,7 @@ impl Flusher {
             (labels.id(), labels)
         };
         let family = Arc::new(Family(Level::ALL.iter().map(at).collect()));
-        self.known.insert(key.into(), Arc::clone(&family));
+        self.memory.known.insert(key.into(), Arc::clone(&family));
         family
     }
 
@@ -256,19 +275,19 @@ impl Flusher {
         for (family, minute, _) in &leaves {
             let day = window_day(*minute);
             for (id, labels) in &family.0 {
-                if !self.admitted.contains_key(&(*id, day)) {
+                if !self.memory.admitted.contains_key(&(*id, day)) {
                     wanted.insert(SeriesRef { id: *id, day, labels: labels.clone() });
                 }
             }
         }
         let wanted: Vec<SeriesRef> = wanted.into_iter().collect();
         if !wanted.is_empty() {
-            if self.admitted.len() > 10 * MAX_KNOWN {
-                self.admitted.clear();
+            if self.memory.admitted.len() > 10 * MAX_KNOWN {
+                self.memory.admitted.clear();
             }
             let folded = tx.admit(&wanted, self.series_cap, now).await?;
             for series in &wanted {
-                self.admitted.insert((series.id, series.day), !folded.contains(&(series.id, series.day)));
+                self.memory.admitted.insert((series.id, series.day), !folded.contains(&(series.id, series.day)));
             }
         }
         let mut panes: Panes = BTreeMap::new();
@@ -279,7 +298,7 @@ impl Flusher {
             let day = window_day(*minute);
             for (id, labels) in &family.0 {
                 let mut target = *id;
-                if self.admitted.get(&(*id, day)) == Some(&false) {
+                if self.memory.admitted.get(&(*id, day)) == Some(&false) {
                     let other = labels.overflow();
                     target = other.id();
                     overflow.entry((target, day)).or_insert(SeriesRef { id: target, day, labels: other });
@@ -292,7 +311,8 @@ impl Flusher {
             }
         }
         let overflow: Vec<SeriesRef> = overflow.into_values().collect();
-        let folded: Vec<(String, i64, u64)> = folded_calls.into_iter().map(|((tenant, day), calls)| (tenant, day, calls)).collect();
+        let folded: Vec<(String, i64, u64)> =
+            folded_calls.into_iter().map(|((tenant, day), calls)| (tenant, day, calls)).collect();
         tx.fold(&overflow, &folded, now).await?;
         Ok(panes.iter().map(|((id, minute), pane)| row(&tenants[id], *id, *minute, pane)).collect())
     }
@@ -322,7 +342,10 @@ fn row(tenant: &str, series_id: SeriesId, window_start: Micros, pane: &Pane) -> 
 
 fn ledger_rows(ledgers: &[BTreeMap<Micros, Ledger>]) -> Vec<LedgerRow> {
     let rows = |(part, ledger): (usize, &BTreeMap<Micros, Ledger>)| {
-        ledger.iter().map(move |(minute, ledger)| LedgerRow { part, minute: *minute, ledger: *ledger }).collect::<Vec<_>>()
+        ledger
+            .iter()
+            .map(move |(minute, ledger)| LedgerRow { part, minute: *minute, ledger: *ledger })
+            .collect::<Vec<_>>()
     };
     ledgers.iter().enumerate().flat_map(rows).collect()
 }

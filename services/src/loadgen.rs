@@ -145,7 +145,13 @@ fn count(manifest: &mut Manifest, call: &Simulated) {
     truth.output_tokens += a.output_tokens;
 }
 
-fn report(args: &Args, manifest: &Manifest, acknowledged: u64, seconds: f64, delay: &Histogram<u64>) -> serde_json::Value {
+fn report(
+    args: &Args,
+    manifest: &Manifest,
+    acknowledged: u64,
+    seconds: f64,
+    delay: &Histogram<u64>,
+) -> serde_json::Value {
     let minutes: Vec<serde_json::Value> = manifest
         .iter()
         .map(|((minute, [tenant, app, route, provider, model, release, environment]), truth)| {

@@ -103,7 +103,12 @@ async fn dispatch(command: Command) -> Result<()> {
             let (rules, channels, book) = (settings.rules()?, settings.channels()?, settings.price_book()?);
             settings.dimensions()?;
             settings.user_key()?;
-            say(&format!("settings are right: {} rules, {} receivers, {} price book entries", rules.len(), channels.len(), book.len()))
+            say(&format!(
+                "settings are right: {} rules, {} receivers, {} price book entries",
+                rules.len(),
+                channels.len(),
+                book.len()
+            ))
         }
         Command::Migrate(args) => {
             let settings = Settings::load(args.config.as_deref())?;

@@ -29,7 +29,8 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         // 1 ms to 1 day at 2 digits; the bounds are constants that always fit.
-        let histogram = Histogram::new_with_bounds(1, 86_400_000, 2).unwrap_or_else(|_| unreachable!("constant bounds"));
+        let histogram =
+            Histogram::new_with_bounds(1, 86_400_000, 2).unwrap_or_else(|_| unreachable!("constant bounds"));
         Self {
             messages: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
@@ -50,7 +51,8 @@ pub const OUTCOMES: [&str; 4] = ["accepted", "retry", "refused", "gone"];
 
 impl Metrics {
     pub fn flushed(&self, parts: &[PartBatch], wall: Micros) {
-        let consumed: u64 = parts.iter().flat_map(|part| part.buffer.ledger.values()).map(|ledger| ledger.consumed).sum();
+        let consumed: u64 =
+            parts.iter().flat_map(|part| part.buffer.ledger.values()).map(|ledger| ledger.consumed).sum();
         self.messages.fetch_add(consumed, Relaxed);
         self.flushes.fetch_add(1, Relaxed);
         self.last_flush_at.store(wall, Relaxed);
@@ -89,7 +91,11 @@ impl Metrics {
             ("leeway_messages_total", "Kafka messages and HTTP requests whose flush is committed.", &self.messages),
             ("leeway_flushes_total", "Committed flushes.", &self.flushes),
             ("leeway_flush_failures_total", "Flush attempts that failed and were tried again.", &self.flush_failures),
-            ("leeway_partitions_fenced_total", "Buffers dropped because another owner had the partition.", &self.fenced),
+            (
+                "leeway_partitions_fenced_total",
+                "Buffers dropped because another owner had the partition.",
+                &self.fenced,
+            ),
             ("leeway_pane_rows_total", "Pane rows written.", &self.rows),
             ("leeway_consumer_restarts_total", "Consumers made anew by the watchdog.", &self.restarts),
             ("leeway_evaluations_total", "Rule evaluations.", &self.evaluations),
@@ -102,9 +108,16 @@ impl Metrics {
         for (outcome, counter) in OUTCOMES.iter().zip(&self.deliveries) {
             let _ = writeln!(out, "{name}{{outcome=\"{outcome}\"}} {}", counter.load(Relaxed));
         }
-        let _ = write!(out, "# HELP leeway_partitions_uncovered Partitions without an owner or a recent flush.\n# TYPE leeway_partitions_uncovered gauge\nleeway_partitions_uncovered {}\n", self.uncovered.load(Relaxed));
+        let _ = write!(
+            out,
+            "# HELP leeway_partitions_uncovered Partitions without an owner or a recent flush.\n# TYPE leeway_partitions_uncovered gauge\nleeway_partitions_uncovered {}\n",
+            self.uncovered.load(Relaxed)
+        );
         let last = self.last_flush_at.load(Relaxed) / SECOND;
-        let _ = write!(out, "# HELP leeway_last_flush_timestamp_seconds Wall time of the last committed flush; 0 = none.\n# TYPE leeway_last_flush_timestamp_seconds gauge\nleeway_last_flush_timestamp_seconds {last}\n");
+        let _ = write!(
+            out,
+            "# HELP leeway_last_flush_timestamp_seconds Wall time of the last committed flush; 0 = none.\n# TYPE leeway_last_flush_timestamp_seconds gauge\nleeway_last_flush_timestamp_seconds {last}\n"
+        );
         if let Ok(histogram) = self.evaluation_lag_ms.lock() {
             let name = "leeway_evaluation_lag_seconds";
             let _ = write!(out, "# HELP {name} From the end of a window to its evaluation.\n# TYPE {name} summary\n");

@@ -94,18 +94,22 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
         let (batches, to_flush) = sync_channel::<Vec<PartBatch>>(1);
         let (answers, flushed) = sync_channel::<Vec<Flushed>>(2);
         let owner = format!("{}-{thread}", shared.host);
-        let flusher = Flusher::new(
-            shared.store.clone(),
-            shared.handle.clone(),
-            Arc::clone(&shared.rules),
-            owner.clone(),
-            shared.settings.ingest.max_series_per_tenant,
-            shared.clock,
-            Arc::clone(&shared.metrics),
-        );
+        let flusher = Flusher {
+            store: shared.store.clone(),
+            handle: shared.handle.clone(),
+            rules: Arc::clone(&shared.rules),
+            owner: owner.clone(),
+            series_cap: shared.settings.ingest.max_series_per_tenant,
+            clock: shared.clock,
+            metrics: Arc::clone(&shared.metrics),
+            memory: crate::flush::Memory::default(),
+        };
         let end = std::thread::scope(|scope| {
             let name = format!("flush-{thread}");
-            let flushing = std::thread::Builder::new().name(name).spawn_scoped(scope, move || flusher.run(&to_flush, &answers)).context("start a thread")?;
+            let flushing = std::thread::Builder::new()
+                .name(name)
+                .spawn_scoped(scope, move || flusher.run(&to_flush, &answers))
+                .context("start a thread")?;
             let end = Worker::new(shared, batches, flushed).consume(thread, owner, stop);
             let flush = flushing.join().map_err(|_| anyhow::anyhow!("the flush thread panicked"))?;
             flush.and(end)
@@ -138,7 +142,11 @@ struct Worker<'a> {
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared, batches: SyncSender<Vec<PartBatch>>, flushed: Receiver<Vec<Flushed>>) -> Self {
         let ingest = &shared.settings.ingest;
-        let options = Options { max_message_bytes: ingest.max_message_bytes, max_depth: ingest.max_depth, user_key: shared.user_key.clone() };
+        let options = Options {
+            max_message_bytes: ingest.max_message_bytes,
+            max_depth: ingest.max_depth,
+            user_key: shared.user_key.clone(),
+        };
         let now = Instant::now();
         Self {
             shared,
@@ -191,7 +199,9 @@ impl<'a> Worker<'a> {
     fn apply(&mut self, change: Change) -> Result<()> {
         match change {
             Change::Failed(reason) => bail!("cannot take partitions: {reason}"),
-            Change::Revoked(partitions) => partitions.iter().for_each(|partition| drop(self.partitions.remove(partition))),
+            Change::Revoked(partitions) => {
+                partitions.iter().for_each(|partition| drop(self.partitions.remove(partition)))
+            }
             Change::Assigned(taken) => {
                 for (key, acquired, log) in taken {
                     let partition = self.partition(key, &acquired, log);
@@ -205,7 +215,12 @@ impl<'a> Worker<'a> {
     fn partition(&self, key: PartitionKey, acquired: &Acquired, log: LogRange) -> Partition {
         let careful = acquired.attempts >= CAREFUL_FROM;
         if careful {
-            tracing::warn!(partition = key.partition, offset = acquired.next_offset, attempts = acquired.attempts, "no owner got past this offset; going message by message");
+            tracing::warn!(
+                partition = key.partition,
+                offset = acquired.next_offset,
+                attempts = acquired.attempts,
+                "no owner got past this offset; going message by message"
+            );
         }
         let now = Instant::now();
         Partition {
@@ -236,7 +251,12 @@ impl<'a> Worker<'a> {
         }
         let now = self.shared.clock.now();
         let stamped = message.timestamp().to_millis().map_or(now, |ms| ms * 1000);
-        let origin = Origin { offset: message.offset(), bytes: payload.len(), received: stamped.min(now), partition: message.partition() };
+        let origin = Origin {
+            offset: message.offset(),
+            bytes: payload.len(),
+            received: stamped.min(now),
+            partition: message.partition(),
+        };
         let careful = partition.careful_bytes > 0;
         if !careful {
             decode(payload, origin, &mut partition.buffer, &self.shared.rules, &mut self.scratch);
@@ -270,7 +290,9 @@ impl<'a> Worker<'a> {
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
                     return Ok(Some(End::Restart("an offset is out of the broker's range")));
                 }
-                RDKafkaErrorCode::UnknownTopicOrPartition => self.complain("the topic does not exist yet; waiting for it"),
+                RDKafkaErrorCode::UnknownTopicOrPartition => {
+                    self.complain("the topic does not exist yet; waiting for it")
+                }
                 code => self.complain(&format!("kafka: {code}")),
             },
             other => self.complain(&format!("kafka: {other}")),
@@ -418,7 +440,11 @@ impl<'a> Worker<'a> {
         self.last_commit = Instant::now();
         let mut list = TopicPartitionList::new();
         for partition in self.partitions.values() {
-            let added = list.add_partition_offset(&partition.key.topic, partition.key.partition, Offset::Offset(partition.from));
+            let added = list.add_partition_offset(
+                &partition.key.topic,
+                partition.key.partition,
+                Offset::Offset(partition.from),
+            );
             if added.is_err() {
                 return;
             }
@@ -459,14 +485,26 @@ impl Partition {
 
 /// Decodes a message of a partition that nobody got past, between two marks in the store. A death in between is the
 /// message's own: other threads wait, and the mark is gone before the flush. `false`: another owner has the partition.
-fn touch_alone(shared: &Shared, partition: &mut Partition, payload: &[u8], origin: Origin, scratch: &mut Scratch) -> Result<bool> {
+fn touch_alone(
+    shared: &Shared,
+    partition: &mut Partition,
+    payload: &[u8],
+    origin: Origin,
+    scratch: &mut Scratch,
+) -> Result<bool> {
     if partition.quarantine == Some(origin.offset) {
-        tracing::error!(partition = origin.partition, offset = origin.offset, "this message stopped the process twice and is quarantined");
+        tracing::error!(
+            partition = origin.partition,
+            offset = origin.offset,
+            "this message stopped the process twice and is quarantined"
+        );
         partition.buffer.undecodable(origin, &Reject::Quarantined);
         return Ok(true);
     }
     let _alone = shared.alone.lock().map_err(|_| anyhow::anyhow!("another thread panicked on a message"))?;
-    let mark = |offset| shared.handle.block_on(shared.store.mark(&partition.key, partition.epoch, offset)).context("mark a message");
+    let mark = |offset| {
+        shared.handle.block_on(shared.store.mark(&partition.key, partition.epoch, offset)).context("mark a message")
+    };
     if !mark(Some(origin.offset))? {
         return Ok(false);
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use leeway_alerts::channel::Channel;
 use leeway_alerts::courier::Courier;
+use leeway_alerts::rule::Rule;
 use leeway_core::clock::Clock;
 use leeway_formats::UserKey;
 use leeway_store::{Location, Store};
@@ -71,7 +73,8 @@ impl Host {
             }
         };
         for slot in 0..1000 {
-            let lock = File::create(data_dir.join(format!("process-{slot}.lock"))).context("open a lock file in store.data_dir")?;
+            let lock = File::create(data_dir.join(format!("process-{slot}.lock")))
+                .context("open a lock file in store.data_dir")?;
             if lock.try_lock().is_ok() {
                 return Ok(Self { name: format!("leeway-{id}-{slot}"), _lock: lock });
             }
@@ -82,7 +85,10 @@ impl Host {
 
 pub async fn run(settings: Settings, clock: Clock, roles: Vec<Role>, insecure: bool) -> Result<()> {
     if !settings.web.bind.ip().is_loopback() && !insecure && roles.contains(&Role::Web) {
-        bail!("web.bind = {} is reachable from elsewhere and there are no tokens yet: bind to 127.0.0.1 behind a proxy that authenticates, or pass --insecure", settings.web.bind);
+        bail!(
+            "web.bind = {} is reachable from elsewhere and there are no tokens yet: bind to 127.0.0.1 behind a proxy that authenticates, or pass --insecure",
+            settings.web.bind
+        );
     }
     let host = Host::claim(&settings.store.data_dir)?;
     let mut tasks = Tasks::default();
@@ -99,91 +105,143 @@ pub async fn run(settings: Settings, clock: Clock, roles: Vec<Role>, insecure: b
 /// Starts every role as tasks and threads; answers the store and the web address.
 pub async fn start_roles(start: Start, host: &Host, tasks: &mut Tasks) -> Result<(Store, Option<SocketAddr>)> {
     let Start { settings, clock, roles, demo, listener } = start;
-    let settings = Arc::new(settings);
-    let rules = settings.rules()?;
-    let channels = Arc::new(settings.channels()?);
-    let aggregation = Arc::new(aggregation(&settings)?);
+    // Everything that a person can get wrong is read before anything starts.
+    let (rules, channels, aggregation) = (settings.rules()?, settings.channels()?, aggregation(&settings)?);
     let user_key = UserKey::new(settings.user_key()?);
     let location = settings.location();
     if let Location::Sqlite(path) = &location {
         tracing::info!("no store.url: single-node store in {}", path.display());
     }
     let store = Store::open(&location).await.context("open the store (store.url)")?;
-    let metrics = Arc::new(Metrics::default());
     let listener = match listener {
         Some(listener) => Some(listener),
         None if roles.contains(&Role::Web) => Some(web::bind(settings.web.bind, false).await?),
         None => None,
     };
-    let address = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose().context("read the bound address")?;
+    let address =
+        listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose().context("read the bound address")?;
     let external_url = settings.external_url(address.unwrap_or(settings.web.bind));
+    let (settings, metrics, owner) = (Arc::new(settings), Arc::default(), host.name.clone());
+    let node = Node { settings, store: store.clone(), clock, metrics, owner };
     if roles.contains(&Role::Ingest) {
-        ingest(&settings, &store, clock, &aggregation, user_key, &metrics, host, demo.as_ref().map(|_| "demo".to_owned()), tasks).await?;
+        let incarnation = demo.as_ref().map(|_| "demo".to_owned());
+        node.ingest(Arc::new(aggregation), user_key, incarnation, tasks).await?;
     }
     if roles.contains(&Role::Evaluate) {
-        let mut evaluator = Evaluator::new(store.clone(), rules.clone(), clock, host.name.clone(), external_url, Arc::clone(&metrics));
-        evaluator.simulated = demo.is_some();
-        tasks.spawn("evaluate", evaluator.run(tasks.stop()));
-        tasks.spawn("upkeep", upkeep(store.clone(), clock, settings.ingest.index_days, host.name.clone(), tasks.stop()));
+        node.evaluate(rules.clone(), external_url, demo.is_some(), tasks);
     }
     if roles.contains(&Role::Notify) {
-        let courier = Courier::new(settings.guard(), settings.smtp().as_ref(), clock).map_err(anyhow::Error::msg)?;
-        let mailbox = demo.as_ref().map(|demo| demo.mailbox.clone());
-        let owner = host.name.clone();
-        let deliverer = Deliverer { store: store.clone(), channels, courier, clock, owner, metrics: Arc::clone(&metrics), mailbox };
-        tasks.spawn("notify", deliverer.run(tasks.stop()));
+        node.notify(channels, demo.as_ref().map(|demo| demo.mailbox.clone()), tasks)?;
     }
     if let Some(listener) = listener {
-        let series_cap = settings.ingest.max_series_per_tenant;
-        let parts = web::Parts { store: store.clone(), clock, metrics, rules, series_cap, demo, stop: tasks.stop() };
-        tasks.spawn("web", web::serve(listener, web::App::new(parts), tasks.stop()));
+        node.web(listener, rules, demo, tasks);
     }
     Ok((store, address))
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call site; a struct would only repeat the names")]
-async fn ingest(
-    settings: &Arc<Settings>,
-    store: &Store,
+/// What all roles of a process share.
+struct Node {
+    settings: Arc<Settings>,
+    store: Store,
     clock: Clock,
-    rules: &Arc<Rules>,
-    user_key: UserKey,
-    metrics: &Arc<Metrics>,
-    host: &Host,
-    incarnation: Option<String>,
-    tasks: &mut Tasks,
-) -> Result<()> {
-    if settings.kafka.brokers.is_empty() {
-        bail!("kafka.brokers is empty: set LEEWAY_KAFKA__BROKERS=host:port, or leave ingest out with --roles evaluate,notify,web");
+    metrics: Arc<Metrics>,
+    owner: String,
+}
+
+impl Node {
+    async fn ingest(
+        &self,
+        rules: Arc<Rules>,
+        user_key: UserKey,
+        incarnation: Option<String>,
+        tasks: &mut Tasks,
+    ) -> Result<()> {
+        let kafka = &self.settings.kafka;
+        if kafka.brokers.is_empty() {
+            bail!(
+                "kafka.brokers is empty: set LEEWAY_KAFKA__BROKERS=host:port, or leave ingest out with --roles \
+                 evaluate,notify,web"
+            );
+        }
+        consume::check(kafka).await?;
+        let shared = Shared {
+            settings: Arc::clone(&self.settings),
+            store: self.store.clone(),
+            handle: Handle::current(),
+            rules,
+            user_key,
+            clock: self.clock,
+            metrics: Arc::clone(&self.metrics),
+            log_ends: Arc::default(),
+            partition_count: Arc::default(),
+            host: self.owner.clone(),
+            alone: Arc::default(),
+            incarnation,
+        };
+        let threads = match kafka.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads,
+        };
+        for thread in 0..threads {
+            let (shared, stop) = (shared.clone(), tasks.stop());
+            tasks.thread(format!("consume-{thread}"), move || pipeline::run(&shared, thread, &stop))?;
+        }
+        tasks.spawn("coverage", watch::run(shared, tasks.stop()));
+        if !kafka.dead_letter_topic.is_empty() {
+            tasks.spawn("dead-letters", dead_letters::export(self.store.clone(), kafka.clone(), tasks.stop()));
+        }
+        Ok(())
     }
-    consume::check(&settings.kafka).await?;
-    let shared = Shared {
-        settings: Arc::clone(settings),
-        store: store.clone(),
-        handle: Handle::current(),
-        rules: Arc::clone(rules),
-        user_key,
-        clock,
-        metrics: Arc::clone(metrics),
-        log_ends: Arc::default(),
-        partition_count: Arc::default(),
-        host: host.name.clone(),
-        alone: Arc::default(),
-        incarnation,
-    };
-    let threads = match settings.kafka.threads {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        threads => threads,
-    };
-    for thread in 0..threads {
-        let (shared, stop) = (shared.clone(), tasks.stop());
-        tasks.thread(format!("consume-{thread}"), move || pipeline::run(&shared, thread, &stop))?;
+
+    fn evaluate(&self, rules: Vec<Rule>, external_url: String, simulated: bool, tasks: &mut Tasks) {
+        let evaluator = Evaluator {
+            store: self.store.clone(),
+            rules,
+            clock: self.clock,
+            owner: self.owner.clone(),
+            external_url,
+            simulated,
+            metrics: Arc::clone(&self.metrics),
+            memory: crate::evaluate::Memory::default(),
+        };
+        tasks.spawn("evaluate", evaluator.run(tasks.stop()));
+        let index_days = self.settings.ingest.index_days;
+        tasks.spawn("upkeep", upkeep(self.store.clone(), self.clock, index_days, self.owner.clone(), tasks.stop()));
     }
-    tasks.spawn("coverage", watch::run(shared, tasks.stop()));
-    if !settings.kafka.dead_letter_topic.is_empty() {
-        tasks.spawn("dead-letters", dead_letters::export(store.clone(), settings.kafka.clone(), tasks.stop()));
+
+    fn notify(&self, channels: BTreeMap<String, Channel>, mailbox: Option<PathBuf>, tasks: &mut Tasks) -> Result<()> {
+        let smtp = self.settings.smtp();
+        let deliverer = Deliverer {
+            store: self.store.clone(),
+            channels: Arc::new(channels),
+            courier: Courier::new(self.settings.guard(), smtp.as_ref(), self.clock).map_err(anyhow::Error::msg)?,
+            clock: self.clock,
+            owner: self.owner.clone(),
+            metrics: Arc::clone(&self.metrics),
+            mailbox,
+        };
+        tasks.spawn("notify", deliverer.run(tasks.stop()));
+        Ok(())
     }
-    Ok(())
+
+    fn web(
+        &self,
+        listener: tokio::net::TcpListener,
+        rules: Vec<Rule>,
+        demo: Option<web::DemoReceivers>,
+        tasks: &mut Tasks,
+    ) {
+        let parts = web::Parts {
+            store: self.store.clone(),
+            clock: self.clock,
+            metrics: Arc::clone(&self.metrics),
+            rules,
+            series_cap: self.settings.ingest.max_series_per_tenant,
+            demo,
+            stop: tasks.stop(),
+        };
+        tasks.spawn("web", web::serve(listener, web::App::new(parts), tasks.stop()));
+    }
 }
 
 pub fn aggregation(settings: &Settings) -> Result<Rules> {

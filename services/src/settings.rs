@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use leeway_alerts::channel::Channel;
 use leeway_alerts::channel::email::Email;
 use leeway_alerts::channel::webhook::Webhook;
-use leeway_alerts::channel::Channel;
 use leeway_alerts::courier::{Smtp, Tls};
 use leeway_alerts::guard::Guard;
 use leeway_alerts::secret::Secret;
@@ -165,7 +165,8 @@ impl Settings {
     pub fn load(config: Option<&Path>) -> Result<Self> {
         let mut table: toml::Table = toml::from_str(BUILT_IN).context("read the built-in settings")?;
         if let Some(path) = config {
-            let text = std::fs::read_to_string(path).with_context(|| format!("read settings from {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("read settings from {}", path.display()))?;
             let own: toml::Table = toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
             merge(&mut table, own);
         }
@@ -175,7 +176,9 @@ impl Settings {
             set(&mut table, &name, &value)?;
         }
         read_secret_files(&mut table)?;
-        let settings: Self = table.try_into().map_err(|error: toml::de::Error| anyhow::anyhow!("settings: {}", error.to_string().trim_end()))?;
+        let settings: Self = table
+            .try_into()
+            .map_err(|error: toml::de::Error| anyhow::anyhow!("settings: {}", error.to_string().trim_end()))?;
         settings.check()?;
         Ok(settings)
     }
@@ -208,7 +211,8 @@ impl Settings {
         let mut book = PriceBook::built_in().context("read the built-in price book")?;
         let path = &self.ingest.price_book;
         if !path.as_os_str().is_empty() {
-            let text = std::fs::read_to_string(path).with_context(|| format!("read ingest.price_book {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("read ingest.price_book {}", path.display()))?;
             book.extend(PriceBook::parse(&text).with_context(|| format!("parse {}", path.display()))?);
         }
         Ok(book)
@@ -218,7 +222,9 @@ impl Settings {
     pub fn user_key(&self) -> Result<[u8; 32]> {
         match (self.ingest.user_key.expose(), self.location()) {
             ("", Location::Postgres(_)) => {
-                bail!("ingest.user_key is required with Postgres, the same on every process: set LEEWAY_INGEST__USER_KEY_FILE to a file with 64 hex digits (openssl rand -hex 32)")
+                bail!(
+                    "ingest.user_key is required with Postgres, the same on every process: set LEEWAY_INGEST__USER_KEY_FILE to a file with 64 hex digits (openssl rand -hex 32)"
+                )
             }
             ("", Location::Sqlite(_)) => own_key(&self.store.data_dir),
             (text, _) => hex_key(text.trim()).context("ingest.user_key takes 64 hex digits"),
@@ -264,7 +270,11 @@ impl Settings {
                     bail!("an e-mail receiver needs smtp.host");
                 }
                 let from = self.smtp.from.parse().with_context(|| format!("smtp.from `{}`", self.smtp.from))?;
-                let to = email.to.iter().map(|to| to.parse().with_context(|| format!("`{to}` is no address"))).collect::<Result<Vec<_>>>()?;
+                let to = email
+                    .to
+                    .iter()
+                    .map(|to| to.parse().with_context(|| format!("`{to}` is no address")))
+                    .collect::<Result<Vec<_>>>()?;
                 if to.is_empty() {
                     bail!("`to` is empty");
                 }
@@ -311,7 +321,9 @@ fn merge(base: &mut toml::Table, own: toml::Table) {
 fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
     let path = name[PREFIX.len()..].to_lowercase();
     let Some((section, key)) = path.split_once("__") else {
-        bail!("variable {name}: settings are LEEWAY_SECTION__KEY, with two underscores, for example LEEWAY_KAFKA__BROKERS");
+        bail!(
+            "variable {name}: settings are LEEWAY_SECTION__KEY, with two underscores, for example LEEWAY_KAFKA__BROKERS"
+        );
     };
     let Some(toml::Value::Table(inner)) = table.get_mut(section) else {
         bail!("variable {name}: there is no section [{section}]");
@@ -319,7 +331,11 @@ fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
     let base = key.strip_suffix("_file").unwrap_or(key);
     // Only what is a text by default stays one whatever it looks like.
     let text = inner.get(base).is_none_or(toml::Value::is_str);
-    let parsed = if text { None } else { toml::from_str::<toml::Table>(&format!("x = {value}")).ok().and_then(|mut t| t.remove("x")) };
+    let parsed = if text {
+        None
+    } else {
+        toml::from_str::<toml::Table>(&format!("x = {value}")).ok().and_then(|mut t| t.remove("x"))
+    };
     inner.insert(key.to_owned(), parsed.unwrap_or_else(|| toml::Value::String(value.to_owned())));
     Ok(())
 }
@@ -407,7 +423,8 @@ mod tests {
 
     #[test]
     fn layers_win_in_order() {
-        let variables = [("LEEWAY_KAFKA__BROKERS", "b:9092"), ("LEEWAY_INGEST__FLUSH_MS", "20"), ("LEEWAY_SMTP__PASSWORD", "123")];
+        let variables =
+            [("LEEWAY_KAFKA__BROKERS", "b:9092"), ("LEEWAY_INGEST__FLUSH_MS", "20"), ("LEEWAY_SMTP__PASSWORD", "123")];
         let settings = layered("[kafka]\ntopic = \"t\"\nbrokers = \"a\"", &variables).unwrap();
         assert_eq!((settings.kafka.topic.as_str(), settings.kafka.brokers.as_str()), ("t", "b:9092"));
         assert_eq!((settings.ingest.flush_ms, settings.smtp.password.expose()), (20, "123"));

@@ -59,7 +59,12 @@ impl Tasks {
                 let _ = done.send(work());
             })
             .context("start a thread")?;
-        self.set.spawn(async move { finished.await.with_context(|| format!("thread {label} panicked"))?.with_context(|| format!("thread {label}")) });
+        self.set.spawn(async move {
+            finished
+                .await
+                .with_context(|| format!("thread {label} panicked"))?
+                .with_context(|| format!("thread {label}"))
+        });
         Ok(())
     }
 

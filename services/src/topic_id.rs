@@ -18,7 +18,8 @@ pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Dura
     unsafe {
         let native = client.native_ptr();
         let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
-        let options = sys::rd_kafka_AdminOptions_new(native, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        let options =
+            sys::rd_kafka_AdminOptions_new(native, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
         let queue = sys::rd_kafka_queue_new(native);
         sys::rd_kafka_DescribeTopics(native, topics, options, queue);
         let event = sys::rd_kafka_queue_poll(queue, wait_ms);

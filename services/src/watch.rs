@@ -33,7 +33,11 @@ pub async fn run(shared: Shared, mut stop: Stop) -> Result<()> {
                     complained += 1;
                     // A rebalance passes; what lasts half a minute is a fault.
                     if complained % 6 == 0 {
-                        tracing::error!(topic = shared.settings.kafka.topic, ?uncovered, "partitions without an owner or a recent flush");
+                        tracing::error!(
+                            topic = shared.settings.kafka.topic,
+                            ?uncovered,
+                            "partitions without an owner or a recent flush"
+                        );
                     }
                 }
                 if let Ok(mut known) = shared.log_ends.lock() {

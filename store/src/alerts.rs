@@ -110,7 +110,9 @@ const NOTICE: &str = "SELECT body, state, attempts, created_at, next_attempt_at,
 impl Store {
     pub async fn rule_progress(&self) -> Result<Vec<RuleProgress>, StoreError> {
         let rows = self.conn().await?.query("SELECT rule, version, through FROM rule_progress", &[]).await?;
-        rows.iter().map(|row| Ok(RuleProgress { rule: row.text(0)?, version: row.text(1)?, through: row.int(2)? })).collect()
+        rows.iter()
+            .map(|row| Ok(RuleProgress { rule: row.text(0)?, version: row.text(1)?, through: row.int(2)? }))
+            .collect()
     }
 
     pub async fn alerts_of_rule(&self, rule: &str) -> Result<Vec<AlertRow>, StoreError> {
@@ -133,7 +135,8 @@ impl Store {
 
     /// Instances by state.
     pub async fn alert_counts(&self) -> Result<Vec<(String, u64)>, StoreError> {
-        let rows = self.conn().await?.query("SELECT state, COUNT(*) FROM alert GROUP BY state ORDER BY state", &[]).await?;
+        let rows =
+            self.conn().await?.query("SELECT state, COUNT(*) FROM alert GROUP BY state ORDER BY state", &[]).await?;
         rows.iter().map(|row| Ok((row.text(0)?, row.count(1)?))).collect()
     }
 
@@ -170,7 +173,13 @@ impl Store {
     }
 
     /// Writes one evaluation and the rule's progress, unless the lease was lost.
-    pub async fn write_evaluation(&self, lease: &Lease, progress: &RuleProgress, write: &EvaluationWrite, wall: Micros) -> Result<(), StoreError> {
+    pub async fn write_evaluation(
+        &self,
+        lease: &Lease,
+        progress: &RuleProgress,
+        write: &EvaluationWrite,
+        wall: Micros,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let conn = tx.conn()?;
         lease.check(conn).await?;
@@ -187,14 +196,28 @@ impl Store {
                        keep_firing_since = excluded.keep_firing_since, last_at = excluded.last_at, last_seen_at = excluded.last_seen_at, \
                        sequence = excluded.sequence, episode = excluded.episode, evidence = excluded.evidence";
             let params = args![
-                &row.fingerprint, &row.rule, &row.rule_version, row.severity.name(), &row.labels, row.state.name(), row.active_at,
-                row.fired_at, row.resolved_at, row.keep_firing_since, row.last_at, row.last_seen_at, row.sequence, row.episode, &evidence
+                &row.fingerprint,
+                &row.rule,
+                &row.rule_version,
+                row.severity.name(),
+                &row.labels,
+                row.state.name(),
+                row.active_at,
+                row.fired_at,
+                row.resolved_at,
+                row.keep_firing_since,
+                row.last_at,
+                row.last_seen_at,
+                row.sequence,
+                row.episode,
+                &evidence
             ];
             conn.run(sql, params).await?;
         }
         for finding in &write.findings {
             let sql = "INSERT INTO finding (id, fingerprint, rule, at, body) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
-            conn.run(sql, args![&finding.id, &finding.fingerprint, &finding.rule, finding.at, &to_json(finding)]).await?;
+            conn.run(sql, args![&finding.id, &finding.fingerprint, &finding.rule, finding.at, &to_json(finding)])
+                .await?;
         }
         for notice in &write.notices {
             insert_notice(conn, notice, wall).await?;
@@ -211,7 +234,13 @@ impl Store {
 
     /// Takes due notices for delivery until `until`: at most one of each (group, receiver), the oldest first, so that
     /// a resolve cannot overtake its trigger.
-    pub async fn claim_notices(&self, owner: &str, now: Micros, until: Micros, limit: i64) -> Result<Vec<Claimed>, StoreError> {
+    pub async fn claim_notices(
+        &self,
+        owner: &str,
+        now: Micros,
+        until: Micros,
+        limit: i64,
+    ) -> Result<Vec<Claimed>, StoreError> {
         let mut tx = self.begin().await?;
         let conn = tx.conn()?;
         // Two couriers at once skip what the other holds; SQLite has one writer and needs no words for it.
@@ -228,20 +257,35 @@ impl Store {
         for row in rows {
             let sql = "UPDATE notice SET claimed_by = $2, claimed_until = $3, attempts = attempts + 1 WHERE id = $1";
             conn.run(sql, args![&row.text(0)?, owner, until]).await?;
-            claimed.push(Claimed { notice: read_json(&row.text(1)?)?, attempt: row.count(2)? + 1, created_at: row.int(3)? });
+            claimed.push(Claimed {
+                notice: read_json(&row.text(1)?)?,
+                attempt: row.count(2)? + 1,
+                created_at: row.int(3)?,
+            });
         }
         tx.commit().await?;
         Ok(claimed)
     }
 
     /// Writes down how an attempt ended.
-    pub async fn delivered(&self, claimed: &Claimed, delivery: &DeliveryRow, outcome: &Outcome) -> Result<(), StoreError> {
+    pub async fn delivered(
+        &self,
+        claimed: &Claimed,
+        delivery: &DeliveryRow,
+        outcome: &Outcome,
+    ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let conn = tx.conn()?;
         let sql = "INSERT INTO delivery (notice, attempt, at, outcome, code, latency_ms, detail) VALUES ($1, $2, $3, $4, $5, $6, $7) \
                    ON CONFLICT (notice, attempt) DO NOTHING";
         let params = args![
-            &delivery.notice, delivery.attempt, delivery.at, outcome.name(), delivery.code, delivery.latency_ms, &delivery.detail
+            &delivery.notice,
+            delivery.attempt,
+            delivery.at,
+            outcome.name(),
+            delivery.code,
+            delivery.latency_ms,
+            &delivery.detail
         ];
         conn.run(sql, params).await?;
         let (state, next, done) = match outcome {
@@ -262,7 +306,8 @@ impl Store {
 
     /// Receivers that answered 410 Gone, with when and why.
     pub async fn disabled_receivers(&self) -> Result<Vec<(String, Micros, String)>, StoreError> {
-        let sql = "SELECT receiver, disabled_at, detail FROM receiver_state WHERE disabled_at IS NOT NULL ORDER BY receiver";
+        let sql =
+            "SELECT receiver, disabled_at, detail FROM receiver_state WHERE disabled_at IS NOT NULL ORDER BY receiver";
         let rows = self.conn().await?.query(sql, &[]).await?;
         rows.iter().map(|row| Ok((row.text(0)?, row.int(1)?, row.text(2)?))).collect()
     }
@@ -281,7 +326,14 @@ async fn insert_notice(conn: &mut crate::Conn, notice: &Notice, created_at: Micr
                ON CONFLICT (id) DO NOTHING";
     let body = to_json(notice);
     let params = args![
-        &notice.id, &notice.group_key, &notice.receiver, notice.sequence, &notice.fingerprint, notice.status.name(), &body, created_at
+        &notice.id,
+        &notice.group_key,
+        &notice.receiver,
+        notice.sequence,
+        &notice.fingerprint,
+        notice.status.name(),
+        &body,
+        created_at
     ];
     conn.run(sql, params).await?;
     Ok(())

@@ -167,7 +167,13 @@ impl Conn {
     }
 
     /// `INSERT INTO … VALUES (…), (…) …` in chunks; `head` ends before VALUES, `tail` follows the rows.
-    pub async fn insert(&mut self, head: &str, columns: usize, params: &[Param<'_>], tail: &str) -> Result<(), StoreError> {
+    pub async fn insert(
+        &mut self,
+        head: &str,
+        columns: usize,
+        params: &[Param<'_>],
+        tail: &str,
+    ) -> Result<(), StoreError> {
         for chunk in params.chunks(MAX_PARAMS / columns * columns) {
             let sql = format!("{head} VALUES {} {tail}", placeholders(chunk.len() / columns, columns));
             self.run_with(&sql, chunk, chunk.len() == columns).await?;

@@ -109,8 +109,17 @@ impl Store {
                        WHERE source = $1 AND topic = $2 AND incarnation = $3 AND part = $4 AND next_offset = $10 AND epoch = $11";
             let key = &part.key;
             let params = args![
-                &key.source, &key.topic, &key.incarnation, i64::from(key.partition), part.to, part.watermark, part.newest_at,
-                part.high, now, part.from, part.epoch
+                &key.source,
+                &key.topic,
+                &key.incarnation,
+                i64::from(key.partition),
+                part.to,
+                part.watermark,
+                part.newest_at,
+                part.high,
+                now,
+                part.from,
+                part.epoch
             ];
             if conn.run(sql, params).await? != 1 {
                 fenced.push(place);
@@ -125,8 +134,17 @@ impl Store {
         for part in ranges {
             let key = &part.key;
             params.extend_from_slice(args![
-                &key.source, &key.topic, &key.incarnation, i64::from(key.partition), part.from, part.to, flush_id, part.epoch, owner,
-                now, 0i64
+                &key.source,
+                &key.topic,
+                &key.incarnation,
+                i64::from(key.partition),
+                part.from,
+                part.to,
+                flush_id,
+                part.epoch,
+                owner,
+                now,
+                0i64
             ]);
         }
         let head = "INSERT INTO flush_range (source, topic, incarnation, part, from_offset, to_offset, flush_id, epoch, owner, flushed_at, gap)";
@@ -146,7 +164,10 @@ impl Store {
 
 impl FlushTx {
     /// Claims calls; answers the claims that were new, and how many of the others contradict what was counted.
-    pub async fn claim_calls(&mut self, claims: &[CallClaim]) -> Result<(HashSet<(String, [u8; 16])>, Vec<bool>), StoreError> {
+    pub async fn claim_calls(
+        &mut self,
+        claims: &[CallClaim],
+    ) -> Result<(HashSet<(String, [u8; 16])>, Vec<bool>), StoreError> {
         let conn = self.tx.conn()?;
         let mut sorted: Vec<&CallClaim> = claims.iter().collect();
         // Sorted keys: two flushes lock in one order and cannot deadlock.
@@ -159,11 +180,16 @@ impl FlushTx {
         let rows = conn.insert_returning(head, 5, &params, "ON CONFLICT DO NOTHING RETURNING tenant, call_key").await?;
         let mut fresh = HashSet::with_capacity(rows.len());
         for row in rows {
-            let key = row.bytes(1)?.try_into().map_err(|_| StoreError::Unreadable("a call key is not 16 bytes".into()))?;
+            let key =
+                row.bytes(1)?.try_into().map_err(|_| StoreError::Unreadable("a call key is not 16 bytes".into()))?;
             fresh.insert((row.text(0)?, key));
         }
-        let counted = digests(conn, sorted.into_iter().filter(|claim| !fresh.contains(&(claim.tenant.clone(), claim.key)))).await?;
-        let differs = |claim: &CallClaim| counted.get(&(claim.tenant.clone(), claim.key)).is_some_and(|digest| *digest != claim.digest);
+        let counted =
+            digests(conn, sorted.into_iter().filter(|claim| !fresh.contains(&(claim.tenant.clone(), claim.key))))
+                .await?;
+        let differs = |claim: &CallClaim| {
+            counted.get(&(claim.tenant.clone(), claim.key)).is_some_and(|digest| *digest != claim.digest)
+        };
         let conflicting = claims.iter().map(differs).collect();
         Ok((fresh, conflicting))
     }
@@ -171,14 +197,21 @@ impl FlushTx {
     /// Registers series, parents first, until the tenant's day is full; answers those that must be folded.
     ///
     /// The tenant's row is locked first, so all workers see one order and fold alike.
-    pub async fn admit(&mut self, wanted: &[SeriesRef], cap: u64, now: Micros) -> Result<HashSet<(SeriesId, i64)>, StoreError> {
+    pub async fn admit(
+        &mut self,
+        wanted: &[SeriesRef],
+        cap: u64,
+        now: Micros,
+    ) -> Result<HashSet<(SeriesId, i64)>, StoreError> {
         let conn = self.tx.conn()?;
         let mut groups: Vec<(&str, i64, Vec<&SeriesRef>)> = Vec::new();
         let mut sorted: Vec<&SeriesRef> = wanted.iter().collect();
         sorted.sort_by_key(|series| (series.labels.tenant(), series.day, series.labels.level, series.id));
         for series in sorted {
             match groups.last_mut() {
-                Some((tenant, day, group)) if *tenant == series.labels.tenant() && *day == series.day => group.push(series),
+                Some((tenant, day, group)) if *tenant == series.labels.tenant() && *day == series.day => {
+                    group.push(series)
+                }
                 _ => groups.push((series.labels.tenant(), series.day, vec![series])),
             }
         }
@@ -194,7 +227,10 @@ impl FlushTx {
                 params.truncate(2);
                 params.extend(chunk.iter().map(|series| Param::from(&series.id)));
                 let list: Vec<String> = (3..params.len() + 1).map(|i| format!("${i}")).collect();
-                let sql = format!("SELECT series_id FROM series_day WHERE tenant = $1 AND day = $2 AND series_id IN ({})", list.join(","));
+                let sql = format!(
+                    "SELECT series_id FROM series_day WHERE tenant = $1 AND day = $2 AND series_id IN ({})",
+                    list.join(",")
+                );
                 for row in conn.query(&sql, &params).await? {
                     known.insert(row.bytes(0)?);
                 }
@@ -210,13 +246,19 @@ impl FlushTx {
                 }
             }
             register(conn, tenant, day, &new, now).await?;
-            conn.run("UPDATE tenant_day SET series = $3 WHERE tenant = $1 AND day = $2", args![tenant, day, count]).await?;
+            conn.run("UPDATE tenant_day SET series = $3 WHERE tenant = $1 AND day = $2", args![tenant, day, count])
+                .await?;
         }
         Ok(folded)
     }
 
     /// Writes the overflow series themselves, which no cap applies to, and counts what was folded into them.
-    pub async fn fold(&mut self, overflow: &[SeriesRef], calls: &[(String, i64, u64)], now: Micros) -> Result<(), StoreError> {
+    pub async fn fold(
+        &mut self,
+        overflow: &[SeriesRef],
+        calls: &[(String, i64, u64)],
+        now: Micros,
+    ) -> Result<(), StoreError> {
         let conn = self.tx.conn()?;
         for series in overflow {
             register(conn, series.labels.tenant(), series.day, &[series], now).await?;
@@ -233,14 +275,24 @@ impl FlushTx {
         if rows.is_empty() {
             return Ok(());
         }
-        if conn.postgres() { postgres::copy_panes(conn, self.flush_id, rows).await } else { sqlite::insert_panes(conn, self.flush_id, rows).await }
+        if conn.postgres() {
+            postgres::copy_panes(conn, self.flush_id, rows).await
+        } else {
+            sqlite::insert_panes(conn, self.flush_id, rows).await
+        }
     }
 
     pub async fn ledger(&mut self, parts: &[PartWrite], rows: &[LedgerRow]) -> Result<(), StoreError> {
         let mut params: Vec<Param<'_>> = Vec::new();
         for row in rows {
             let key = &parts[row.part].key;
-            params.extend_from_slice(args![&key.source, &key.topic, &key.incarnation, i64::from(key.partition), row.minute]);
+            params.extend_from_slice(args![
+                &key.source,
+                &key.topic,
+                &key.incarnation,
+                i64::from(key.partition),
+                row.minute
+            ]);
             params.extend(row.ledger.values().map(Param::from));
         }
         let names = Ledger::NAMES;
@@ -255,8 +307,17 @@ impl FlushTx {
         for letter in letters {
             let key = &parts[letter.part].key;
             params.extend_from_slice(args![
-                &key.source, &key.topic, &key.incarnation, i64::from(key.partition), letter.offset, i64::from(letter.record),
-                letter.reason, letter.field, letter.bytes as u64, letter.received_at, 0i64
+                &key.source,
+                &key.topic,
+                &key.incarnation,
+                i64::from(key.partition),
+                letter.offset,
+                i64::from(letter.record),
+                letter.reason,
+                letter.field,
+                letter.bytes as u64,
+                letter.received_at,
+                0i64
             ]);
         }
         let head = "INSERT INTO dead_letter (source, topic, incarnation, part, source_offset, record, reason, field, bytes, received_at, exported)";
@@ -301,7 +362,10 @@ async fn digests<'a>(
                 list.join(",")
             );
             for row in conn.query(&sql, &params).await? {
-                let key = row.bytes(0)?.try_into().map_err(|_| StoreError::Unreadable("a call key is not 16 bytes".into()))?;
+                let key = row
+                    .bytes(0)?
+                    .try_into()
+                    .map_err(|_| StoreError::Unreadable("a call key is not 16 bytes".into()))?;
                 found.insert((chunk[0].tenant.clone(), key), row.int(1)?);
             }
         }
@@ -309,7 +373,13 @@ async fn digests<'a>(
     Ok(found)
 }
 
-async fn register(conn: &mut crate::Conn, tenant: &str, day: i64, new: &[&SeriesRef], now: Micros) -> Result<(), StoreError> {
+async fn register(
+    conn: &mut crate::Conn,
+    tenant: &str,
+    day: i64,
+    new: &[&SeriesRef],
+    now: Micros,
+) -> Result<(), StoreError> {
     let mut days: Vec<Param<'_>> = Vec::with_capacity(new.len() * 3);
     let texts: Vec<String> = new.iter().map(|series| series.labels.json()).collect();
     let mut rows: Vec<Param<'_>> = Vec::with_capacity(new.len() * 8);
@@ -318,7 +388,16 @@ async fn register(conn: &mut crate::Conn, tenant: &str, day: i64, new: &[&Series
         let served = i64::from(series.labels.get("served") == Some("true"));
         let overflow = i64::from(series.labels.get("overflow").is_some());
         let operation = series.labels.get("operation").unwrap_or("");
-        rows.extend_from_slice(args![tenant, &series.id, series.labels.level.name(), labels, operation, served, overflow, now]);
+        rows.extend_from_slice(args![
+            tenant,
+            &series.id,
+            series.labels.level.name(),
+            labels,
+            operation,
+            served,
+            overflow,
+            now
+        ]);
     }
     conn.insert("INSERT INTO series_day (tenant, day, series_id)", 3, &days, "ON CONFLICT DO NOTHING").await?;
     let head = "INSERT INTO series (tenant, series_id, level, labels, operation, served, overflow, first_seen_at)";

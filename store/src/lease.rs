@@ -14,7 +14,13 @@ pub struct Lease {
 
 impl Store {
     /// Takes or prolongs a lease until `until`; `None` while another owner's has not run out.
-    pub async fn lease(&self, name: &str, owner: &str, now: Micros, until: Micros) -> Result<Option<Lease>, StoreError> {
+    pub async fn lease(
+        &self,
+        name: &str,
+        owner: &str,
+        now: Micros,
+        until: Micros,
+    ) -> Result<Option<Lease>, StoreError> {
         let mut tx = self.begin().await?;
         let sql = "INSERT INTO lease (name, owner, epoch, until_at) VALUES ($1, $2, 1, $4) ON CONFLICT (name) DO UPDATE \
                    SET epoch = CASE WHEN lease.owner = excluded.owner THEN lease.epoch ELSE lease.epoch + 1 END, \

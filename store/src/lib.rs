@@ -24,6 +24,7 @@ pub use flush::{CallClaim, DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, S
 pub use lease::Lease;
 pub use panes::{SeriesPane, headline};
 pub use partition::{Acquired, LogRange, PartitionKey};
+pub use postgres::encode as copy_bytes;
 pub use read::{DeadLetterRow, LedgerTotals, PartitionRow, TenantLoad};
 
 /// Which database.
@@ -49,7 +50,9 @@ pub enum StoreError {
     Unreadable(String),
     #[error("the database has schema version {found}, this program knows up to {known}: use a newer program")]
     Newer { found: i64, known: i64 },
-    #[error("partition {topic}/{partition}: the stored offset {stored} lies outside what the broker keeps ({low} to {high})")]
+    #[error(
+        "partition {topic}/{partition}: the stored offset {stored} lies outside what the broker keeps ({low} to {high})"
+    )]
     OutOfRange { topic: String, partition: i32, stored: i64, low: i64, high: i64 },
     #[error("{0} was taken over by another process")]
     Fenced(String),
@@ -64,9 +67,15 @@ impl StoreError {
                 sqlx::Error::Database(inner) => {
                     // Serialization, deadlock, lock and idle time-outs, shutdown, disk full and overload pass.
                     let code = inner.code().unwrap_or_default();
-                    ["40", "53", "55", "57", "08", "25"].iter().any(|class| code.starts_with(class)) || code == "5" || code == "13"
+                    ["40", "53", "55", "57", "08", "25"].iter().any(|class| code.starts_with(class))
+                        || code == "5"
+                        || code == "13"
                 }
-                sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::WorkerCrashed => true,
                 _ => false,
             },
             _ => false,

@@ -13,7 +13,8 @@ pub async fn run(store: &Store) -> Result<(), StoreError> {
     if conn.postgres() {
         conn.run("SELECT pg_advisory_xact_lock($1)", args![LOCK]).await?;
     }
-    conn.run("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)", &[]).await?;
+    conn.run("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)", &[])
+        .await?;
     let row = conn.query_one("SELECT COALESCE(MAX(version), 0) FROM schema_version", &[]).await?;
     let found = row.map_or(Ok(0), |row| row.int(0))?;
     let known = MIGRATIONS.len() as i64;
@@ -25,7 +26,8 @@ pub async fn run(store: &Store) -> Result<(), StoreError> {
             conn.run(statement, &[]).await?;
         }
         let now = leeway_core::clock::Clock::System.wall();
-        conn.run("INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)", args![index as i64 + 1, now]).await?;
+        conn.run("INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)", args![index as i64 + 1, now])
+            .await?;
     }
     tx.commit().await
 }

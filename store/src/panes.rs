@@ -22,7 +22,13 @@ const COMPACT_BATCH: i64 = 2_000;
 
 impl Store {
     /// Every series of `level` with its pane per minute in `[from, to)`, deltas merged. `tenant` = `None` asks all.
-    pub async fn panes(&self, level: Level, tenant: Option<&str>, from: Micros, to: Micros) -> Result<Vec<SeriesPane>, StoreError> {
+    pub async fn panes(
+        &self,
+        level: Level,
+        tenant: Option<&str>,
+        from: Micros,
+        to: Micros,
+    ) -> Result<Vec<SeriesPane>, StoreError> {
         let mut conn = self.conn().await?;
         let tenants = match (level, tenant) {
             (Level::All, _) => vec![String::new()],
@@ -93,7 +99,13 @@ async fn tenants(conn: &mut Conn, from: Micros, to: Micros) -> Result<Vec<String
     rows.iter().map(|row: &Row| row.text(0)).collect()
 }
 
-async fn insert_closed(conn: &mut Conn, tenant: &str, series: &[u8], start: Micros, pane: &Pane) -> Result<(), StoreError> {
+async fn insert_closed(
+    conn: &mut Conn,
+    tenant: &str,
+    series: &[u8],
+    start: Micros,
+    pane: &Pane,
+) -> Result<(), StoreError> {
     let durations = pane.sketch(Shape::DurationOk);
     let percentile = |q: f64| Param::Float(durations.quantile(q).map(|found| found.value / 1e3));
     let (counts, sketches) = (pane.encode_counts(), pane.encode_sketches());
@@ -102,9 +114,19 @@ async fn insert_closed(conn: &mut Conn, tenant: &str, series: &[u8], start: Micr
     let errors = pane.get(leeway_core::pane::Counter::Errors).n;
     let cost = i64::try_from(pane.cost).unwrap_or(i64::MAX);
     let params = [
-        tenant.into(), series.into(), start.into(), pane.calls().into(), errors.into(), pane.token_sum(0).into(),
-        pane.token_sum(1).into(), cost.into(), Param::from(&counts), Param::from(&sketches), percentile(0.5),
-        percentile(0.95), percentile(0.99),
+        tenant.into(),
+        series.into(),
+        start.into(),
+        pane.calls().into(),
+        errors.into(),
+        pane.token_sum(0).into(),
+        pane.token_sum(1).into(),
+        cost.into(),
+        Param::from(&counts),
+        Param::from(&sketches),
+        percentile(0.5),
+        percentile(0.95),
+        percentile(0.99),
     ];
     conn.run(sql, &params).await?;
     Ok(())

@@ -45,7 +45,13 @@ impl Store {
     ///
     /// A stored offset below what the broker keeps is a gap: it is written down as lost coverage and passed. One
     /// above is an error: the log is not the one that was read.
-    pub async fn acquire(&self, key: &PartitionKey, owner: &str, log: LogRange, now: Micros) -> Result<Acquired, StoreError> {
+    pub async fn acquire(
+        &self,
+        key: &PartitionKey,
+        owner: &str,
+        log: LogRange,
+        now: Micros,
+    ) -> Result<Acquired, StoreError> {
         let mut tx = self.begin().await?;
         let conn = tx.conn()?;
         let part = i64::from(key.partition);
@@ -70,8 +76,17 @@ impl Store {
             acquired.lost = log.low - acquired.next_offset;
             let sql = "INSERT INTO flush_range (source, topic, incarnation, part, from_offset, to_offset, flush_id, epoch, owner, \
                        flushed_at, gap) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, 1)";
-            let params =
-                args![&key.source, &key.topic, &key.incarnation, part, acquired.next_offset, log.low, acquired.epoch, owner, now];
+            let params = args![
+                &key.source,
+                &key.topic,
+                &key.incarnation,
+                part,
+                acquired.next_offset,
+                log.low,
+                acquired.epoch,
+                owner,
+                now
+            ];
             conn.run(sql, params).await?;
             let sql = format!("UPDATE source_partition SET next_offset = $5 WHERE {WHERE}");
             conn.run(&sql, args![&key.source, &key.topic, &key.incarnation, part, log.low]).await?;
@@ -101,7 +116,9 @@ impl Store {
     /// A graceful end: nobody died at this offset.
     pub async fn release(&self, key: &PartitionKey, epoch: i64) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let sql = format!("UPDATE source_partition SET attempts = 0, marker = NULL, marker_hits = 0 WHERE {WHERE} AND epoch = $5");
+        let sql = format!(
+            "UPDATE source_partition SET attempts = 0, marker = NULL, marker_hits = 0 WHERE {WHERE} AND epoch = $5"
+        );
         let params = args![&key.source, &key.topic, &key.incarnation, i64::from(key.partition), epoch];
         tx.conn()?.run(&sql, params).await?;
         tx.commit().await

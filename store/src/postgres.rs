@@ -40,14 +40,17 @@ pub async fn copy_panes(conn: &mut Conn, flush_id: i64, rows: &[PaneRow]) -> Res
 
 /// The binary COPY format of Postgres: signature, flags, then per row a field count and length-prefixed fields.
 pub fn encode(flush_id: i64, rows: &[PaneRow]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(rows.iter().map(|row| 160 + row.counts.len() + row.sketches.len()).sum::<usize>() + 32);
+    let mut out =
+        Vec::with_capacity(rows.iter().map(|row| 160 + row.counts.len() + row.sketches.len()).sum::<usize>() + 32);
     out.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
     out.extend_from_slice(&[0; 8]);
     for row in rows {
         out.extend_from_slice(&11i16.to_be_bytes());
         field(&mut out, row.tenant.as_bytes());
         field(&mut out, &row.series_id);
-        for number in [row.window_start, flush_id, row.n, row.errors, row.input_tokens, row.output_tokens, row.cost_nano] {
+        for number in
+            [row.window_start, flush_id, row.n, row.errors, row.input_tokens, row.output_tokens, row.cost_nano]
+        {
             field(&mut out, &number.to_be_bytes());
         }
         field(&mut out, &row.counts);

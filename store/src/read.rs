@@ -77,7 +77,8 @@ impl Store {
 
     /// Sums of the ledger's minutes from `from` on.
     pub async fn ledger_since(&self, from: Micros) -> Result<LedgerTotals, StoreError> {
-        let sums: Vec<String> = Ledger::NAMES.iter().map(|name| format!("COALESCE(CAST(SUM({name}) AS BIGINT), 0)")).collect();
+        let sums: Vec<String> =
+            Ledger::NAMES.iter().map(|name| format!("COALESCE(CAST(SUM({name}) AS BIGINT), 0)")).collect();
         let sql = format!("SELECT {} FROM ledger WHERE minute >= $1", sums.join(", "));
         let mut conn = self.conn().await?;
         let mut values = [0; 15];
@@ -117,8 +118,14 @@ impl Store {
         for letter in letters {
             let sql = "UPDATE dead_letter SET exported = 1 WHERE source = $1 AND topic = $2 AND incarnation = $3 AND part = $4 \
                        AND source_offset = $5 AND record = $6";
-            let params =
-                args![&letter.source, &letter.topic, &letter.incarnation, letter.partition, letter.offset, letter.record];
+            let params = args![
+                &letter.source,
+                &letter.topic,
+                &letter.incarnation,
+                letter.partition,
+                letter.offset,
+                letter.record
+            ];
             tx.conn()?.run(sql, params).await?;
         }
         tx.commit().await
@@ -128,7 +135,9 @@ impl Store {
     pub async fn tenant_loads(&self, day: i64) -> Result<Vec<TenantLoad>, StoreError> {
         let sql = "SELECT tenant, series, folded_calls FROM tenant_day WHERE day = $1 AND tenant <> '' ORDER BY series DESC, tenant LIMIT 50";
         let rows = self.conn().await?.query(sql, args![day]).await?;
-        rows.iter().map(|row| Ok(TenantLoad { tenant: row.text(0)?, series: row.count(1)?, folded_calls: row.count(2)? })).collect()
+        rows.iter()
+            .map(|row| Ok(TenantLoad { tenant: row.text(0)?, series: row.count(1)?, folded_calls: row.count(2)? }))
+            .collect()
     }
 
     /// Drops call-index rows first seen before `day`.

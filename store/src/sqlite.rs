@@ -23,7 +23,8 @@ pub async fn connect(path: &Path) -> Result<(SqlitePool, SqlitePool), StoreError
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(10))
         .disable_statement_logging();
-    let write = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(StoreError::Connect)?;
+    let write =
+        SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(StoreError::Connect)?;
     let read = SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(StoreError::Connect)?;
     Ok((write, read))
 }
@@ -34,7 +35,12 @@ const INSERT: &str = "INSERT INTO pane_delta (tenant, series_id, window_start, f
 pub async fn insert_panes(conn: &mut Conn, flush_id: i64, rows: &[PaneRow]) -> Result<(), StoreError> {
     let mut params: Vec<Param<'_>> = Vec::with_capacity(rows.len() * 11);
     for row in rows {
-        params.extend([Param::from(&row.tenant), Param::from(&row.series_id), row.window_start.into(), flush_id.into()]);
+        params.extend([
+            Param::from(&row.tenant),
+            Param::from(&row.series_id),
+            row.window_start.into(),
+            flush_id.into(),
+        ]);
         params.extend([row.n, row.errors, row.input_tokens, row.output_tokens, row.cost_nano].map(Param::from));
         params.extend([Param::from(&row.counts), Param::from(&row.sketches)]);
     }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use leeway_core::alert::{AlertLabels, Evidence, Notice, Severity, State, notice_id};
 use leeway_core::measure::Unit;
 
-use crate::harness::{Database, KEY, Node, Process, Tool, block, call, json_lines, now_us, produce, topic, unique, wait_for};
+use crate::harness::{
+    Database, KEY, Node, Process, Tool, block, call, json_lines, now_us, produce, topic, unique, wait_for,
+};
 use crate::traces::database_ready;
 
 const MINUTE: i64 = 60_000_000;
@@ -39,7 +41,13 @@ fn minute(topic: &str, start: i64, number: i64, slow: bool) {
     let from = start + number * MINUTE;
     let duration = if slow { 5000.0 } else { 20.0 };
     let calls: Vec<(i32, i64, String)> = (0..60)
-        .map(|i| (i as i32 % 2, from + i * 1_000_000, call(&format!("m{number}-{i}"), from + i * 1_000_000, "shop", duration)))
+        .map(|i| {
+            (
+                i as i32 % 2,
+                from + i * 1_000_000,
+                call(&format!("m{number}-{i}"), from + i * 1_000_000, "shop", duration),
+            )
+        })
         .collect();
     produce(topic, calls.iter().map(|(partition, at, text)| (*partition, *at, text.as_bytes())));
 }
@@ -50,7 +58,9 @@ fn state(database: &Database) -> Result<Vec<String>, String> {
 }
 
 fn wait_state(database: &Database, expected: &str) -> Vec<String> {
-    wait_for(expected, 60, || state(database).and_then(|row| if row[0] == expected { Ok(row) } else { Err(format!("{row:?}")) }))
+    wait_for(expected, 60, || {
+        state(database).and_then(|row| if row[0] == expected { Ok(row) } else { Err(format!("{row:?}")) })
+    })
 }
 
 fn wait_through(database: &Database, at: i64) {
@@ -73,7 +83,11 @@ fn incident(kill: bool) -> (Vec<String>, Vec<serde_json::Value>) {
     let mut process: Process = node.start();
     database_ready(&database);
     minute(&topic, start, 0, false);
-    wait_for("the first evaluation", 60, || database.query("SELECT through FROM rule_progress").and_then(|rows| rows.first().map(|_| ()).ok_or_else(|| "none".into())));
+    wait_for("the first evaluation", 60, || {
+        database
+            .query("SELECT through FROM rule_progress")
+            .and_then(|rows| rows.first().map(|_| ()).ok_or_else(|| "none".into()))
+    });
     for number in 1..4 {
         minute(&topic, start, number, number == 3);
     }
@@ -99,7 +113,8 @@ fn incident(kill: bool) -> (Vec<String>, Vec<serde_json::Value>) {
     assert!(process.interrupt());
     let row = state(&database).unwrap();
     assert_eq!(fired[1..3], row[1..3]);
-    let relative: Vec<String> = row[1..4].iter().map(|at| ((at.parse::<i64>().unwrap() - start) / MINUTE).to_string()).collect();
+    let relative: Vec<String> =
+        row[1..4].iter().map(|at| ((at.parse::<i64>().unwrap() - start) / MINUTE).to_string()).collect();
     (relative, requests)
 }
 
@@ -137,24 +152,55 @@ fn a_process_that_dies_between_post_and_mark_sends_the_same_key_again() {
     database.query("UPDATE notice SET claimed_until = 0").unwrap();
     node.variables.clear();
     let _process = node.start();
-    let lines = wait_for("the second post", 60, || Some(json_lines(&log)).filter(|l| l.len() == 2).ok_or_else(|| "one".into()));
+    let lines =
+        wait_for("the second post", 60, || Some(json_lines(&log)).filter(|l| l.len() == 2).ok_or_else(|| "one".into()));
     assert_eq!(lines[0]["id"], lines[1]["id"]);
-    wait_for("the mark", 20, || database.query("SELECT state FROM notice").and_then(|r| if r[0][0] == "sent" { Ok(()) } else { Err(format!("{r:?}")) }));
+    wait_for("the mark", 20, || {
+        database
+            .query("SELECT state FROM notice")
+            .and_then(|r| if r[0][0] == "sent" { Ok(()) } else { Err(format!("{r:?}")) })
+    });
 }
 
 fn notice(receiver: &str, sequence: u64, status: State) -> Notice {
     let at = 1_795_225_500_000_000;
     let evidence = Evidence {
-        measure: "duration_ms".into(), quantile: Some(0.95), unit: Unit::Milliseconds, value: Some(8200.0), low: Some(7900.0), high: Some(8600.0),
-        sketch_error: 0.0078, n: 812, direction: "above".into(), threshold: 4000.0, min_events: 100, window_start: at - 5 * MINUTE,
-        window_end: at, coverage: 1.0,
+        measure: "duration_ms".into(),
+        quantile: Some(0.95),
+        unit: Unit::Milliseconds,
+        value: Some(8200.0),
+        low: Some(7900.0),
+        high: Some(8600.0),
+        sketch_error: 0.0078,
+        n: 812,
+        direction: "above".into(),
+        threshold: 4000.0,
+        min_events: 100,
+        window_start: at - 5 * MINUTE,
+        window_end: at,
+        coverage: 1.0,
     };
     Notice {
-        id: notice_id("g:abc", receiver, sequence), group_key: "g:abc".into(), receiver: receiver.into(), sequence, status,
-        reason: "test".into(), severity: Severity::Page, title: "acme / shop: answers are slow ünï".into(), rule: "slow".into(),
-        rule_version: "1".into(), fingerprint: "abc".into(), labels: AlertLabels::from([("app".into(), "shop".into())]),
-        annotations: Default::default(), active_at: at, fired_at: at, resolved_at: (status == State::Resolved).then_some(at + MINUTE),
-        detected_at: at, evidence, links: [("alert".to_owned(), "http://127.0.0.1/alerts/abc".to_owned())].into(), simulated: false,
+        id: notice_id("g:abc", receiver, sequence),
+        group_key: "g:abc".into(),
+        receiver: receiver.into(),
+        sequence,
+        status,
+        reason: "test".into(),
+        severity: Severity::Page,
+        title: "acme / shop: answers are slow ünï".into(),
+        rule: "slow".into(),
+        rule_version: "1".into(),
+        fingerprint: "abc".into(),
+        labels: AlertLabels::from([("app".into(), "shop".into())]),
+        annotations: Default::default(),
+        active_at: at,
+        fired_at: at,
+        resolved_at: (status == State::Resolved).then_some(at + MINUTE),
+        detected_at: at,
+        evidence,
+        links: [("alert".to_owned(), "http://127.0.0.1/alerts/abc".to_owned())].into(),
+        simulated: false,
         replies_to: (sequence > 1).then(|| notice_id("g:abc", receiver, 1)),
     }
 }
@@ -178,14 +224,23 @@ fn an_old_notice_is_stamped_anew_and_every_attempt_carries_one_key() {
     let _process = node.start();
     database_ready(&database);
     post(&database, &notice("hook", 1, State::Firing), now_us() - 10 * MINUTE);
-    let lines = wait_for("three attempts", 60, || Some(json_lines(&log)).filter(|l| l.len() == 3).ok_or_else(|| format!("{:?}", json_lines(&log))));
-    assert!(lines.iter().all(|line| line["verified"] == true), "PyPI standardwebhooks accepts a notice made ten minutes ago: {lines:?}");
+    let lines = wait_for("three attempts", 60, || {
+        Some(json_lines(&log)).filter(|l| l.len() == 3).ok_or_else(|| format!("{:?}", json_lines(&log)))
+    });
+    assert!(
+        lines.iter().all(|line| line["verified"] == true),
+        "PyPI standardwebhooks accepts a notice made ten minutes ago: {lines:?}"
+    );
     assert!(lines.iter().all(|line| line["id"] == lines[0]["id"]));
     let stamp = |i: usize| lines[i]["timestamp"].as_i64().unwrap();
     assert!((now_us() / 1_000_000 - stamp(2)).abs() < 60);
     assert!(stamp(2) - stamp(1) >= 2, "Retry-After is obeyed: {} then {}", stamp(1), stamp(2));
     assert!(lines[0]["user_agent"].as_str().unwrap().starts_with("Leeway/"));
-    let outcomes = wait_for("the log", 20, || database.query("SELECT outcome, code FROM delivery ORDER BY attempt").and_then(|rows| if rows.len() == 3 { Ok(rows) } else { Err(format!("{rows:?}")) }));
+    let outcomes = wait_for("the log", 20, || {
+        database
+            .query("SELECT outcome, code FROM delivery ORDER BY attempt")
+            .and_then(|rows| if rows.len() == 3 { Ok(rows) } else { Err(format!("{rows:?}")) })
+    });
     assert_eq!(outcomes, [["retry", "503"], ["retry", "429"], ["accepted", "204"]]);
 }
 
@@ -205,7 +260,10 @@ fn gone_and_refused_receivers_are_left_alone() {
         let rows = database.query("SELECT state FROM notice ORDER BY sequence")?;
         if rows == [["failed"], ["failed"], ["waiting"]] { Ok(()) } else { Err(format!("{rows:?}")) }
     });
-    assert_eq!(database.query("SELECT receiver FROM receiver_state WHERE disabled_at IS NOT NULL").unwrap(), [["hook"]]);
+    assert_eq!(
+        database.query("SELECT receiver FROM receiver_state WHERE disabled_at IS NOT NULL").unwrap(),
+        [["hook"]]
+    );
     assert_eq!(json_lines(&log).len(), 2, "400 is not retried, and after 410 nothing is sent");
 }
 
@@ -224,14 +282,23 @@ fn mails_are_read_back_from_a_real_server_and_thread() {
     database_ready(&database);
     post(&database, &notice("mail", 1, State::Firing), now_us());
     post(&database, &notice("mail", 2, State::Resolved), now_us());
-    let mails = wait_for("two mails", 60, || Some(json_lines(&log)).filter(|l| l.len() == 2).ok_or_else(|| format!("{:?}", json_lines(&log))));
+    let mails = wait_for("two mails", 60, || {
+        Some(json_lines(&log)).filter(|l| l.len() == 2).ok_or_else(|| format!("{:?}", json_lines(&log)))
+    });
     let header = |i: usize, name: &str| mails[i]["headers"][name].as_str().unwrap_or("").to_owned();
     assert_eq!(header(0, "Message-ID"), format!("<{}@example.com>", notice_id("g:abc", "mail", 1)));
-    assert_eq!(header(1, "In-Reply-To"), header(0, "Message-ID"), "the resolve, sent second, threads under its trigger");
+    assert_eq!(
+        header(1, "In-Reply-To"),
+        header(0, "Message-ID"),
+        "the resolve, sent second, threads under its trigger"
+    );
     assert!(header(1, "References").contains(&header(0, "Message-ID")));
     assert_eq!(header(0, "Subject"), header(1, "Subject"));
     assert!(header(0, "Subject").contains("answers are slow ünï"), "{}", header(0, "Subject"));
-    assert_eq!((mails[0]["type"].as_str(), header(0, "Auto-Submitted").as_str()), (Some("multipart/alternative"), "auto-generated"));
+    assert_eq!(
+        (mails[0]["type"].as_str(), header(0, "Auto-Submitted").as_str()),
+        (Some("multipart/alternative"), "auto-generated")
+    );
     assert_eq!(mails[0]["to"], serde_json::json!(["ops@example.com", "lead@example.com"]));
     for part in ["text", "html"] {
         let text = mails[1][part].as_str().unwrap();

@@ -9,7 +9,11 @@ const MIDDLE: [&str; 5] = ["leeway-formats", "leeway-detectors", "leeway-store",
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let output = Command::new(cargo).args(["metadata", "--no-deps", "--format-version", "1", "--offline"]).current_dir(root()).output().unwrap();
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let names = |package: &serde_json::Value| {
         let normal = package["dependencies"].as_array().unwrap().iter().filter(|d| d["kind"].is_null());
@@ -22,7 +26,9 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn arrows_point_one_way() {
     let dependencies = dependencies();
-    let ours = |name: &str| -> BTreeSet<String> { dependencies[name].iter().filter(|d| d.starts_with("leeway")).cloned().collect() };
+    let ours = |name: &str| -> BTreeSet<String> {
+        dependencies[name].iter().filter(|d| d.starts_with("leeway")).cloned().collect()
+    };
     assert!(ours("leeway-core").is_empty());
     for middle in MIDDLE {
         assert_eq!(ours(middle), BTreeSet::from(["leeway-core".to_owned()]), "{middle} may know core alone");

@@ -8,19 +8,14 @@ use crate::traces::{chains_whole, database_ready};
 
 const DAY: i64 = 86_400_000_000;
 
-#[test]
-fn poison_is_counted_with_its_reason_and_nothing_stops() {
-    let (database, topic) = (Database::new(), topic(1));
-    let letters = format!("{topic}-dlq");
-    create_topic(&letters, 1);
-    let now = now_us();
-    let good = |id: &str| call(id, now - 1_000_000, "a", 5.0);
-    let at = |time: i64| call("t", time, "a", 5.0).replace("\"t\"", &format!("\"t{time}\""));
+/// One message for each way to be wrong, with its reason code.
+fn poison(now: i64) -> Vec<(Vec<u8>, &'static str)> {
+    let at = |time: i64| call(&format!("t{time}"), time, "a", 5.0);
     let bomb = "[".repeat(100_000);
     let deep = format!("{{\"time\":{now},\"links\":{}1{}}}", "[".repeat(200), "]".repeat(200));
     let long_id = call(&"x".repeat(300), now, "a", 5.0);
     let giant = format!("{{\"time\":{now},\"text\":{{\"output\":\"{}\"}}}}", "x".repeat(17 * 1024 * 1024));
-    let mut messages: Vec<(Vec<u8>, &str)> = vec![
+    vec![
         (b"\xff\xfe\x00garbage".to_vec(), "undecodable"),
         (b"{\"time\":".to_vec(), "undecodable"),
         (Vec::new(), "undecodable"),
@@ -36,7 +31,17 @@ fn poison_is_counted_with_its_reason_and_nothing_stops() {
         (format!("{{\"time\":{now},\"kind\":\"banana\"}}").into(), "unknown_kind"),
         (format!("{{\"time\":{now},\"kind\":\"feedback\",\"name\":\"thumbs\"}}").into(), "no_target"),
         (format!("{{\"time\":{now},\"v\":9}}").into(), "unknown_schema"),
-    ];
+    ]
+}
+
+#[test]
+fn poison_is_counted_with_its_reason_and_nothing_stops() {
+    let (database, topic) = (Database::new(), topic(1));
+    let letters = format!("{topic}-dlq");
+    create_topic(&letters, 1);
+    let now = now_us();
+    let good = |id: &str| call(id, now - 1_000_000, "a", 5.0);
+    let mut messages = poison(now);
     let mut expected: BTreeMap<String, i64> = BTreeMap::new();
     messages.iter().for_each(|(_, reason)| *expected.entry((*reason).to_owned()).or_default() += 1);
     // A batch with bad ones inside: each rejects itself alone.
@@ -55,8 +60,12 @@ fn poison_is_counted_with_its_reason_and_nothing_stops() {
     let mut process = node.start();
     database_ready(&database);
     database.wait_number("all messages", 60, "SELECT COALESCE(sum(consumed), 0) FROM ledger", 2 * bad as i64);
-    let reasons: BTreeMap<String, i64> =
-        database.query("SELECT reason, count(*) FROM dead_letter GROUP BY reason").unwrap().into_iter().map(|row| (row[0].clone(), row[1].parse().unwrap())).collect();
+    let reasons: BTreeMap<String, i64> = database
+        .query("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
+        .unwrap()
+        .into_iter()
+        .map(|row| (row[0].clone(), row[1].parse().unwrap()))
+        .collect();
     assert_eq!(reasons, expected);
     assert_eq!(database.number("SELECT sum(on_time + late) FROM ledger"), bad as i64 + 2);
     assert_eq!(database.number("SELECT sum(future) FROM ledger"), 1);
@@ -67,8 +76,10 @@ fn poison_is_counted_with_its_reason_and_nothing_stops() {
     // The topic is a copy of the table.
     let total: i64 = expected.values().sum();
     database.wait_number("the export", 30, "SELECT count(*) FROM dead_letter WHERE exported = 1", total);
-    let probe: rdkafka::consumer::BaseConsumer = rdkafka::config::ClientConfig::new().set("bootstrap.servers", kafka()).create().unwrap();
-    let (_, high) = rdkafka::consumer::Consumer::fetch_watermarks(&probe, &letters, 0, std::time::Duration::from_secs(10)).unwrap();
+    let probe: rdkafka::consumer::BaseConsumer =
+        rdkafka::config::ClientConfig::new().set("bootstrap.servers", kafka()).create().unwrap();
+    let (_, high) =
+        rdkafka::consumer::Consumer::fetch_watermarks(&probe, &letters, 0, std::time::Duration::from_secs(10)).unwrap();
     assert!(high >= total, "{high} of {total} dead letters in the topic");
 }
 
@@ -77,7 +88,8 @@ fn hostile_json_files_stop_nothing() {
     let Some(folder) = shared("corpora/json-test-suite/test_parsing") else { return };
     let (database, topic) = (Database::new(), topic(2));
     let now = now_us();
-    let mut payloads: Vec<Vec<u8>> = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
+    let mut payloads: Vec<Vec<u8>> =
+        std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
     if let Some(path) = shared("corpora/blns.json") {
         let strings: Vec<String> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         for (i, text) in strings.iter().enumerate() {
@@ -102,8 +114,12 @@ fn all_seven_kinds_are_kept_where_they_belong() {
     let later = now + 1;
     let messages = [
         call("c1", now, "a", 5.0),
-        format!(r#"{{"kind":"feedback","time":{now},"target":{{"id":"c1"}},"name":"thumbs","value":false,"source":"user","author":"ann@example.com"}}"#),
-        format!(r#"{{"kind":"feedback","time":{later},"target":{{"id":"c1"}},"name":"thumbs","value":true,"source":"user"}}"#),
+        format!(
+            r#"{{"kind":"feedback","time":{now},"target":{{"id":"c1"}},"name":"thumbs","value":false,"source":"user","author":"ann@example.com"}}"#
+        ),
+        format!(
+            r#"{{"kind":"feedback","time":{later},"target":{{"id":"c1"}},"name":"thumbs","value":true,"source":"user"}}"#
+        ),
         format!(r#"{{"kind":"change","time":{now},"id":"c","type":"release","from":"1","to":"2","app":"a"}}"#),
         format!(r#"{{"kind":"evaluation","time":{now},"id":"e","suite":"s","type":"regression"}}"#),
         format!(r#"{{"kind":"incident","time":{now},"id":"i","class":"latency","severity":2}}"#),
@@ -135,7 +151,8 @@ fn fails(args: &[&str], variables: &[(&str, &str)]) -> String {
 fn wrong_settings_say_what_to_correct() {
     let rules = std::env::temp_dir().join(unique("rules"));
     let rule = |text: &str| {
-        std::fs::write(&rules, format!("[[rule]]\nid = \"r\"\nkind = \"threshold\"\nseverity = \"page\"\n{text}\n")).unwrap();
+        std::fs::write(&rules, format!("[[rule]]\nid = \"r\"\nkind = \"threshold\"\nseverity = \"page\"\n{text}\n"))
+            .unwrap();
         fails(&["check"], &[("LEEWAY_RULES__FILE", rules.to_str().unwrap())])
     };
     let unknown = rule("measure = \"calls\"\nabove = 1\nthreshhold = 7");
@@ -167,14 +184,17 @@ fn wrong_settings_say_what_to_correct() {
 fn series_beyond_the_cap_fold_and_totals_stay_exact() {
     let (database, topic) = (Database::new(), topic(2));
     let now = now_us();
-    let messages: Vec<String> = (0..600).map(|i| call(&format!("c{i}"), now - 1_000_000, &format!("app{}", i % 300), 5.0)).collect();
+    let messages: Vec<String> =
+        (0..600).map(|i| call(&format!("c{i}"), now - 1_000_000, &format!("app{}", i % 300), 5.0)).collect();
     produce(&topic, messages.iter().enumerate().map(|(i, message)| ((i % 2) as i32, now, message.as_bytes())));
     let mut node = Node::new(&database, &topic);
     node.variables = vec![("LEEWAY_INGEST__MAX_SERIES_PER_TENANT".into(), "90".into())];
     let _process = node.start();
     database_ready(&database);
     database.wait_number("all calls", 30, "SELECT COALESCE(sum(on_time), 0) FROM ledger", 600);
-    let level = |level: &str| database.number(&format!("SELECT sum(n) FROM pane_delta d JOIN series s ON s.tenant = d.tenant AND s.series_id = d.series_id WHERE s.level = '{level}'"));
+    let level = |level: &str| {
+        database.number(&format!("SELECT sum(n) FROM pane_delta d JOIN series s ON s.tenant = d.tenant AND s.series_id = d.series_id WHERE s.level = '{level}'"))
+    };
     for name in ["all", "tenant", "app", "model", "leaf"] {
         assert_eq!(level(name), 600, "{name}");
     }

@@ -5,8 +5,8 @@ use leeway_core::labels::{Labels, Level};
 use leeway_core::ledger::Ledger;
 use leeway_core::pane::{Numbers, Pane, UNIT_WEIGHT};
 use leeway_store::{
-    CallClaim, DeadLetter, EvaluationWrite, LedgerRow, Location, LogRange, PaneRow, PartWrite, PartitionKey, RuleProgress, SeriesRef, Store,
-    StoreError,
+    CallClaim, DeadLetter, EvaluationWrite, LedgerRow, Location, LogRange, PaneRow, PartWrite, PartitionKey,
+    RuleProgress, SeriesRef, Store, StoreError,
 };
 
 use crate::harness::{Database, block, unique};
@@ -46,15 +46,28 @@ fn labels(app: &str) -> Labels {
 fn pane(calls: usize) -> Pane {
     let mut pane = Pane::default();
     for i in 0..calls {
-        pane.add(&Numbers { status: Status::Ok, duration_us: Some(1000 + i as u64), weight_micro: UNIT_WEIGHT, ..Numbers::default() });
+        pane.add(&Numbers {
+            status: Status::Ok,
+            duration_us: Some(1000 + i as u64),
+            weight_micro: UNIT_WEIGHT,
+            ..Numbers::default()
+        });
     }
     pane
 }
 
 fn row(labels: &Labels, minute: i64, pane: &Pane) -> PaneRow {
     PaneRow {
-        tenant: labels.tenant().into(), series_id: labels.id(), window_start: minute, n: pane.calls() as i64, errors: 0, input_tokens: 0,
-        output_tokens: 0, cost_nano: 0, counts: pane.encode_counts(), sketches: pane.encode_sketches(),
+        tenant: labels.tenant().into(),
+        series_id: labels.id(),
+        window_start: minute,
+        n: pane.calls() as i64,
+        errors: 0,
+        input_tokens: 0,
+        output_tokens: 0,
+        cost_nano: 0,
+        counts: pane.encode_counts(),
+        sketches: pane.encode_sketches(),
     }
 }
 
@@ -151,7 +164,8 @@ fn a_call_is_claimed_once_and_a_contradiction_is_seen() {
 fn the_cap_folds_alike_for_everybody() {
     both(async |store| {
         store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
-        let wanted: Vec<SeriesRef> = (0..5).map(|i| labels(&format!("app{i}"))).map(|l| SeriesRef { id: l.id(), day: 1, labels: l }).collect();
+        let wanted: Vec<SeriesRef> =
+            (0..5).map(|i| labels(&format!("app{i}"))).map(|l| SeriesRef { id: l.id(), day: 1, labels: l }).collect();
         let mut tx = store.begin_flush(1, "me", &[write(0, 1, 0, 9)], T).await.unwrap().unwrap();
         let folded = tx.admit(&wanted, 3, T).await.unwrap();
         assert_eq!(folded.len(), 2);
@@ -169,13 +183,30 @@ fn the_cap_folds_alike_for_everybody() {
 fn ledger_dead_letters_and_rows_add_up() {
     both(async |store| {
         store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
-        let ledger = Ledger { consumed: 3, decoded: 2, undecodable: 1, seen: 2, on_time: 1, kept: 1, ..Ledger::default() };
-        let record = |time, body: &str| Record { kind: RecordKind::Change, tenant: "acme".into(), id: "c1".into(), time, app: "a".into(), name: "release".into(), body: body.into() };
+        let ledger =
+            Ledger { consumed: 3, decoded: 2, undecodable: 1, seen: 2, on_time: 1, kept: 1, ..Ledger::default() };
+        let record = |time, body: &str| Record {
+            kind: RecordKind::Change,
+            tenant: "acme".into(),
+            id: "c1".into(),
+            time,
+            app: "a".into(),
+            name: "release".into(),
+            body: body.into(),
+        };
         for (id, from) in [(1, 0), (2, 9)] {
             let parts = [write(0, 1, from, from + 9)];
             let mut tx = store.begin_flush(id, "me", &parts, T).await.unwrap().unwrap();
             tx.ledger(&parts, &[LedgerRow { part: 0, minute: T, ledger }]).await.unwrap();
-            let letter = DeadLetter { part: 0, offset: from, record: 0, reason: "no_time", field: "time", bytes: 9, received_at: T };
+            let letter = DeadLetter {
+                part: 0,
+                offset: from,
+                record: 0,
+                reason: "no_time",
+                field: "time",
+                bytes: 9,
+                received_at: T,
+            };
             tx.dead_letters(&parts, &[letter.clone(), letter]).await.unwrap();
             tx.records(&[record(T - id, "{}")]).await.unwrap();
             tx.commit().await.unwrap();
@@ -187,7 +218,11 @@ fn ledger_dead_letters_and_rows_add_up() {
         store.mark_exported(&letters).await.unwrap();
         assert!(store.unexported_dead_letters(9).await.unwrap().is_empty());
         let sql = "SELECT time FROM change WHERE tenant = 'acme'";
-        assert_eq!(store.conn().await.unwrap().query_one(sql, &[]).await.unwrap().unwrap().int(0).unwrap(), T - 1, "the older record does not win");
+        assert_eq!(
+            store.conn().await.unwrap().query_one(sql, &[]).await.unwrap().unwrap().int(0).unwrap(),
+            T - 1,
+            "the older record does not win"
+        );
     });
 }
 
@@ -203,7 +238,10 @@ fn compaction_changes_no_bit_of_a_merged_pane() {
         assert_eq!(store.compact(T).await.unwrap(), 0, "an open window stays");
         assert_eq!(store.compact(T + MINUTE).await.unwrap(), 1);
         let after = read().await;
-        assert_eq!((before.encode_counts(), before.encode_sketches()), (after.encode_counts(), after.encode_sketches()));
+        assert_eq!(
+            (before.encode_counts(), before.encode_sketches()),
+            (after.encode_counts(), after.encode_sketches())
+        );
         let sql = "SELECT COUNT(*), MAX(p95_ms) FROM pane_delta";
         let closed = store.conn().await.unwrap().query_one(sql, &[]).await.unwrap().unwrap();
         assert_eq!(closed.int(0).unwrap(), 1);
@@ -240,7 +278,10 @@ fn many_rows_of_awkward_text_survive() {
         let parts = [write(0, 1, 0, 9)];
         let mut tx = store.begin_flush(1, "me", &parts, T).await.unwrap().unwrap();
         let all: Vec<Labels> = (0..4000).map(|i| labels(&format!("app'{i}\"\\ünï\u{1F600}$1"))).collect();
-        let wanted: Vec<SeriesRef> = all.iter().map(|l| SeriesRef { id: l.id(), day: leeway_core::clock::day_of(T), labels: l.clone() }).collect();
+        let wanted: Vec<SeriesRef> = all
+            .iter()
+            .map(|l| SeriesRef { id: l.id(), day: leeway_core::clock::day_of(T), labels: l.clone() })
+            .collect();
         assert!(tx.admit(&wanted, 100_000, T).await.unwrap().is_empty());
         tx.panes(&all.iter().map(|l| row(l, T, &pane(1))).collect::<Vec<_>>()).await.unwrap();
         tx.commit().await.unwrap();

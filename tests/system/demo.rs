@@ -30,14 +30,21 @@ impl Demo {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_else(|| panic!("one line with the address, not {line:?}"));
+        let address = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .unwrap_or_else(|| panic!("one line with the address, not {line:?}"));
         Self { address: address.trim_end_matches('/').to_owned(), child, folder, started: Instant::now() }
     }
 
     /// Rule → states that its instances went through, read from the store by Python's sqlite3.
     fn findings(&self) -> Vec<(String, String)> {
         let script = "import sqlite3,sys,json\nfor b, in sqlite3.connect(sys.argv[1]).execute('select body from finding order by at'):\n d=json.loads(b); print(d['rule'],d['to'])";
-        let done = Command::new(variable("LEEWAY_TEST_PYTHON")).args(["-c", script]).arg(self.folder.join("leeway.sqlite")).output().unwrap();
+        let done = Command::new(variable("LEEWAY_TEST_PYTHON"))
+            .args(["-c", script])
+            .arg(self.folder.join("leeway.sqlite"))
+            .output()
+            .unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let text = String::from_utf8_lossy(&done.stdout).into_owned();
         text.lines().filter_map(|line| line.split_once(' ')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
@@ -52,8 +59,15 @@ impl Demo {
         let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
         let status = self.child.wait().unwrap();
-        assert!(status.success(), "Ctrl-C: {status}\n{}", std::fs::read_to_string(work.join("log")).unwrap_or_default());
-        let mut left: Vec<String> = std::fs::read_dir(work).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        assert!(
+            status.success(),
+            "Ctrl-C: {status}\n{}",
+            std::fs::read_to_string(work.join("log")).unwrap_or_default()
+        );
+        let mut left: Vec<String> = std::fs::read_dir(work)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
         left.sort();
         assert_eq!(left, ["data", "log"]);
     }
@@ -89,7 +103,9 @@ fn the_demo_tells_its_story_in_two_minutes() {
     println!("{}{}", String::from_utf8_lossy(&browser.stdout), String::from_utf8_lossy(&browser.stderr));
     assert!(browser.status.success());
     latency.wait_until(125);
-    let fired = |findings: Vec<(String, String)>| -> Vec<(String, String)> { findings.into_iter().filter(|(_, to)| to == "firing" || to == "resolved").collect() };
+    let fired = |findings: Vec<(String, String)>| -> Vec<(String, String)> {
+        findings.into_iter().filter(|(_, to)| to == "firing" || to == "resolved").collect()
+    };
     let story = |rule: &str| [(rule.to_owned(), "firing".to_owned()), (rule.to_owned(), "resolved".to_owned())];
     assert_eq!(fired(latency.findings()), story("latency"));
     assert_eq!(fired(cost.findings()), story("cost"));
@@ -115,7 +131,11 @@ fn the_demo_replays_a_real_trace_and_spares_foreign_folders() {
     let demo = Demo::start(&["--incident", "none", "--trace", trace.to_str().unwrap()], &folder);
     crate::harness::wait_for("calls of the trace", 40, || {
         let script = "import sqlite3,sys\nprint(sqlite3.connect(sys.argv[1]).execute(\"select count(*) from series where labels like '%mooncake%'\").fetchone()[0])";
-        let done = Command::new(variable("LEEWAY_TEST_PYTHON")).args(["-c", script]).arg(demo.folder.join("leeway.sqlite")).output().unwrap();
+        let done = Command::new(variable("LEEWAY_TEST_PYTHON"))
+            .args(["-c", script])
+            .arg(demo.folder.join("leeway.sqlite"))
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&done.stdout).trim().to_owned();
         if text.parse::<u32>().unwrap_or(0) > 0 { Ok(()) } else { Err(text) }
     });

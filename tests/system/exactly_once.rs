@@ -6,7 +6,15 @@ use crate::traces::{chains_whole, database_ready};
 const MINUTE: i64 = 60_000_000;
 
 fn calls(prefix: &str, n: usize, start: i64) -> Vec<(i32, i64, String)> {
-    (0..n).map(|i| ((i % 3) as i32, start + i as i64 * 10_000, call(&format!("{prefix}{i}"), start + i as i64 * 10_000, "a", 5.0))).collect()
+    (0..n)
+        .map(|i| {
+            (
+                (i % 3) as i32,
+                start + i as i64 * 10_000,
+                call(&format!("{prefix}{i}"), start + i as i64 * 10_000, "a", 5.0),
+            )
+        })
+        .collect()
 }
 
 fn write(topic: &str, calls: &[(i32, i64, String)]) {
@@ -46,11 +54,17 @@ fn kill_nine_at_any_point_changes_no_count() {
     }
     node.variables.clear();
     let mut process = node.start();
-    wait_for("all calls", 60, || counted(&database).and_then(|n| if n == expected { Ok(()) } else { Err(format!("{n} of {expected}")) }));
+    wait_for("all calls", 60, || {
+        counted(&database).and_then(|n| if n == expected { Ok(()) } else { Err(format!("{n} of {expected}")) })
+    });
     chains_whole(&database);
     assert!(process.interrupt(), "a graceful stop ends well");
     assert_eq!(counted(&database), Ok(expected));
-    assert_eq!(database.number("SELECT count(*) FROM source_partition WHERE attempts <> 0"), 0, "a graceful stop clears the breaker");
+    assert_eq!(
+        database.number("SELECT count(*) FROM source_partition WHERE attempts <> 0"),
+        0,
+        "a graceful stop clears the breaker"
+    );
 }
 
 #[test]
@@ -61,11 +75,15 @@ fn a_stopped_process_is_replaced_and_fenced() {
     let zombie = first.start();
     write(&topic, &calls("a", 3000, start));
     database_ready(&database);
-    wait_for("the first calls", 30, || counted(&database).and_then(|n| if n > 0 { Ok(()) } else { Err(n.to_string()) }));
+    wait_for("the first calls", 30, || {
+        counted(&database).and_then(|n| if n > 0 { Ok(()) } else { Err(n.to_string()) })
+    });
     zombie.signal(libc::SIGSTOP);
     write(&topic, &calls("b", 3000, start + MINUTE));
     let _successor = second.start();
-    wait_for("the successor", 60, || counted(&database).and_then(|n| if n == 6000 { Ok(()) } else { Err(n.to_string()) }));
+    wait_for("the successor", 60, || {
+        counted(&database).and_then(|n| if n == 6000 { Ok(()) } else { Err(n.to_string()) })
+    });
     zombie.signal(libc::SIGCONT);
     write(&topic, &calls("c", 3000, start + 2 * MINUTE));
     wait_for("all calls", 60, || counted(&database).and_then(|n| if n == 9000 { Ok(()) } else { Err(n.to_string()) }));
@@ -110,7 +128,9 @@ fn a_recreated_topic_is_read_from_its_beginning() {
     write(&topic, &calls("a", 300, start));
     let mut process = node.start();
     database_ready(&database);
-    wait_for("the first life", 30, || counted(&database).and_then(|n| if n == 300 { Ok(()) } else { Err(n.to_string()) }));
+    wait_for("the first life", 30, || {
+        counted(&database).and_then(|n| if n == 300 { Ok(()) } else { Err(n.to_string()) })
+    });
     process.kill();
     let deleted = block(admin().delete_topics(&[&topic], &rdkafka::admin::AdminOptions::new())).unwrap();
     deleted.into_iter().for_each(|result| drop(result.unwrap()));
@@ -130,16 +150,30 @@ fn a_wider_topic_finds_owners_for_its_new_partitions() {
     write(&topic, &calls("a", 300, start));
     let _process = node.start();
     database_ready(&database);
-    wait_for("the first calls", 30, || counted(&database).and_then(|n| if n == 300 { Ok(()) } else { Err(n.to_string()) }));
+    wait_for("the first calls", 30, || {
+        counted(&database).and_then(|n| if n == 300 { Ok(()) } else { Err(n.to_string()) })
+    });
     let wider = rdkafka::admin::NewPartitions::new(&topic, 5);
-    block(admin().create_partitions(&[wider], &rdkafka::admin::AdminOptions::new())).unwrap().into_iter().for_each(|result| drop(result.unwrap()));
-    let more: Vec<_> = calls("b", 200, start + MINUTE).into_iter().enumerate().map(|(i, (_, at, text))| (3 + (i % 2) as i32, at, text)).collect();
+    block(admin().create_partitions(&[wider], &rdkafka::admin::AdminOptions::new()))
+        .unwrap()
+        .into_iter()
+        .for_each(|result| drop(result.unwrap()));
+    let more: Vec<_> = calls("b", 200, start + MINUTE)
+        .into_iter()
+        .enumerate()
+        .map(|(i, (_, at, text))| (3 + (i % 2) as i32, at, text))
+        .collect();
     wait_for("the new partitions", 20, || {
-        let probe: rdkafka::consumer::BaseConsumer = rdkafka::config::ClientConfig::new().set("bootstrap.servers", crate::harness::kafka()).create().unwrap();
-        let metadata = rdkafka::consumer::Consumer::fetch_metadata(&probe, Some(&topic), std::time::Duration::from_secs(5)).map_err(|e| e.to_string())?;
+        let probe: rdkafka::consumer::BaseConsumer =
+            rdkafka::config::ClientConfig::new().set("bootstrap.servers", crate::harness::kafka()).create().unwrap();
+        let metadata =
+            rdkafka::consumer::Consumer::fetch_metadata(&probe, Some(&topic), std::time::Duration::from_secs(5))
+                .map_err(|e| e.to_string())?;
         let n = metadata.topics()[0].partitions().len();
         if n == 5 { Ok(()) } else { Err(n.to_string()) }
     });
     write(&topic, &more);
-    wait_for("calls of the new partitions", 60, || counted(&database).and_then(|n| if n == 500 { Ok(()) } else { Err(n.to_string()) }));
+    wait_for("calls of the new partitions", 60, || {
+        counted(&database).and_then(|n| if n == 500 { Ok(()) } else { Err(n.to_string()) })
+    });
 }

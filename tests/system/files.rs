@@ -45,7 +45,8 @@ for line in dockerfile.splitlines():
             assert (root / source).exists(), line
 print("ok")
 "#;
-    let done = Command::new(variable("LEEWAY_TEST_PYTHON")).args(["-c", script]).arg(root()).arg(leeway()).output().unwrap();
+    let done =
+        Command::new(variable("LEEWAY_TEST_PYTHON")).args(["-c", script]).arg(root()).arg(leeway()).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -56,7 +57,12 @@ fn the_readme_and_the_rules_example_are_true() {
         assert!(readme.contains(command), "{command}");
     }
     for line in readme.lines().filter(|line| line.contains("](")) {
-        for link in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
+        for link in line
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+            .filter(|link| !link.starts_with("http") && !link.starts_with('#'))
+        {
             assert!(root().join(link).exists(), "README links to {link}");
         }
     }
@@ -71,6 +77,9 @@ fn the_readme_and_the_rules_example_are_true() {
     let help = Command::new(leeway()).arg("--help").output().unwrap();
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     for command in ["demo", "run", "check", "migrate", "loadgen", "settings", "token"] {
-        assert!(help.contains(command) && readme.contains(&format!("leeway {command}")), "{command} in --help and README");
+        assert!(
+            help.contains(command) && readme.contains(&format!("leeway {command}")),
+            "{command} in --help and README"
+        );
     }
 }

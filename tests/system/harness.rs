@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer, DefaultProducerContext};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
 pub const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -89,7 +89,8 @@ impl Database {
 
     /// Rows as text, columns split at `|`: an independent client reads what Leeway wrote.
     pub fn query(&self, sql: &str) -> Result<Vec<Vec<String>>, String> {
-        let answer = Command::new("psql").args([&self.url, "-qAt", "-c", sql]).output().map_err(|error| error.to_string())?;
+        let answer =
+            Command::new("psql").args([&self.url, "-qAt", "-c", sql]).output().map_err(|error| error.to_string())?;
         if !answer.status.success() {
             return Err(String::from_utf8_lossy(&answer.stderr).into_owned());
         }
@@ -130,7 +131,7 @@ pub fn create_topic(name: &str, partitions: i32) {
     wait_for("the topic", 30, || {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         let made = block(admin().create_topics(&[topic], &AdminOptions::new())).map_err(|error| error.to_string())?;
-        made.into_iter().map(|result| result.map(|_| ()).map_err(|(_, code)| code.to_string())).collect::<Result<(), _>>()
+        made.into_iter().try_for_each(|result| result.map(|_| ()).map_err(|(_, code)| code.to_string()))
     });
 }
 
@@ -168,7 +169,14 @@ impl Node {
     pub fn new(database: &Database, topic: &str) -> Self {
         let folder = std::env::temp_dir().join(unique("leeway-node"));
         std::fs::create_dir_all(&folder).unwrap();
-        Self { folder, database: database.url.clone(), topic: topic.to_owned(), extra: String::new(), rules: String::new(), variables: Vec::new() }
+        Self {
+            folder,
+            database: database.url.clone(),
+            topic: topic.to_owned(),
+            extra: String::new(),
+            rules: String::new(),
+            variables: Vec::new(),
+        }
     }
 
     /// Writes the files and starts the process; waits until its partitions have an owner unless told not to.
@@ -182,7 +190,12 @@ impl Node {
             "[store]\nurl = {:?}\ndata_dir = {:?}\n[ingest]\nuser_key_file = {key:?}\nflush_ms = 200\n[rules]\nfile = {rules:?}\n\
              [kafka]\nbrokers = {:?}\ntopic = {:?}\ngroup = {:?}\ndead_letter_topic = \"\"\nsession_timeout_ms = 3000\n\
              [web]\nbind = \"127.0.0.1:0\"\n[webhook]\nallow_private = true\nallow_http = true\n{}",
-            self.database, self.folder, kafka(), self.topic, self.topic, self.extra
+            self.database,
+            self.folder,
+            kafka(),
+            self.topic,
+            self.topic,
+            self.extra
         );
         std::fs::write(&config, text).unwrap();
         let log = self.folder.join(unique("log"));
@@ -237,7 +250,10 @@ fn signal(pid: u32, number: i32) {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("--- log of the process ---\n{}", self.log().lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n"));
+            println!(
+                "--- log of the process ---\n{}",
+                self.log().lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -255,7 +271,8 @@ pub struct Tool {
 impl Tool {
     pub fn start(script: &str, args: &[&str]) -> Self {
         let path = root().join("tests/tools").join(script);
-        let mut child = Command::new(variable("LEEWAY_TEST_PYTHON")).arg(path).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            Command::new(variable("LEEWAY_TEST_PYTHON")).arg(path).args(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut says = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut says).unwrap();
         Self { child, says: says.trim().to_owned() }

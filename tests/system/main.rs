@@ -1,11 +1,20 @@
 //! The whole system: real Kafka, real Postgres, a real mail server, a real browser. `scripts/test.sh` starts them.
 
+#[cfg(test)]
 mod alerts;
+#[cfg(test)]
 mod architecture;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
 mod demo;
+#[cfg(test)]
 mod exactly_once;
+#[cfg(test)]
 mod files;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod traces;

@@ -95,7 +95,11 @@ fn file_totals(path: &Path) -> [i64; 3] {
 
 #[test]
 fn whole_real_traces_are_counted_exactly() {
-    let files = ["traces/azure2023/code.csv.gz", "traces/azure2023/conv.csv.gz", "traces/mooncake-fast25/conversation.jsonl.gz"];
+    let files = [
+        "traces/azure2023/code.csv.gz",
+        "traces/azure2023/conv.csv.gz",
+        "traces/mooncake-fast25/conversation.jsonl.gz",
+    ];
     let mut rows = 0;
     for file in files {
         let Some(path) = shared(file) else { return };
@@ -138,7 +142,14 @@ fn half_an_hour_of_servegen_is_counted_exactly() {
 #[test]
 fn duplicates_count_once_and_failures_count() {
     let (database, topic) = (Database::new(), topic(3));
-    let args = ["--count", "4000", "--seed", "5", "--shift-to", &leeway_core::clock::rfc3339(crate::harness::now_us() - 60_000_000)];
+    let args = [
+        "--count",
+        "4000",
+        "--seed",
+        "5",
+        "--shift-to",
+        &leeway_core::clock::rfc3339(crate::harness::now_us() - 60_000_000),
+    ];
     let manifest = loadgen(&topic, &args);
     let _process = Node::new(&database, &topic).start();
     database_ready(&database);

@@ -71,7 +71,8 @@ fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
     lines.push(("Bound", e.shown_threshold()));
     lines.push(("Calls", format!("{} in the window (the rule asks for {})", e.n, e.min_events)));
     lines.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));
-    let scope: Vec<String> = notice.labels.iter().map(|(name, value)| format!("{name} = {}", one_line(value))).collect();
+    let scope: Vec<String> =
+        notice.labels.iter().map(|(name, value)| format!("{name} = {}", one_line(value))).collect();
     lines.push(("Who is hit", if scope.is_empty() { "all traffic".to_owned() } else { scope.join(", ") }));
     lines.push(("Active since", readable(notice.active_at)));
     lines.push(("Fired at", readable(notice.fired_at)));
@@ -135,9 +136,19 @@ fn html(notice: &Notice) -> String {
     let links: String = notice
         .links
         .iter()
-        .map(|(name, link)| format!("<a href=\"{}\" style=\"color:#005a87;margin-right:16px\">Open the {}</a>", escape(link), escape(name)))
+        .map(|(name, link)| {
+            format!(
+                "<a href=\"{}\" style=\"color:#005a87;margin-right:16px\">Open the {}</a>",
+                escape(link),
+                escape(name)
+            )
+        })
         .collect();
-    let simulated = if notice.simulated { format!("<p style=\"margin:0 0 12px\"><strong>{SIMULATED}</strong></p>") } else { String::new() };
+    let simulated = if notice.simulated {
+        format!("<p style=\"margin:0 0 12px\"><strong>{SIMULATED}</strong></p>")
+    } else {
+        String::new()
+    };
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\">\
          <title>{title}</title></head><body style=\"margin:0;padding:16px;background:#ffffff;color:#1a1a1a;\
@@ -160,23 +171,51 @@ mod tests {
 
     fn notice(status: State) -> Notice {
         let evidence = Evidence {
-            measure: "duration_ms".into(), quantile: Some(0.95), unit: Unit::Milliseconds, value: Some(8200.0), low: Some(7900.0),
-            high: Some(8600.0), sketch_error: 1.0 / 128.0, n: 812, direction: "above".into(), threshold: 4000.0, min_events: 100,
-            window_start: 1_795_225_200_000_000, window_end: 1_795_225_500_000_000, coverage: 1.0,
+            measure: "duration_ms".into(),
+            quantile: Some(0.95),
+            unit: Unit::Milliseconds,
+            value: Some(8200.0),
+            low: Some(7900.0),
+            high: Some(8600.0),
+            sketch_error: 1.0 / 128.0,
+            n: 812,
+            direction: "above".into(),
+            threshold: 4000.0,
+            min_events: 100,
+            window_start: 1_795_225_200_000_000,
+            window_end: 1_795_225_500_000_000,
+            coverage: 1.0,
         };
         Notice {
-            id: "msg_2".into(), group_key: "slow:abc".into(), receiver: "oncall".into(), sequence: 2, status, reason: "r".into(),
-            severity: Severity::Page, title: "acme / checkout: slow <answers>\r\nBcc: x@y.z".into(), rule: "slow".into(),
-            rule_version: "1".into(), fingerprint: "abc".into(), labels: AlertLabels::from([("app".into(), "a&b".into())]),
-            annotations: BTreeMap::new(), active_at: 1_795_225_200_000_000, fired_at: 1_795_225_500_000_000,
-            resolved_at: (status == State::Resolved).then_some(1_795_225_800_000_000), detected_at: 0, evidence,
-            links: BTreeMap::from([("alert".into(), "http://x/alerts/abc".into())]), simulated: true,
+            id: "msg_2".into(),
+            group_key: "slow:abc".into(),
+            receiver: "oncall".into(),
+            sequence: 2,
+            status,
+            reason: "r".into(),
+            severity: Severity::Page,
+            title: "acme / checkout: slow <answers>\r\nBcc: x@y.z".into(),
+            rule: "slow".into(),
+            rule_version: "1".into(),
+            fingerprint: "abc".into(),
+            labels: AlertLabels::from([("app".into(), "a&b".into())]),
+            annotations: BTreeMap::new(),
+            active_at: 1_795_225_200_000_000,
+            fired_at: 1_795_225_500_000_000,
+            resolved_at: (status == State::Resolved).then_some(1_795_225_800_000_000),
+            detected_at: 0,
+            evidence,
+            links: BTreeMap::from([("alert".into(), "http://x/alerts/abc".into())]),
+            simulated: true,
             replies_to: (status == State::Resolved).then(|| "msg_1".into()),
         }
     }
 
     fn render(status: State) -> String {
-        let email = Email { from: "Leeway <leeway@example.com>".parse().unwrap(), to: vec!["ops@example.com".parse().unwrap()] };
+        let email = Email {
+            from: "Leeway <leeway@example.com>".parse().unwrap(),
+            to: vec!["ops@example.com".parse().unwrap()],
+        };
         let Ok(Outgoing::Mail(message)) = email.render(&notice(status)) else { panic!("no mail") };
         String::from_utf8(message.formatted()).unwrap()
     }
@@ -184,7 +223,10 @@ mod tests {
     #[test]
     fn a_resolve_threads_under_its_trigger() {
         let (fired, resolved) = (render(State::Firing), render(State::Resolved));
-        assert!(fired.contains("Message-ID: <msg_2@example.com>") && fired.contains("References: <group-abc@example.com>"), "{fired}");
+        assert!(
+            fired.contains("Message-ID: <msg_2@example.com>") && fired.contains("References: <group-abc@example.com>"),
+            "{fired}"
+        );
         assert!(!fired.contains("In-Reply-To"));
         assert!(resolved.contains("In-Reply-To: <msg_1@example.com>"), "{resolved}");
         assert!(resolved.contains("<group-abc@example.com> <msg_1@example.com>"));
@@ -204,7 +246,16 @@ mod tests {
     #[test]
     fn the_text_says_what_since_when_how_big_and_who() {
         let text = text(&notice(State::Resolved));
-        for part in ["RESOLVED", "p95 of duration_ms = 8.20 s", "7.90 s to 8.60 s", "above 4.00 s", "812 in the window", "app = a&b", "UTC", "after 5 min"] {
+        for part in [
+            "RESOLVED",
+            "p95 of duration_ms = 8.20 s",
+            "7.90 s to 8.60 s",
+            "above 4.00 s",
+            "812 in the window",
+            "app = a&b",
+            "UTC",
+            "after 5 min",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -3,8 +3,8 @@
 pub mod email;
 pub mod webhook;
 
-use lettre::Message;
 use leeway_core::alert::Notice;
+use lettre::Message;
 use thiserror::Error;
 use url::Url;
 
@@ -58,7 +58,9 @@ impl Channel {
 pub enum Judgement {
     Accepted,
     /// Try again, not before so many seconds where the receiver named them.
-    Again { after_s: Option<u64> },
+    Again {
+        after_s: Option<u64>,
+    },
     Refused,
     /// The receiver wants nothing any more.
     Gone,

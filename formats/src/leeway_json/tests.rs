@@ -3,10 +3,13 @@ use leeway_core::event::RecordKind;
 use super::*;
 use crate::UserKey;
 
+/// Id, time, status, input tokens, cost.
+type Seen = (String, i64, Status, Option<u64>, Option<i64>);
+
 /// Owned copies of what the sink saw.
 #[derive(Default)]
 struct Taken {
-    calls: Vec<(String, i64, Status, Option<u64>, Option<i64>)>,
+    calls: Vec<Seen>,
     records: Vec<leeway_core::event::Record>,
     rejects: Vec<(u32, &'static str, &'static str)>,
     unknown: u32,
@@ -43,7 +46,8 @@ const T: i64 = 1_795_225_535_000_000;
 fn an_object_an_array_and_lines_are_the_same_events() {
     let one = r#"{"id":"a","time":"2026-11-21T01:45:35Z","tokens":{"input":3}}"#;
     let pretty = "{\n \"id\": \"a\",\n \"time\": 1795225535,\n \"tokens\": {\"input\": 3}\n}";
-    for message in [one.to_owned(), format!("[{one}]"), format!("{one}\n"), format!("{one}\n{one}"), pretty.to_owned()] {
+    for message in [one.to_owned(), format!("[{one}]"), format!("{one}\n"), format!("{one}\n{one}"), pretty.to_owned()]
+    {
         let taken = decode(&message).unwrap();
         assert_eq!(taken.calls[0], ("a".to_owned(), T, Status::Unknown, Some(3), None), "{message}");
         assert!(taken.rejects.is_empty());
@@ -135,7 +139,8 @@ fn unknown_fields_are_counted_and_known_ones_are_not() {
 
 #[test]
 fn money_is_exact_and_a_label_is_cut_not_rejected() {
-    let taken = decode(r#"[{"time":1,"cost_usd":0.1},{"time":1,"cost_usd":"0.000000001"},{"time":1,"cost_usd":1e-7}]"#).unwrap();
+    let taken = decode(r#"[{"time":1,"cost_usd":0.1},{"time":1,"cost_usd":"0.000000001"},{"time":1,"cost_usd":1e-7}]"#)
+        .unwrap();
     let costs: Vec<_> = taken.calls.iter().map(|call| call.4).collect();
     assert_eq!(costs, [Some(100_000_000), Some(1), Some(100)]);
     let mut seen = Cut(0, String::new());
@@ -156,7 +161,11 @@ impl Sink for Cut {
 
 #[test]
 fn a_class_is_derived_where_none_is_given() {
-    let cases = [(Status::Timeout, None, "", 1), (Status::Error, Some(429), "", 0), (Status::Error, None, "APIConnectionError", 7)];
+    let cases = [
+        (Status::Timeout, None, "", 1),
+        (Status::Error, Some(429), "", 0),
+        (Status::Error, None, "APIConnectionError", 7),
+    ];
     for (status, http, kind, class) in cases {
         assert_eq!(classify(status, http, kind), class);
     }
@@ -182,7 +191,8 @@ fn hostile_json_agrees_with_serde_json() {
 }
 
 fn leeway_core_shared(path: &str) -> Option<std::path::PathBuf> {
-    let root = std::env::var("LEEWAY_SHARED").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").into());
+    let root =
+        std::env::var("LEEWAY_SHARED").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").into());
     let path = std::path::Path::new(&root).join("data").join(path);
     if path.exists() {
         return Some(path);

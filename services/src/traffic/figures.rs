@@ -69,7 +69,7 @@ impl Figures {
             .clients
             .iter()
             .enumerate()
-            .map(|(index, client)| Stream::new(self, index, client, rate * client.rate_rps / total, seed, hour))
+            .map(|(index, client)| Stream::new(self, index, rate * client.rate_rps / total, seed, hour))
             .collect();
         std::iter::from_fn(move || {
             let first = streams.iter_mut().min_by_key(|stream| stream.next_at)?;
@@ -91,7 +91,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(figures: &Figures, index: usize, client: &Client, rate: f64, seed: u64, hour: usize) -> Self {
+    fn new(figures: &Figures, index: usize, rate: f64, seed: u64, hour: usize) -> Self {
+        let client = &figures.clients[index];
         let name = NAMES[index % NAMES.len()];
         let shape = 1.0 / (client.cv * client.cv).max(1e-3);
         let scale = 1.0 / (rate.max(1e-9) * shape);

@@ -65,7 +65,13 @@ pub struct Outcomes {
 }
 
 /// Draws the outcome of an arrival: time to first token grows with the input, the rest with the output.
-pub fn simulate(mut arrival: Arrival, start: Micros, sequence: u64, outcomes: Outcomes, rng: &mut ChaCha8Rng) -> Simulated {
+pub fn simulate(
+    mut arrival: Arrival,
+    start: Micros,
+    sequence: u64,
+    outcomes: Outcomes,
+    rng: &mut ChaCha8Rng,
+) -> Simulated {
     let Outcomes { seed, incident, errors } = outcomes;
     if incident == Incident::Cost {
         arrival.output_tokens = arrival.output_tokens * 12 + 400;
@@ -100,7 +106,15 @@ pub fn write_json(call: &Simulated, bytes: usize, out: &mut String) {
     let _ = write!(
         out,
         r#"{{"v":1,"kind":"call","id":"{}","time":"{}","tenant":"{}","app":"{}","route":"{}","environment":"{ENVIRONMENT}","release":"{RELEASE}","operation":"chat","provider":"{}","request_model":"{}","status":"{}","duration_ms":{},"#,
-        call.id, rfc3339_micro(call.time), a.tenant, a.app, a.route, a.provider, a.model, call.status, call.duration_ms
+        call.id,
+        rfc3339_micro(call.time),
+        a.tenant,
+        a.app,
+        a.route,
+        a.provider,
+        a.model,
+        call.status,
+        call.duration_ms
     );
     if let Some(class) = call.error_class {
         let _ = write!(out, r#""error_class":"{class}","#);

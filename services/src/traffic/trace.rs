@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use leeway_core::clock::{MILLISECOND, Micros, SECOND, parse_rfc3339};
@@ -35,7 +35,10 @@ pub fn load(path: &Path, draw: Draw) -> Result<Vec<Arrival>> {
     } else if head.to_lowercase().starts_with("timestamp,") {
         azure(lines, &name)?
     } else {
-        bail!("{}: not a trace that is known: Azure CSV starts with `timestamp,`, Mooncake has a JSON object a line, ServeGen's file ends in -rates.csv", path.display());
+        bail!(
+            "{}: not a trace that is known: Azure CSV starts with `timestamp,`, Mooncake has a JSON object a line, ServeGen's file ends in -rates.csv",
+            path.display()
+        );
     };
     if arrivals.is_empty() {
         bail!("{} holds no requests", path.display());
@@ -79,9 +82,13 @@ fn azure(lines: impl Iterator<Item = Result<String>>, name: &str) -> Result<Vec<
     for (number, line) in lines.enumerate() {
         let line = line?;
         let fields: Vec<&str> = line.trim_end().split(',').collect();
-        let [stamp, input, output] = fields[..] else { bail!("{name} line {}: expected timestamp,context,generated", number + 2) };
-        let at = parse_rfc3339(&format!("{}Z", stamp.replace(' ', "T"))).with_context(|| format!("{name} line {}: time `{stamp}`", number + 2))?;
-        let count = |text: &str| text.parse().with_context(|| format!("{name} line {}: token count `{text}`", number + 2));
+        let [stamp, input, output] = fields[..] else {
+            bail!("{name} line {}: expected timestamp,context,generated", number + 2)
+        };
+        let at = parse_rfc3339(&format!("{}Z", stamp.replace(' ', "T")))
+            .with_context(|| format!("{name} line {}: time `{stamp}`", number + 2))?;
+        let count =
+            |text: &str| text.parse().with_context(|| format!("{name} line {}: token count `{text}`", number + 2));
         arrivals.push(arrival(at, &app, count(input)?, count(output)?));
     }
     let first = arrivals.iter().map(|arrival| arrival.at).min().unwrap_or(0);
@@ -181,7 +188,9 @@ fn servegen(path: &Path, name: &str, lines: Lines, draw: Draw) -> Result<Vec<Arr
         let mut rng = ChaCha8Rng::seed_from_u64(draw.seed);
         rng.set_stream((u64::from(window.client) << 32) | window.from_s as u64);
         for at_s in renewal(&window, &mut rng).into_iter().filter(|at| *at >= from && *at < to) {
-            arrivals.push(servegen_arrival(&model, window.client, at_s, from, own, &mut rng));
+            let mut arrival = servegen_arrival(&model, window.client, at_s, own, &mut rng);
+            arrival.at = ((at_s - from) * SECOND as f64) as Micros;
+            arrivals.push(arrival);
         }
     }
     arrivals.sort_by(|a: &Arrival, b| a.at.cmp(&b.at).then_with(|| a.app.cmp(&b.app)));
@@ -190,7 +199,9 @@ fn servegen(path: &Path, name: &str, lines: Lines, draw: Draw) -> Result<Vec<Arr
 
 fn rate_window(line: &str) -> Result<Window> {
     let fields: Vec<&str> = line.trim_end().split(',').collect();
-    let [client, t_s, rate, _, arrival, first, second] = fields[..] else { bail!("expected client,t_s,rate_rps,cv,arrival,param1,param2") };
+    let [client, t_s, rate, _, arrival, first, second] = fields[..] else {
+        bail!("expected client,t_s,rate_rps,cv,arrival,param1,param2")
+    };
     let number = |text: &str| text.parse::<f64>().with_context(|| format!("number `{text}`"));
     let given = |text: &str| if text.is_empty() { Ok(0.0) } else { number(text) };
     Ok(Window {
@@ -232,7 +243,7 @@ fn renewal(window: &Window, rng: &mut ChaCha8Rng) -> Vec<f64> {
     }
 }
 
-fn servegen_arrival(model: &str, client: u32, at_s: f64, from: f64, tokens: &ClientTokens, rng: &mut ChaCha8Rng) -> Arrival {
+fn servegen_arrival(model: &str, client: u32, at_s: f64, tokens: &ClientTokens, rng: &mut ChaCha8Rng) -> Arrival {
     let mut draw = |field: &str| {
         let windows = tokens.get(field)?;
         let window = windows.range(..=at_s as i64).next_back().or_else(|| windows.iter().next())?;
@@ -241,13 +252,13 @@ fn servegen_arrival(model: &str, client: u32, at_s: f64, from: f64, tokens: &Cli
     let input = draw("input_tokens").unwrap_or(0.0).round() as u64;
     let output = draw("output_tokens").unwrap_or(0.0).round() as u64;
     let reasoning = draw("reason_ratio").map(|ratio| (ratio * output as f64).round() as u64);
-    let mut arrival = arrival(((at_s - from) * SECOND as f64) as Micros, &format!("{model}-{client}"), input, output);
+    let mut arrival = arrival(0, &format!("{model}-{client}"), input, output);
     arrival.tenant = format!("servegen-{}", client % 5);
     arrival.reasoning = reasoning;
     arrival
 }
 
-fn servegen_tokens(path: &PathBuf) -> Result<BTreeMap<u32, ClientTokens>> {
+fn servegen_tokens(path: &Path) -> Result<BTreeMap<u32, ClientTokens>> {
     let mut tokens: BTreeMap<u32, ClientTokens> = BTreeMap::new();
     for line in lines(path).context("ServeGen needs its token file beside the rates")? {
         let row: TokenLine = serde_json::from_str(&line?).with_context(|| path.display().to_string())?;
@@ -259,6 +270,8 @@ fn servegen_tokens(path: &PathBuf) -> Result<BTreeMap<u32, ClientTokens>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     const DRAW: Draw = Draw { seed: 3, from_s: 0.0, seconds: 600.0 };
@@ -273,13 +286,23 @@ mod tests {
 
     #[test]
     fn the_three_formats_read() {
-        let azure = file("conv.csv", "timestamp,context_tokens,generated_tokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n");
+        let azure = file(
+            "conv.csv",
+            "timestamp,context_tokens,generated_tokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n",
+        );
         let rows = load(&azure, DRAW).unwrap();
         assert_eq!((rows.len(), rows[1].at, rows[1].output_tokens, rows[1].app.as_str()), (2, 4_314_579, 109, "conv"));
-        let mooncake = file("m.jsonl", "{\"t_ms\":0,\"input_tokens\":6758,\"output_tokens\":500,\"cached_input_tokens_upper\":512}\n");
+        let mooncake = file(
+            "m.jsonl",
+            "{\"t_ms\":0,\"input_tokens\":6758,\"output_tokens\":500,\"cached_input_tokens_upper\":512}\n",
+        );
         assert_eq!(load(&mooncake, DRAW).unwrap()[0].cache_read, Some(512));
-        let rates = file("x-rates.csv", "client,t_s,rate_rps,cv,arrival,param1,param2\n1,0,2,1,Gamma,1,0.5\n2,0,1,1,,,\n");
-        file("x-tokens.jsonl", "{\"client\":1,\"t_s\":0,\"field\":\"input_tokens\",\"values\":[10,20],\"p\":[0.5,0.5]}\n{\"client\":1,\"t_s\":0,\"field\":\"output_tokens\",\"values\":[5],\"p\":[1]}\n");
+        let rates =
+            file("x-rates.csv", "client,t_s,rate_rps,cv,arrival,param1,param2\n1,0,2,1,Gamma,1,0.5\n2,0,1,1,,,\n");
+        file(
+            "x-tokens.jsonl",
+            "{\"client\":1,\"t_s\":0,\"field\":\"input_tokens\",\"values\":[10,20],\"p\":[0.5,0.5]}\n{\"client\":1,\"t_s\":0,\"field\":\"output_tokens\",\"values\":[5],\"p\":[1]}\n",
+        );
         let rows = load(&rates, DRAW).unwrap();
         assert!((1500..2100).contains(&rows.len()), "{}", rows.len());
         assert!(rows.iter().all(|row| [10, 20].contains(&row.input_tokens) && row.output_tokens == 5));

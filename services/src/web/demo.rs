@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse};
+use leeway_alerts::signing::Received;
 use leeway_core::clock::{SECOND, readable};
 use leeway_dashboards::demo_pages::{self, Hook, MailLine};
 
@@ -23,7 +24,12 @@ pub async fn mailbox(State(app): State<App>) -> Result<Html<String>, HttpError> 
 }
 
 pub async fn mail(State(app): State<App>, Path(id): Path<String>) -> Result<impl IntoResponse, HttpError> {
-    let mail = app.0.demo.as_ref().and_then(|demo| mailbox::get(&demo.mailbox, &id)).ok_or(HttpError::NotFound("no such mail"))?;
+    let mail = app
+        .0
+        .demo
+        .as_ref()
+        .and_then(|demo| mailbox::get(&demo.mailbox, &id))
+        .ok_or(HttpError::NotFound("no such mail"))?;
     Ok(([(header::CONTENT_SECURITY_POLICY, MAIL_CSP)], Html(mail.html)))
 }
 
@@ -41,7 +47,8 @@ pub async fn hook(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Re
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let (id, stamp, signature) = (text("webhook-id"), text("webhook-timestamp"), text("webhook-signature"));
     let wall = app.0.clock.wall();
-    let verified = stamp.parse().is_ok_and(|stamp| demo.key.verify(&id, stamp, &body, &signature, wall / SECOND));
+    let received = |timestamp| Received { id: &id, timestamp, body: &body, signature: &signature };
+    let verified = stamp.parse().is_ok_and(|stamp| demo.key.verify(&received(stamp), wall / SECOND));
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let hook = Hook {
         id: id.clone(),

@@ -117,7 +117,9 @@ pub async fn bind(address: SocketAddr, search: bool) -> Result<TcpListener> {
         candidate.set_port(address.port().saturating_add(step));
         match TcpListener::bind(candidate).await {
             Ok(listener) => return Ok(listener),
-            Err(error) if !search => return Err(error).with_context(|| format!("listen on web.bind = {address}: is the port in use?")),
+            Err(error) if !search => {
+                return Err(error).with_context(|| format!("listen on web.bind = {address}: is the port in use?"));
+            }
             Err(_) => {}
         }
     }

@@ -38,7 +38,13 @@ pub async fn overview(State(app): State<App>) -> Page {
 
 pub async fn overview_csv(State(app): State<App>) -> Result<impl IntoResponse, HttpError> {
     let csv = view::chart_csv(&*app.summary().await?);
-    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, "attachment; filename=\"leeway-overview.csv\"")], csv))
+    Ok((
+        [
+            (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+            (header::CONTENT_DISPOSITION, "attachment; filename=\"leeway-overview.csv\""),
+        ],
+        csv,
+    ))
 }
 
 pub async fn api_overview(State(app): State<App>) -> Result<Json<serde_json::Value>, HttpError> {
@@ -89,7 +95,8 @@ pub async fn live_tables(State(app): State<App>) -> Result<impl IntoResponse, Ht
     live(&app, move |_| {
         let app = made.clone();
         async move {
-            let html = view::tables(&*app.summary().await?).map_err(|error| HttpError::Inner(anyhow::anyhow!(error.0)))?;
+            let html =
+                view::tables(&*app.summary().await?).map_err(|error| HttpError::Inner(anyhow::anyhow!(error.0)))?;
             Ok(vec![Event::default().data(html)])
         }
     })
@@ -100,13 +107,17 @@ pub async fn live_alerts(State(app): State<App>) -> Result<impl IntoResponse, Ht
     live(&app, move |_| {
         let app = made.clone();
         async move {
-            let html = alert_pages::list_live(&app.alert_list().await?).map_err(|error| HttpError::Inner(anyhow::anyhow!(error.0)))?;
+            let html = alert_pages::list_live(&app.alert_list().await?)
+                .map_err(|error| HttpError::Inner(anyhow::anyhow!(error.0)))?;
             Ok(vec![Event::default().data(html)])
         }
     })
 }
 
-pub async fn live_alert(State(app): State<App>, Path(fingerprint): Path<String>) -> Result<impl IntoResponse, HttpError> {
+pub async fn live_alert(
+    State(app): State<App>,
+    Path(fingerprint): Path<String>,
+) -> Result<impl IntoResponse, HttpError> {
     let made = app.clone();
     live(&app, move |_| {
         let (app, fingerprint) = (made.clone(), fingerprint.clone());
@@ -148,9 +159,17 @@ pub async fn metrics(State(app): State<App>) -> Result<String, HttpError> {
     let firing = counts.iter().find(|(state, _)| state == AlertState::Firing.name()).map_or(0, |(_, n)| *n);
     Ok(app.0.metrics.text(&[
         ("leeway_outbox_notices", "Notices that wait for delivery.", waiting as f64),
-        ("leeway_outbox_oldest_age_seconds", "Age of the oldest undelivered notice.", oldest_age as f64 / SECOND as f64),
+        (
+            "leeway_outbox_oldest_age_seconds",
+            "Age of the oldest undelivered notice.",
+            oldest_age as f64 / SECOND as f64,
+        ),
         ("leeway_consumer_lag_messages", "Messages between the stored offsets and the broker's log ends.", lag as f64),
-        ("leeway_watermark_behind_seconds", "Event time's clock minus the least watermark.", behind as f64 / SECOND as f64),
+        (
+            "leeway_watermark_behind_seconds",
+            "Event time's clock minus the least watermark.",
+            behind as f64 / SECOND as f64,
+        ),
         ("leeway_alerts_firing", "Alert instances that fire.", firing as f64),
     ]))
 }
@@ -230,7 +249,8 @@ impl App {
                 merged.entry([label("tenant"), label("app"), label("model")]).or_default().merge(&series.pane);
             }
         }
-        let mut slices: Vec<_> = merged.into_iter().map(|([tenant, app, model], pane)| (tenant, app, model, pane)).collect();
+        let mut slices: Vec<_> =
+            merged.into_iter().map(|([tenant, app, model], pane)| (tenant, app, model, pane)).collect();
         slices.sort_by_key(|(_, _, _, pane)| std::cmp::Reverse(pane.calls()));
         slices.truncate(SLICES);
         Ok(slices)
@@ -240,9 +260,13 @@ impl App {
         Ok(self.0.store.alerts(ALERTS).await?.iter().map(shown).collect())
     }
 
-    async fn one_alert(&self, fingerprint: &str) -> Result<(Alert, Vec<leeway_core::alert::Finding>, Vec<Delivery>, Vec<Waiting>), HttpError> {
+    async fn one_alert(
+        &self,
+        fingerprint: &str,
+    ) -> Result<(Alert, Vec<leeway_core::alert::Finding>, Vec<Delivery>, Vec<Waiting>), HttpError> {
         let store = &self.0.store;
-        let row = store.alert(fingerprint).await?.ok_or(HttpError::NotFound("no alert has this fingerprint; see /alerts"))?;
+        let row =
+            store.alert(fingerprint).await?.ok_or(HttpError::NotFound("no alert has this fingerprint; see /alerts"))?;
         let findings = store.findings(fingerprint, FINDINGS).await?;
         let deliveries = store.deliveries(fingerprint).await?.into_iter().map(|d| Delivery {
             receiver: d.receiver,
@@ -255,12 +279,13 @@ impl App {
             detail: d.detail,
             notice: d.notice,
         });
-        let waiting = store.notices(fingerprint).await?.into_iter().filter(|row| row.state == "waiting").map(|row| Waiting {
-            receiver: row.notice.receiver,
-            status: row.notice.status.name().to_owned(),
-            attempts: row.attempts,
-            next_attempt_at: row.next_attempt_at,
-        });
+        let waiting =
+            store.notices(fingerprint).await?.into_iter().filter(|row| row.state == "waiting").map(|row| Waiting {
+                receiver: row.notice.receiver,
+                status: row.notice.status.name().to_owned(),
+                attempts: row.attempts,
+                next_attempt_at: row.next_attempt_at,
+            });
         Ok((shown(&row), findings, deliveries.collect(), waiting.collect()))
     }
 }
@@ -301,7 +326,13 @@ fn rule_line(rule: &leeway_alerts::rule::Rule) -> RuleLine {
     let bound = rule.measure.unit().show(rule.bound.limit());
     RuleLine {
         id: rule.id.clone(),
-        what: format!("{quantile}{} {} {bound} over {}, {by}, at least {} events", rule.measure, rule.bound.name(), readable_span(rule.window), rule.min_events),
+        what: format!(
+            "{quantile}{} {} {bound} over {}, {by}, at least {} events",
+            rule.measure,
+            rule.bound.name(),
+            readable_span(rule.window),
+            rule.min_events
+        ),
         hold: readable_span(rule.hold),
         receivers: rule.receivers.join(", "),
     }

@@ -23,10 +23,16 @@ impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let (status, text) = match self {
             Self::NotFound(text) => (StatusCode::NOT_FOUND, text),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "too many live pages are open: close some, or reload for a still page"),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many live pages are open: close some, or reload for a still page",
+            ),
             Self::Inner(error) => {
                 tracing::error!("a request failed: {error:#}");
-                (StatusCode::INTERNAL_SERVER_ERROR, "this page cannot be made right now; the log of the process says why")
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "this page cannot be made right now; the log of the process says why",
+                )
             }
         };
         (status, text).into_response()

@@ -1,0 +1,132 @@
+//! Rows a second of a whole flush (fence, series, panes, ledger, commit) ÷ raw COPY of the same bytes into a table
+//! without index, in interleaved pairs on one Postgres with fsync on. `LEEWAY_TEST_DATABASE_URL` names an empty database.
+
+use std::io::Write;
+use std::time::Instant;
+
+use leeway_core::clock::Clock;
+use leeway_core::event::{Status, Tokens};
+use leeway_core::labels::{Labels, Level};
+use leeway_core::ledger::Ledger;
+use leeway_core::pane::{Numbers, Pane, UNIT_WEIGHT};
+use leeway_store::{LedgerRow, Location, LogRange, PaneRow, PartWrite, PartitionKey, SeriesRef, Store};
+use sqlx::Connection;
+
+const ROWS: usize = 20_000;
+const PAIRS: usize = 9;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn rows() -> (Vec<SeriesRef>, Vec<PaneRow>) {
+    let (mut series, mut rows) = (Vec::new(), Vec::new());
+    for i in 0..ROWS {
+        let app = format!("app-{i}");
+        let pairs =
+            [("operation", "chat"), ("served", "true"), ("tenant", "acme"), ("app", app.as_str()), ("model", "gpt-4o")];
+        let values = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let labels = Labels { level: Level::Leaf, values };
+        let mut pane = Pane::default();
+        for call in 0..12u64 {
+            let value = 1_000 + (i as u64 * 7919 + call * 104_729) % 5_000_000;
+            let tokens = Tokens { input: Some(value % 4000), output: Some(value % 500), ..Tokens::default() };
+            pane.add(&Numbers {
+                status: Status::Ok,
+                tokens,
+                duration_us: Some(value),
+                ttft_us: Some(value / 5),
+                reported_cost: Some(value as i64),
+                weight_micro: UNIT_WEIGHT,
+                ..Numbers::default()
+            });
+        }
+        rows.push(PaneRow {
+            tenant: "acme".into(),
+            series_id: labels.id(),
+            window_start: 0,
+            n: 12,
+            errors: 0,
+            input_tokens: 1,
+            output_tokens: 1,
+            cost_nano: 1,
+            counts: pane.encode_counts(),
+            sketches: pane.encode_sketches(),
+        });
+        series.push(SeriesRef { id: labels.id(), day: 1, labels });
+    }
+    (series, rows)
+}
+
+async fn flush(store: &Store, id: i64, series: &[SeriesRef], rows: &[PaneRow], at: i64) -> Outcome<f64> {
+    let key = PartitionKey { source: "bench".into(), topic: "t".into(), incarnation: "i".into(), partition: 0 };
+    let started = Instant::now();
+    let part = [PartWrite { key, epoch: 1, from: id - 1, to: id, watermark: at, newest_at: at, high: id }];
+    let mut tx = store.begin_flush(id, "bench", &part, at).await?.map_err(|_| "fenced")?;
+    tx.admit(series, 1_000_000, at).await?;
+    let rows: Vec<PaneRow> = rows.iter().map(|row| PaneRow { window_start: id * 60_000_000, ..row.clone() }).collect();
+    tx.panes(&rows).await?;
+    let ledger = Ledger { consumed: 1, decoded: 1, ..Ledger::default() };
+    tx.ledger(&part, &[LedgerRow { part: 0, minute: id * 60_000_000, ledger }]).await?;
+    tx.commit().await?;
+    Ok(started.elapsed().as_secs_f64())
+}
+
+async fn raw_copy(raw: &mut sqlx::PgConnection, bytes: &[u8]) -> Outcome<f64> {
+    let started = Instant::now();
+    let mut copy = raw
+        .copy_in_raw("COPY raw_pane (tenant, series_id, window_start, flush_id, n, errors, input_tokens, output_tokens, cost_nano, counts, sketches) FROM STDIN (FORMAT binary)")
+        .await?;
+    copy.send(bytes).await?;
+    copy.finish().await?;
+    Ok(started.elapsed().as_secs_f64())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() -> Outcome<()> {
+    let Ok(url) = std::env::var("LEEWAY_TEST_DATABASE_URL") else {
+        writeln!(std::io::stdout(), "SKIPPED: LEEWAY_TEST_DATABASE_URL is not set; run `make bench`")?;
+        return Ok(());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = Store::open(&Location::Postgres(url.clone())).await?;
+        let mut raw = sqlx::PgConnection::connect(&url).await?;
+        sqlx::raw_sql("DROP TABLE IF EXISTS raw_pane; CREATE TABLE raw_pane (LIKE pane_delta)")
+            .execute(&mut raw)
+            .await?;
+        let (series, rows) = rows();
+        let bytes = leeway_store::copy_bytes(1, &rows);
+        let now = Clock::System.wall();
+        let key = PartitionKey { source: "bench".into(), topic: "t".into(), incarnation: "i".into(), partition: 0 };
+        store.acquire(&key, "bench", LogRange { low: 0, high: 1_000, first: 0 }, now).await?;
+        let (mut new, mut known, mut copies, mut ratios) = (0.0, Vec::new(), Vec::new(), Vec::new());
+        for pair in 0..=PAIRS {
+            // The first flush registers its series; the others find them, as a running worker does.
+            let wanted = if pair == 0 { &series[..] } else { &[] };
+            let flushed = flush(&store, pair as i64 + 1, wanted, &rows, now).await?;
+            let copied = raw_copy(&mut raw, &bytes).await?;
+            if pair == 0 {
+                new = flushed;
+            } else {
+                ratios.push(copied / flushed);
+                known.push(flushed);
+                copies.push(copied);
+            }
+        }
+        let per_second = |seconds: f64| ROWS as f64 / seconds;
+        let out = &mut std::io::stdout();
+        writeln!(
+            out,
+            "flush of {ROWS} rows ({} bytes): median {:.0} rows/s; raw COPY: median {:.0} rows/s",
+            bytes.len(),
+            per_second(median(known)),
+            per_second(median(copies))
+        )?;
+        writeln!(out, "ratio, median of {PAIRS} pairs: {:.2} (goal 0.30)", median(ratios))?;
+        writeln!(out, "first flush, {ROWS} new series: {:.0} rows/s", per_second(new))?;
+        Ok(())
+    })
+}

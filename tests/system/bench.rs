@@ -1,0 +1,203 @@
+//! End-to-end cost: CPU-seconds of `leeway run --roles ingest` over a pre-filled topic against a baseline that only
+//! polls and decodes (librdkafka, simd-json, typed), in interleaved pairs; the whole process is measured.
+//!
+//! `leeway-bench baseline TOPIC COUNT` is the baseline; `leeway-bench drive LEEWAY COUNT` fills topics and compares.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use serde::Deserialize;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+const PARTITIONS: i32 = 4;
+const PAIRS: usize = 3;
+
+/// What a typed consumer would read of a call.
+#[derive(Deserialize)]
+struct Call<'a> {
+    id: &'a str,
+    time: &'a str,
+    #[serde(borrow)]
+    tenant: &'a str,
+    app: &'a str,
+    route: &'a str,
+    environment: &'a str,
+    release: &'a str,
+    operation: &'a str,
+    provider: &'a str,
+    request_model: &'a str,
+    status: &'a str,
+    duration_ms: f64,
+    ttft_ms: Option<f64>,
+    tokens: Tokens,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    input: u64,
+    output: u64,
+}
+
+fn kafka() -> Outcome<String> {
+    Ok(std::env::var("LEEWAY_TEST_KAFKA")?)
+}
+
+/// CPU seconds of this process so far, user and system.
+fn cpu_self() -> f64 {
+    cpu_of("self").unwrap_or(0.0)
+}
+
+/// From /proc: utime and stime, in ticks of 10 ms.
+fn cpu_of(pid: &str) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some((fields[11].parse::<f64>().ok()? + fields[12].parse::<f64>().ok()?) / 100.0)
+}
+
+fn baseline(topic: &str, count: u64) -> Outcome<()> {
+    let mut config = rdkafka::config::ClientConfig::new();
+    config.set("bootstrap.servers", kafka()?).set("group.id", "baseline").set("enable.auto.commit", "false");
+    config
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.queue.backoff.ms", "20")
+        .set("fetch.message.max.bytes", "8388608");
+    let consumer: BaseConsumer = config.create()?;
+    let mut list = rdkafka::TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        list.add_partition_offset(topic, partition, rdkafka::Offset::Beginning)?;
+    }
+    consumer.assign(&list)?;
+    let (mut seen, mut checksum) = (0u64, 0u64);
+    let mut bytes = Vec::new();
+    let mut buffers = simd_json::Buffers::default();
+    while seen < count {
+        let Some(message) = consumer.poll(Duration::from_secs(10)) else { return Err("the topic is short".into()) };
+        let message = message?;
+        bytes.clear();
+        bytes.extend_from_slice(message.payload().unwrap_or_default());
+        let call: Call<'_> = simd_json::serde::from_slice_with_buffers(&mut bytes, &mut buffers)?;
+        let texts = [
+            call.id,
+            call.time,
+            call.tenant,
+            call.app,
+            call.route,
+            call.environment,
+            call.release,
+            call.operation,
+            call.provider,
+            call.request_model,
+            call.status,
+        ];
+        checksum += texts.iter().map(|text| text.len() as u64).sum::<u64>()
+            + call.tokens.input
+            + call.tokens.output
+            + call.duration_ms as u64
+            + call.ttft_ms.unwrap_or(0.0) as u64;
+        seen += 1;
+    }
+    writeln!(std::io::stdout(), "{} {checksum}", cpu_self())?;
+    Ok(())
+}
+
+fn run_baseline(topic: &str, count: u64) -> Outcome<f64> {
+    let answer = Command::new(std::env::current_exe()?).args(["baseline", topic, &count.to_string()]).output()?;
+    let text = String::from_utf8(answer.stdout)?;
+    Ok(text.split_whitespace().next().ok_or_else(|| String::from_utf8_lossy(&answer.stderr).into_owned())?.parse()?)
+}
+
+fn psql(url: &str, sql: &str) -> Outcome<String> {
+    let answer = Command::new("psql").args([url, "-qAtc", sql]).output()?;
+    Ok(String::from_utf8(answer.stdout)?.trim().to_owned())
+}
+
+/// CPU seconds until every message is in committed panes, for one database of its own.
+fn run_leeway(leeway: &str, topic: &str, count: u64, index: &str, name: &str) -> Outcome<f64> {
+    let server = std::env::var("LEEWAY_TEST_DATABASE_URL")?;
+    psql(&server, &format!("CREATE DATABASE {name}"))?;
+    let url = format!("{}/{name}", server.rsplit_once('/').ok_or("no database in the url")?.0);
+    let folder = std::env::temp_dir().join(name);
+    let mut child = Command::new(leeway)
+        .args(["run", "--roles", "ingest"])
+        .env("LEEWAY_STORE__URL", &url)
+        .env("LEEWAY_STORE__DATA_DIR", &folder)
+        .env("LEEWAY_INGEST__USER_KEY", "00".repeat(32))
+        .env("LEEWAY_INGEST__CALL_INDEX", index)
+        .env("LEEWAY_KAFKA__BROKERS", kafka()?)
+        .env("LEEWAY_KAFKA__TOPIC", topic)
+        .env("LEEWAY_KAFKA__GROUP", name)
+        .env("LEEWAY_KAFKA__DEAD_LETTER_TOPIC", "")
+        .env("RUST_LOG", "error")
+        .stdin(Stdio::null())
+        .spawn()?;
+    let cpu = loop {
+        std::thread::sleep(Duration::from_millis(300));
+        if let Some(status) = child.try_wait()? {
+            return Err(format!("leeway ended: {status}").into());
+        }
+        let consumed = psql(&url, "SELECT COALESCE(sum(consumed), 0) FROM ledger")?;
+        if consumed.parse().unwrap_or(0u64) >= count {
+            break cpu_of(&child.id().to_string()).ok_or("no /proc entry")?;
+        }
+    };
+    child.kill()?;
+    child.wait()?;
+    psql(&server, &format!("DROP DATABASE {name} WITH (FORCE)"))?;
+    Ok(cpu)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn drive(leeway: &str, count: u64) -> Outcome<()> {
+    let out = &mut std::io::stdout();
+    for (bytes, count, goal) in [(1024, count, 0.30), (4096, count / 3, 0.20)] {
+        let topic = format!("bench-{bytes}");
+        let admin: rdkafka::admin::AdminClient<_> =
+            rdkafka::config::ClientConfig::new().set("bootstrap.servers", kafka()?).create()?;
+        let new = rdkafka::admin::NewTopic::new(&topic, PARTITIONS, rdkafka::admin::TopicReplication::Fixed(1));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(admin.create_topics(&[new], &rdkafka::admin::AdminOptions::new()))?;
+        let filled = Command::new(leeway)
+            .args(["loadgen", "--brokers", &kafka()?, "--topic", &topic, "--manifest", "/dev/null", "--density", "500"])
+            .args(["--bytes", &bytes.to_string(), "--count", &count.to_string()])
+            .status()?;
+        if !filled.success() {
+            return Err("loadgen failed".into());
+        }
+        let (mut ratios, mut with_index, mut cpu) = (Vec::new(), Vec::new(), (Vec::new(), Vec::new()));
+        for pair in 0..PAIRS {
+            let base = run_baseline(&topic, count)?;
+            let off = run_leeway(leeway, &topic, count, "off", &format!("bench_{bytes}_off_{pair}"))?;
+            let on = run_leeway(leeway, &topic, count, "on", &format!("bench_{bytes}_on_{pair}"))?;
+            ratios.push(base / off);
+            with_index.push(base / on);
+            cpu.0.push(base / count as f64 * 1e6);
+            cpu.1.push(off / count as f64 * 1e6);
+        }
+        writeln!(
+            out,
+            "{bytes} B × {count}: events per CPU-second ÷ baseline: median {:.2} (goal {goal:.2}), index on {:.2}; µs CPU per event: baseline {:.2}, leeway {:.2}; pairs {ratios:.2?}",
+            median(ratios.clone()),
+            median(with_index),
+            median(cpu.0),
+            median(cpu.1),
+        )?;
+    }
+    Ok(())
+}
+
+fn main() -> Outcome<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["baseline", topic, count] => baseline(topic, count.parse()?),
+        ["drive", leeway, count] => drive(leeway, count.parse()?),
+        _ => Err("leeway-bench baseline TOPIC COUNT | drive LEEWAY COUNT".into()),
+    }
+}
