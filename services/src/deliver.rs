@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use leeway_alerts::channel::{Channel, Judgement, Outgoing};
 use leeway_alerts::courier::{Attempt, Courier, next_attempt};
 use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND};
@@ -34,29 +36,29 @@ pub struct Deliverer {
 }
 
 impl Deliverer {
+    /// Runs until told to stop. Receivers do not wait for one another: one that hangs holds its own notices alone.
     pub async fn run(self, mut stop: Stop) -> Result<()> {
-        let this = Arc::new(self);
+        let mut running = FuturesUnordered::new();
         loop {
-            let wall = this.clock.wall();
-            match this.store.claim_notices(&this.owner, wall, wall + CLAIM, AT_ONCE).await {
-                Ok(claimed) => {
-                    // Receivers do not wait for one another: each of the few gets its own future.
-                    let deliveries = claimed.into_iter().map(|claimed| this.deliver(claimed));
-                    for done in futures_util::future::join_all(deliveries).await {
-                        if let Err(error) = done {
-                            tracing::warn!(
-                                "a delivery could not be written down and may be repeated under the same id: {error:#}"
-                            );
-                        }
-                    }
-                }
+            let room = AT_ONCE - running.len() as i64;
+            let wall = self.clock.wall();
+            match self.store.claim_notices(&self.owner, wall, wall + CLAIM, room).await {
+                Ok(claimed) => running.extend(claimed.into_iter().map(|claimed| self.deliver(claimed))),
                 Err(error) if error.passing() => tracing::warn!(%error, "the outbox cannot be read; trying again"),
                 Err(error) => return Err(error.into()),
             }
-            if stop.within(EVERY).await {
-                return Ok(());
+            let stopped = tokio::select! {
+                Some(done) = running.next() => { report(done); false }
+                stopped = stop.within(EVERY) => stopped,
+            };
+            if stopped {
+                break;
             }
         }
+        while let Some(done) = running.next().await {
+            report(done);
+        }
+        Ok(())
     }
 
     async fn deliver(&self, claimed: Claimed) -> Result<()> {
@@ -125,6 +127,12 @@ impl Deliverer {
             (Ok(outgoing), _) => self.courier.deliver(outgoing).await,
             (Err(error), _) => refused(error.to_string()),
         }
+    }
+}
+
+fn report(done: Result<()>) {
+    if let Err(error) = done {
+        tracing::warn!("a delivery could not be written down and may be repeated under the same id: {error:#}");
     }
 }
 

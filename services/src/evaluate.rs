@@ -29,6 +29,8 @@ const LEASE: &str = "evaluate";
 const LEASE_FOR: Micros = 15 * SECOND;
 /// An instance without events is remembered this long.
 const REMEMBERED: Micros = DAY;
+/// Event time that one tick covers for a rule at most.
+const STEP: Micros = 30 * MINUTE;
 /// `last_seen_at` is written at most this often while nothing else changes.
 const SEEN_STEP: Micros = 5 * MINUTE;
 
@@ -109,7 +111,9 @@ impl Evaluator {
                 self.save(&lease, &rule, start, EvaluationWrite::default()).await?;
             }
             let mut end = through + MINUTE;
-            while end <= horizon.ready {
+            // A long way behind is walked in steps, between which the lease is prolonged.
+            let last = horizon.ready.min(through + STEP);
+            while end <= last {
                 let write = self.evaluate(&rule, end).await.with_context(|| format!("evaluate rule {}", rule.id))?;
                 self.save(&lease, &rule, end, write).await?;
                 self.metrics.evaluated(self.clock.now() - end);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use leeway_core::clock::{Clock, Micros, day_of};
@@ -17,12 +17,15 @@ use tokio::runtime::Handle;
 use crate::accumulate::{Buffer, Contribution, Rules, count_accepted, labels_of, window_day};
 use crate::metrics::Metrics;
 use crate::settings::CallIndex;
+use crate::tasks::Stop;
 
 /// Series whose labels and parents a flush thread remembers; beyond, it forgets all and learns again.
 const MAX_KNOWN: usize = 100_000;
 /// Pause between attempts while the database is away.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A stop waits this long for a store that is away; what is unflushed then is read again by the next owner.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
 
 /// One partition's part of a flush.
 #[derive(Debug)]
@@ -50,6 +53,7 @@ pub struct Flusher {
     pub series_cap: u64,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    pub stop: Stop,
     pub memory: Memory,
 }
 
@@ -83,6 +87,7 @@ impl Flusher {
         let mut answers = Vec::with_capacity(parts.len());
         let mut pause = FIRST_PAUSE;
         let mut flush_id = random_id()?;
+        let mut stopping: Option<Instant> = None;
         loop {
             if parts.is_empty() {
                 return Ok(answers);
@@ -116,6 +121,9 @@ impl Flusher {
                     tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "flush failed; the buffer is kept and tried again");
                     self.metrics.flush_failed();
                     self.memory.admitted.clear();
+                    if self.stop.stopped() && stopping.get_or_insert_with(Instant::now).elapsed() > STOP_WITHIN {
+                        return Err(error).context("the last flush found no store; its part is read again at the next start");
+                    }
                     handle.block_on(tokio::time::sleep(pause));
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

@@ -2,7 +2,7 @@
 //! one flushes; messages are borrowed and no payload crosses a thread.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,7 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
             series_cap: shared.settings.ingest.max_series_per_tenant,
             clock: shared.clock,
             metrics: Arc::clone(&shared.metrics),
+            stop: stop.clone(),
             memory: crate::flush::Memory::default(),
         };
         let end = std::thread::scope(|scope| {
@@ -363,15 +364,10 @@ impl<'a> Worker<'a> {
         if batch.is_empty() {
             return Ok(true);
         }
-        match self.batches.try_send(batch) {
-            Ok(()) => {
-                self.outstanding += 1;
-                Ok(true)
-            }
-            // Cannot happen with at most two outstanding: one in the channel, one at work.
-            Err(TrySendError::Full(_)) => bail!("the flush channel is full"),
-            Err(TrySendError::Disconnected(_)) => bail!("the flush thread ended"),
-        }
+        // With at most one outstanding this waits for no flush, only for the flush thread to take the one before.
+        self.batches.send(batch).map_err(|_| anyhow::anyhow!("the flush thread ended"))?;
+        self.outstanding += 1;
+        Ok(true)
     }
 
     /// Swaps and waits for every answer.

@@ -25,7 +25,12 @@ async function audit(context, url, name, theme) {
   if (wide) fail(`${name}: scrolls sideways at 1280 px`);
   await page.setViewportSize({ width: 320, height: 800 });
   await page.waitForTimeout(300);
-  if (await page.evaluate(() => document.documentElement.scrollWidth > 320)) fail(`${name}: does not reflow at 320 px`);
+  const spill = await page.evaluate(() => {
+    if (document.documentElement.scrollWidth <= 320) return [];
+    const inside = (el) => el.closest(".scroll, pre, .plot");
+    return [...document.querySelectorAll("main *, header *")].filter((el) => !inside(el) && el.getBoundingClientRect().right > 321).map((el) => el.outerHTML.slice(0, 120));
+  });
+  if (spill.length) fail(`${name}: does not reflow at 320 px: ${spill.slice(0, 5).join("\n")}`);
   await page.close();
 }
 
