@@ -184,7 +184,7 @@ impl Pane {
             self.classes[class].add(weight);
         }
         for (sum, tokens) in self.tokens.iter_mut().zip(call.tokens.by_index()) {
-            *sum += tokens.unwrap_or(0);
+            *sum = sum.saturating_add(tokens.unwrap_or(0));
         }
         self.sketch_call(call, failed);
         self.add_cost(call);
@@ -251,7 +251,7 @@ impl Pane {
     pub fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(other.counts).for_each(|(mine, theirs)| mine.merge(theirs));
         self.classes.iter_mut().zip(other.classes).for_each(|(mine, theirs)| mine.merge(theirs));
-        self.tokens.iter_mut().zip(other.tokens).for_each(|(mine, theirs)| *mine += theirs);
+        self.tokens.iter_mut().zip(other.tokens).for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
         self.reported_cost += other.reported_cost;
         self.computed_cost += other.computed_cost;
         self.cost += other.cost;

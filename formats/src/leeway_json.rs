@@ -12,6 +12,8 @@ const MAX_ID: usize = 256;
 const MAX_LABEL: usize = 128;
 const MAX_MODEL: usize = 256;
 const MAX_DIMS: usize = 16;
+/// No call has more; a larger count is a mistake that would drown every sum.
+const MAX_TOKENS: u64 = 1_000_000_000_000;
 const MAX_SCORES: usize = 256;
 
 /// Schema versions that this program reads.
@@ -318,6 +320,9 @@ fn tokens(call: &mut Call<'_>, value: Value<'_, '_>) -> Result<(), Reject> {
     for (key, value) in value.fields().ok_or(Reject::WrongType("tokens"))? {
         if let Some(slot) = call.tokens.slot(key) {
             *slot = value.count("tokens")?;
+            if slot.is_some_and(|count| count > MAX_TOKENS) {
+                return Err(Reject::WrongType("tokens"));
+            }
         }
     }
     Ok(())

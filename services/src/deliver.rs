@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use anyhow::{Context, Result};
 use leeway_alerts::channel::{Channel, Judgement, Outgoing};
 use leeway_alerts::courier::{Attempt, Courier, next_attempt};
 use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND};
 use leeway_store::{Claimed, DeliveryRow, Outcome, Store};
+
+use tokio::task::{JoinError, JoinSet};
 
 use crate::metrics::Metrics;
 use crate::tasks::Stop;
@@ -38,24 +38,31 @@ pub struct Deliverer {
 impl Deliverer {
     /// Runs until told to stop. Receivers do not wait for one another: one that hangs holds its own notices alone.
     pub async fn run(self, mut stop: Stop) -> Result<()> {
-        let mut running = FuturesUnordered::new();
+        let this = Arc::new(self);
+        // Tasks, not futures of this loop: one that holds the store's only writer must go on while the loop waits for it.
+        let mut running = JoinSet::new();
         loop {
             let room = AT_ONCE - running.len() as i64;
-            let wall = self.clock.wall();
-            match self.store.claim_notices(&self.owner, wall, wall + CLAIM, room).await {
-                Ok(claimed) => running.extend(claimed.into_iter().map(|claimed| self.deliver(claimed))),
+            let wall = this.clock.wall();
+            match this.store.claim_notices(&this.owner, wall, wall + CLAIM, room).await {
+                Ok(claimed) => {
+                    for claimed in claimed {
+                        let this = Arc::clone(&this);
+                        running.spawn(async move { this.deliver(claimed).await });
+                    }
+                }
                 Err(error) if error.passing() => tracing::warn!(%error, "the outbox cannot be read; trying again"),
                 Err(error) => return Err(error.into()),
             }
             let stopped = tokio::select! {
-                Some(done) = running.next() => { report(done); false }
+                Some(done) = running.join_next() => { report(done); false }
                 stopped = stop.within(EVERY) => stopped,
             };
             if stopped {
                 break;
             }
         }
-        while let Some(done) = running.next().await {
+        while let Some(done) = running.join_next().await {
             report(done);
         }
         Ok(())
@@ -130,8 +137,8 @@ impl Deliverer {
     }
 }
 
-fn report(done: Result<()>) {
-    if let Err(error) = done {
+fn report(done: Result<Result<()>, JoinError>) {
+    if let Err(error) = done.context("a delivery panicked").and_then(|done| done) {
         tracing::warn!("a delivery could not be written down and may be repeated under the same id: {error:#}");
     }
 }

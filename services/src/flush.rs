@@ -122,7 +122,8 @@ impl Flusher {
                     self.metrics.flush_failed();
                     self.memory.admitted.clear();
                     if self.stop.stopped() && stopping.get_or_insert_with(Instant::now).elapsed() > STOP_WITHIN {
-                        return Err(error).context("the last flush found no store; its part is read again at the next start");
+                        return Err(error)
+                            .context("the last flush found no store; its part is read again at the next start");
                     }
                     handle.block_on(tokio::time::sleep(pause));
                     pause = (pause * 2).min(LONGEST_PAUSE);

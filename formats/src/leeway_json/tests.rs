@@ -71,6 +71,7 @@ fn every_reason_has_its_code() {
         (r#"{"time":true}"#, "wrong_type", "time"),
         (r#"{"time":"yesterday"}"#, "wrong_type", "time"),
         (r#"{"time":1,"tokens":{"input":"5"}}"#, "wrong_type", "tokens"),
+        (r#"{"time":1,"tokens":{"input":18446744073709551615}}"#, "wrong_type", "tokens"),
         (r#"{"time":1,"status":"fine"}"#, "wrong_type", "status"),
         (r#"{"time":1,"kind":"banana"}"#, "unknown_kind", "kind"),
         (r#"{"time":1,"v":2}"#, "unknown_schema", "v"),
