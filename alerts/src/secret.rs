@@ -1,11 +1,18 @@
 //! A value that cannot be printed.
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 /// Text that `Debug` shows as `<secret>`; it has no `Display`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // serde's own error would print what it found.
+        String::deserialize(deserializer).map(Self).map_err(|_| D::Error::custom("a secret is a text in quotes"))
+    }
+}
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {

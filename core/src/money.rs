@@ -40,7 +40,7 @@ pub fn parse_decimal(text: &str, decimals: i32) -> Option<i64> {
 /// Integer division that rounds half to even; `divisor` is positive.
 pub fn divide_half_even(value: i128, divisor: i128) -> i128 {
     let (quotient, rest) = (value.div_euclid(divisor), value.rem_euclid(divisor));
-    let up = match (rest * 2).cmp(&divisor) {
+    let up = match rest.cmp(&(divisor - rest)) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Greater => true,
         std::cmp::Ordering::Equal => quotient % 2 != 0,
@@ -86,6 +86,7 @@ mod tests {
         assert_eq!(parse_decimal("0.0000000005", 9), Some(0));
         assert_eq!(parse_decimal("0.0000000015", 9), Some(2));
         assert_eq!(parse_decimal("1e-400", 9), Some(0));
+        assert_eq!(parse_decimal("99999999999999999999999999999999999999e-47", 9), Some(1));
         for bad in ["", ".", "1,5", "NaN", "1e400", "0x10", "--1", "99999999999999999999999999999999999999999"] {
             assert_eq!(parse_decimal(bad, 9), None, "{bad}");
         }

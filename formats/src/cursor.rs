@@ -41,6 +41,8 @@ impl<'t, 'i> Value<'t, 'i> {
     pub fn text(self, field: &'static str) -> Read<&'i str> {
         match self.node() {
             Node::Static(StaticNode::Null) => Ok(None),
+            // No label or id has one, and Postgres takes none in a text.
+            Node::String(text) if text.as_bytes().contains(&0) => Err(Reject::WrongType(field)),
             Node::String(text) => Ok(Some(text)),
             _ => Err(Reject::WrongType(field)),
         }
@@ -173,7 +175,7 @@ impl<'t, 'i> Iterator for Fields<'t, 'i> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Items<'t, 'i>(&'t [Node<'i>]);
 
 impl<'t, 'i> Iterator for Items<'t, 'i> {

@@ -12,6 +12,8 @@ const MAX_ID: usize = 256;
 const MAX_LABEL: usize = 128;
 const MAX_MODEL: usize = 256;
 const MAX_DIMS: usize = 16;
+/// Records of one message; more make the whole message too large.
+const MAX_RECORDS: usize = 100_000;
 /// No call has more; a larger count is a mistake that would drown every sum.
 const MAX_TOKENS: u64 = 1_000_000_000_000;
 const MAX_SCORES: usize = 256;
@@ -33,6 +35,9 @@ impl Format for LeewayJson {
         }
         if !one_per_line(message) {
             return scratch.parse(message, |tape, options| whole(Value(&tape.0), options, sink))?;
+        }
+        if message.iter().filter(|byte| **byte == b'\n').count() > MAX_RECORDS {
+            return Err(Reject::TooLarge);
         }
         for (index, line) in
             message.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).enumerate()
@@ -64,6 +69,7 @@ fn whole(value: Value<'_, '_>, options: &Options, sink: &mut dyn Sink) -> Result
             record(value, 0, options, sink);
             Ok(())
         }
+        Some(items) if items.clone().nth(MAX_RECORDS).is_some() => Err(Reject::TooLarge),
         Some(items) => {
             for (index, item) in items.enumerate() {
                 record(item, index as u32, options, sink);

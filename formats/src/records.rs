@@ -2,6 +2,7 @@
 
 use leeway_core::event::{Record, RecordKind, Reject};
 use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
 
 use crate::Options;
 use crate::cursor::Value;
@@ -213,7 +214,7 @@ pub fn record(kind: &str, value: Value<'_, '_>, options: &Options, unknown: &mut
     if let Some(missing) = schema.required.iter().find(|name| !body.contains_key(**name)) {
         return Err(Reject::WrongType(missing));
     }
-    record.name = body.get(schema.name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    record.name = cut(body.get(schema.name).and_then(Json::as_str).unwrap_or_default(), MAX_LABEL).to_owned();
     record.body = Json::Object(body.clone()).to_string();
     record.id = key(schema.kind, own_id, &record, &body);
     Ok(record)
@@ -267,14 +268,21 @@ fn targeted(target: &Json) -> bool {
     TARGETS.iter().any(|form| form.iter().all(holds))
 }
 
+/// Longest upsert key, bytes; a longer one is hashed, so that any key fits a database's index.
+const MAX_KEY: usize = 512;
+
 /// Feedback is one row per (target, name, source, identifier); other kinds per id, or per what tells them apart.
 fn key(kind: RecordKind, own_id: Option<&str>, record: &Record, body: &Map<String, Json>) -> String {
     let part = |name: &str| body.get(name).map(Json::to_string).unwrap_or_default();
-    match (kind, own_id) {
+    let key = match (kind, own_id) {
         (RecordKind::Feedback, _) => {
             format!("{}|{}|{}|{}", part("target"), record.name, part("source"), part("identifier"))
         }
         (_, Some(id)) => id.to_owned(),
         _ => format!("{}|{}|{}|{}", record.app, record.name, record.time, part("to")),
+    };
+    if key.len() <= MAX_KEY {
+        return key;
     }
+    Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

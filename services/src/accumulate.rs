@@ -155,7 +155,8 @@ impl Buffer {
             }
         }
         let series = self.series.find(call, &rules.dimensions, &mut self.bytes);
-        self.newest_at = self.newest_at.max(call.time);
+        // A producer with a fast clock must not close windows before their time.
+        self.newest_at = self.newest_at.max(call.time.min(origin.received));
         let indexed = rules.call_index != CallIndex::Off && call.time >= origin.received - rules.index_days * DAY;
         let key = if indexed { call_key(call, origin) } else { None };
         let ledger = self.minute(origin.received);

@@ -89,7 +89,8 @@ impl Assigner {
         };
         let earlier =
             self.handle.block_on(self.store.incarnations(SOURCE, &self.topic)).context("read the topic's history")?;
-        let recreated = !earlier.is_empty() && !earlier.contains(&incarnation);
+        // Also where another thread has registered the new life already: its partitions are no news to this one.
+        let recreated = earlier.iter().any(|other| *other != incarnation);
         if recreated {
             tracing::warn!(
                 topic = self.topic,
@@ -212,16 +213,23 @@ pub fn consumer(kafka: &Kafka, instance: &str, assigner: Assigner) -> Result<Bas
         .set("fetch.max.bytes", "16777216")
         .set("queued.max.messages.kbytes", "65536")
         .set("reconnect.backoff.max.ms", "2000");
-    let consumer: BaseConsumer<Assigner> =
-        config.create_with_context(assigner).context("make a Kafka consumer (kafka.options)")?;
+    let consumer: BaseConsumer<Assigner> = config.create_with_context(assigner).map_err(plain)?;
     consumer.subscribe(&[&kafka.topic]).context("subscribe")?;
     Ok(consumer)
+}
+
+/// An option's value may be a password: the error names its key alone.
+fn plain(error: KafkaError) -> anyhow::Error {
+    match error {
+        KafkaError::ClientConfig(_, reason, key, _) => anyhow::anyhow!("kafka.options: `{key}`: {reason}"),
+        other => anyhow::Error::new(other).context("make a Kafka client"),
+    }
 }
 
 /// Fails early, with words, where Kafka is not there or would refuse the session time-out for ever.
 pub async fn check(kafka: &Kafka) -> Result<()> {
     let config = client(kafka);
-    let probe: BaseConsumer = config.create().context("make a Kafka client (kafka.options)")?;
+    let probe: BaseConsumer = config.create().map_err(plain)?;
     let brokers = kafka.brokers.clone();
     let metadata =
         tokio::task::spawn_blocking(move || probe.fetch_metadata(None, ASK)).await.context("ask for metadata")?;

@@ -29,7 +29,7 @@ pub async fn export(store: Store, kafka: Kafka, mut stop: Stop) -> Result<()> {
                 false
             }
         };
-        if !more && stop.within(EVERY).await {
+        if stop.stopped() || (!more && stop.within(EVERY).await) {
             return Ok(());
         }
     }

@@ -117,7 +117,9 @@ impl Deliverer {
         let refused =
             |detail: String| Attempt { judgement: Judgement::Refused, code: None, detail, latency: Duration::ZERO };
         let Some(channel) = self.channels.get(&claimed.notice.receiver) else {
-            return refused(format!("receiver `{}` is no longer in the settings", claimed.notice.receiver));
+            // Another process may have newer settings; the notice waits for it, a day at most.
+            let detail = format!("receiver `{}` is not in this process's settings", claimed.notice.receiver);
+            return Attempt { judgement: Judgement::Again { after_s: None }, ..refused(detail) };
         };
         match (channel.render(&claimed.notice), &self.mailbox) {
             (Ok(Outgoing::Mail(message)), Some(folder)) => {
@@ -149,21 +151,28 @@ pub async fn upkeep(store: Store, clock: Clock, index_days: i64, owner: String, 
     const CLOSED: Micros = 3 * MINUTE;
     let mut expired_at = 0;
     loop {
-        let (wall, now) = (clock.wall(), clock.now());
+        let now = clock.now();
         let done: Result<(), leeway_store::StoreError> = async {
-            if store.lease("upkeep", &owner, wall, wall + 30 * SECOND).await?.is_some() {
-                while store.compact(now - CLOSED).await? > 0 && !stop.stopped() {}
-                if now - expired_at > UPKEEP_LAG {
-                    store.expire_call_index(leeway_core::clock::day_of(now) - index_days).await?;
-                    expired_at = now;
+            let keep = || store.lease("upkeep", &owner, clock.wall(), clock.wall() + 30 * SECOND);
+            while let Some(lease) = keep().await? {
+                let folded = store.compact(&lease, now - CLOSED).await?;
+                if folded == 0 || stop.stopped() {
+                    break;
                 }
+            }
+            if now - expired_at > UPKEEP_LAG && keep().await?.is_some() {
+                let day = leeway_core::clock::day_of(now) - index_days;
+                while store.expire_call_index(day).await? > 0 && !stop.stopped() {}
+                expired_at = now;
             }
             Ok(())
         }
         .await;
         match done {
             Ok(()) => {}
-            Err(error) if error.passing() => tracing::warn!(%error, "upkeep failed and is tried again"),
+            Err(error) if error.passing() || matches!(error, leeway_store::StoreError::Fenced(_)) => {
+                tracing::warn!(%error, "upkeep failed and is tried again")
+            }
             Err(error) => return Err(error.into()),
         }
         if stop.within(EVERY).await {

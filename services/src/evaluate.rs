@@ -11,13 +11,13 @@ use anyhow::{Context, Result};
 use leeway_alerts::notify::{Change, notices};
 use leeway_alerts::rule::{NoData, Rule};
 use leeway_alerts::state::{Holds, Instance, Verdict, step};
-use leeway_core::alert::{AlertLabels, Evidence, Finding, State, fingerprint};
-use leeway_core::clock::{Clock, DAY, MINUTE, Micros, SECOND, minute_of};
+use leeway_core::alert::{AlertLabels, Evidence, Finding, Notice, State, fingerprint, notice_id};
+use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND, minute_of};
 use leeway_core::measure::Measure;
 use leeway_core::pane::Pane;
 use leeway_core::sketch::RELATIVE_ERROR;
 use leeway_detectors::threshold;
-use leeway_store::{AlertRow, EvaluationWrite, Lease, RuleProgress, Store};
+use leeway_store::{AlertRow, EvaluationWrite, Lease, PartitionRow, RuleProgress, Store};
 
 use crate::metrics::Metrics;
 use crate::tasks::Stop;
@@ -25,6 +25,8 @@ use crate::tasks::Stop;
 /// A partition whose watermark stood still for this long holds nothing back.
 const STALLED: Micros = 2 * MINUTE;
 const EVERY: Duration = Duration::from_millis(250);
+/// A database that says nothing for this long is gone; the tick is tried again.
+const TICK_WITHIN: Duration = Duration::from_secs(90);
 const LEASE: &str = "evaluate";
 const LEASE_FOR: Micros = 15 * SECOND;
 /// An instance without events is remembered this long.
@@ -66,7 +68,8 @@ struct Horizon {
 impl Evaluator {
     pub async fn run(mut self, mut stop: Stop) -> Result<()> {
         loop {
-            if let Err(error) = self.tick().await {
+            let ticked = tokio::time::timeout(TICK_WITHIN, self.tick()).await;
+            if let Err(error) = ticked.unwrap_or_else(|_| Err(leeway_store::StoreError::silent().into())) {
                 let passing = error
                     .downcast_ref::<leeway_store::StoreError>()
                     .is_some_and(|e| e.passing() || matches!(e, leeway_store::StoreError::Fenced(_)));
@@ -81,7 +84,10 @@ impl Evaluator {
             }
         }
         if let Some(lease) = &self.memory.held {
-            self.store.release_lease(lease).await?;
+            // It runs out by itself; the work is done.
+            if let Err(error) = self.store.release_lease(lease).await {
+                tracing::warn!(%error, "release the evaluator's lease");
+            }
         }
         Ok(())
     }
@@ -97,6 +103,7 @@ impl Evaluator {
         if self.memory.held.as_ref() != Some(&lease) {
             self.memory.progress = self.store.rule_progress().await?.into_iter().map(|p| (p.rule.clone(), p)).collect();
             self.memory.moved.clear();
+            self.retire(&lease).await?;
         }
         self.memory.held = Some(lease.clone());
         let horizon = self.horizon().await?;
@@ -123,6 +130,58 @@ impl Evaluator {
         Ok(())
     }
 
+    /// Resolves what fires for rules that the file no longer has, or has with other labels: nobody would ever see to it.
+    async fn retire(&mut self, lease: &Lease) -> Result<()> {
+        let rows = self.store.open_alerts().await?;
+        for row in rows {
+            let labels: AlertLabels = serde_json::from_str(&row.labels).context("read stored labels")?;
+            let same = |rule: &&Rule| {
+                let mut by: Vec<&String> = rule.by.iter().collect();
+                by.sort();
+                rule.id == row.rule && by.into_iter().eq(labels.keys())
+            };
+            if self.rules.iter().find(same).is_some() {
+                continue;
+            }
+            tracing::warn!(
+                rule = row.rule,
+                fingerprint = row.fingerprint,
+                "the rule is gone or has other labels; its alert is resolved"
+            );
+            let write = self.retired(row).await?;
+            // The rule's own progress stays what it is.
+            let rule = &write.alerts[0].rule;
+            let progress = self.memory.progress.get(rule).cloned();
+            let none = RuleProgress { rule: rule.clone(), version: String::new(), through: write.alerts[0].last_at };
+            self.store.write_evaluation(lease, &progress.unwrap_or(none), &write, self.clock.wall()).await?;
+        }
+        Ok(())
+    }
+
+    /// The resolution of an alert without a rule, to whoever was told that it fires.
+    async fn retired(&self, row: AlertRow) -> Result<EvaluationWrite> {
+        let (now, fired) = (self.clock.now(), row.state == State::Firing);
+        let told = self.store.notices(&row.fingerprint).await?;
+        let opening = told.into_iter().map(|told| told.notice).filter(|notice| fired && notice.sequence == row.episode);
+        let sequence = row.sequence + 1;
+        let resolve = |notice: Notice| Notice {
+            id: notice_id(&notice.group_key, &notice.receiver, sequence),
+            sequence,
+            status: State::Resolved,
+            reason: "the rule was removed or changed its labels".to_owned(),
+            resolved_at: Some(now),
+            detected_at: now,
+            replies_to: Some(notice.id.clone()),
+            ..notice
+        };
+        let notices: Vec<Notice> = opening.map(resolve).collect();
+        let state = if fired { State::Resolved } else { State::Inactive };
+        let sequence = if notices.is_empty() { row.sequence } else { sequence };
+        let resolved_at = fired.then_some(now);
+        let alert = AlertRow { state, sequence, resolved_at, keep_firing_since: None, ..row };
+        Ok(EvaluationWrite { alerts: vec![alert], findings: Vec::new(), notices })
+    }
+
     async fn save(&mut self, lease: &Lease, rule: &Rule, through: Micros, write: EvaluationWrite) -> Result<()> {
         let progress = RuleProgress { rule: rule.id.clone(), version: rule.version.clone(), through };
         self.store.write_evaluation(lease, &progress, &write, self.clock.wall()).await?;
@@ -137,24 +196,38 @@ impl Evaluator {
     /// is behind, and not stalled.
     async fn horizon(&mut self) -> Result<Horizon> {
         let now = self.clock.now();
-        let mut ready = now;
-        let mut known = false;
-        for row in self.store.partitions().await? {
+        let (mut live, mut newest, mut stalled) = (None, 0, false);
+        for row in self.live_partitions().await? {
             let key = (row.source.clone(), row.topic.clone(), row.partition);
             let seen = self.memory.moved.entry(key).or_insert((row.watermark, now));
             if row.watermark > seen.0 {
                 *seen = (row.watermark, now);
             }
-            known |= row.watermark > 0;
+            newest = newest.max(row.watermark);
             if now - seen.1 < STALLED {
-                ready = ready.min(row.watermark);
+                live = Some(live.map_or(row.watermark, |least: Micros| least.min(row.watermark)));
+            } else {
+                stalled = true;
             }
         }
-        Ok(Horizon { ready, known: known && ready > 0 })
+        // With nobody alive time stands still: the backlog is still to come. With some alive, the others had their wait.
+        let ready = match live {
+            Some(least) if stalled => least.min(now - STALLED),
+            Some(least) => least.min(now),
+            None => newest,
+        };
+        Ok(Horizon { ready, known: ready > 0 })
+    }
+
+    /// Partitions that some owner flushed within the last hour; a renamed topic's old ones hold nothing back.
+    async fn live_partitions(&self) -> Result<Vec<PartitionRow>> {
+        let oldest = self.clock.now() - HOUR;
+        let rows = self.store.partitions().await?;
+        Ok(rows.into_iter().filter(|row| row.flushed_at >= oldest).collect())
     }
 
     async fn coverage(&self, end: Micros) -> Result<f64> {
-        let rows = self.store.partitions().await?;
+        let rows = self.live_partitions().await?;
         let passed = rows.iter().filter(|row| row.watermark >= end).count();
         Ok(if rows.is_empty() { 0.0 } else { passed as f64 / rows.len() as f64 })
     }

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use leeway_core::clock::{Clock, Micros, day_of};
+use leeway_core::event::Reject;
 use leeway_core::labels::{Labels, Level, SeriesId};
 use leeway_core::ledger::Ledger;
 use leeway_core::pane::{Counter, Pane};
 use leeway_store::{CallClaim, DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, PartitionKey, SeriesRef, Store};
 use tokio::runtime::Handle;
 
-use crate::accumulate::{Buffer, Contribution, Rules, count_accepted, labels_of, window_day};
+use crate::accumulate::{Buffer, Contribution, Origin, Rules, count_accepted, labels_of, window_day};
 use crate::metrics::Metrics;
 use crate::settings::CallIndex;
 use crate::tasks::Stop;
@@ -24,6 +25,8 @@ const MAX_KNOWN: usize = 100_000;
 /// Pause between attempts while the database is away.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A database that says nothing for this long is gone; the flush is tried again, and the compare-and-set keeps it single.
+const ATTEMPT_WITHIN: Duration = Duration::from_secs(90);
 /// A stop waits this long for a store that is away; what is unflushed then is read again by the next owner.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -32,6 +35,29 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 pub struct PartBatch {
     pub write: PartWrite,
     pub buffer: Buffer,
+    /// Whether the buffer stands for a message that the store refused.
+    pub quarantined: bool,
+}
+
+impl PartBatch {
+    /// Puts a dead letter in the place of what the message said.
+    fn quarantine(&mut self) {
+        let letter = self.buffer.ledger.iter().next().map(|(minute, _)| *minute).unwrap_or_default();
+        let origin =
+            Origin { offset: self.write.to - 1, bytes: 0, received: letter, partition: self.write.key.partition };
+        self.buffer = Buffer::default();
+        self.buffer.undecodable(origin, &Reject::Quarantined);
+        self.quarantined = true;
+    }
+}
+
+/// The part of a flush that holds a single message, where no other part holds any.
+fn alone(parts: &mut [PartBatch]) -> Option<&mut PartBatch> {
+    let consumed = |part: &PartBatch| part.buffer.ledger.values().map(|ledger| ledger.consumed).sum::<u64>();
+    if parts.iter().map(consumed).sum::<u64>() != 1 {
+        return None;
+    }
+    parts.iter_mut().find(|part| consumed(part) == 1 && !part.quarantined)
 }
 
 /// What the poll thread hears back.
@@ -93,7 +119,11 @@ impl Flusher {
                 return Ok(answers);
             }
             let handle = self.handle.clone();
-            match handle.block_on(self.attempt(flush_id, &parts)) {
+            let attempt = async {
+                let within = tokio::time::timeout(ATTEMPT_WITHIN, self.attempt(flush_id, &parts)).await;
+                within.unwrap_or_else(|_| Err(leeway_store::StoreError::silent()))
+            };
+            match handle.block_on(attempt) {
                 Ok(Ok(())) => {
                     answers.extend(parts.iter().map(|part| answer(&part.write, false)));
                     self.metrics.flushed(&parts, self.clock.wall());
@@ -128,7 +158,15 @@ impl Flusher {
                     handle.block_on(tokio::time::sleep(pause));
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(error) => return Err(error).context("flush"),
+                Err(error) => match alone(&mut parts) {
+                    // The store refuses what one message says: that message is the fault, and it goes alone.
+                    Some(part) => {
+                        tracing::error!(%error, topic = part.write.key.topic, partition = part.write.key.partition, offset = part.write.from, "the store refuses this message; it is quarantined");
+                        part.quarantine();
+                        flush_id = random_id()?;
+                    }
+                    None => return Err(error).context("flush"),
+                },
             }
         }
     }
@@ -154,6 +192,7 @@ impl Flusher {
         for part in parts {
             tx.records(&part.buffer.records).await?;
         }
+        tx.touch_windows(&rows).await?;
         crate::faults::point("before_commit");
         tx.commit().await?;
         crate::faults::point("after_commit");

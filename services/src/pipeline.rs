@@ -28,6 +28,10 @@ use crate::tasks::Stop;
 pub const DISORDER: Micros = 30 * SECOND;
 /// A partition that is caught up and quiet for this long follows the clock.
 const QUIET: Micros = 60 * SECOND;
+/// A caught-up partition trails the clock by this at most, however slow its producers' clocks are.
+const SLOWEST: Micros = 120 * SECOND;
+/// The watch asks every five seconds; an older word on the log's end is none.
+const PROBE_FRESH: Duration = Duration::from_secs(12);
 /// How often quiet partitions tell the store that they are alive.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
@@ -38,8 +42,14 @@ const CAREFUL_FROM: i64 = 3;
 /// A marker found this often quarantines its message.
 const QUARANTINE_AT: i64 = 2;
 
-/// Ends of the broker's log by partition, kept fresh by the coverage watch.
-pub type LogEnds = Arc<Mutex<HashMap<i32, i64>>>;
+/// Ends of the broker's log by partition, as the coverage watch saw them last, and when that was.
+#[derive(Debug, Clone, Default)]
+pub struct Probe {
+    pub ends: HashMap<i32, i64>,
+    pub at: Option<Instant>,
+}
+
+pub type LogEnds = Arc<Mutex<Probe>>;
 
 /// What all consumer threads share.
 #[derive(Debug, Clone)]
@@ -80,6 +90,11 @@ struct Partition {
     watermark: Micros,
     newest_at: Micros,
     at_end: bool,
+    /// The log end that is known to hold nothing unread: control records take offsets that no message has.
+    read_end: i64,
+    last_end: Instant,
+    /// When the watch last saw this partition's log end.
+    probed: Option<Instant>,
     last_message_at: Micros,
     last_progress: Instant,
     last_flush: Instant,
@@ -180,6 +195,11 @@ impl<'a> Worker<'a> {
             }
             let polled = consumer.poll(POLL);
             for change in consumer.context().changes() {
+                // A pause outlives a re-assignment in the client: new partitions begin awake, and pause again if need be.
+                if self.paused && matches!(change, Change::Assigned(_)) {
+                    consumer.resume(&consumer.assignment().context("read the assignment")?).context("resume")?;
+                    self.paused = false;
+                }
                 self.apply(change)?;
             }
             let end = match polled {
@@ -234,6 +254,9 @@ impl<'a> Worker<'a> {
             watermark: acquired.watermark,
             newest_at: 0,
             at_end: acquired.next_offset >= log.high,
+            read_end: acquired.next_offset,
+            last_end: now,
+            probed: None,
             last_message_at: self.shared.clock.now(),
             last_progress: now,
             last_flush: now,
@@ -251,7 +274,8 @@ impl<'a> Worker<'a> {
             return Ok(None);
         }
         let now = self.shared.clock.now();
-        let stamped = message.timestamp().to_millis().map_or(now, |ms| ms * 1000);
+        // A producer may stamp anything: nonsense in the future is now, nonsense in the past is the epoch.
+        let stamped = message.timestamp().to_millis().map_or(now, |ms| ms.saturating_mul(1000).max(0));
         let origin = Origin {
             offset: message.offset(),
             bytes: payload.len(),
@@ -271,7 +295,9 @@ impl<'a> Worker<'a> {
         partition.last_progress = Instant::now();
         if careful {
             partition.careful_bytes = partition.careful_bytes.saturating_sub(payload.len().max(1));
-            self.flush_now()?;
+            if self.flush_now()? {
+                return Ok(Some(End::Restart("another owner took a partition")));
+            }
         }
         Ok(None)
     }
@@ -284,7 +310,8 @@ impl<'a> Worker<'a> {
             KafkaError::PartitionEOF(partition) => {
                 if let Some(partition) = self.partitions.get_mut(partition) {
                     partition.at_end = true;
-                    partition.high = partition.position;
+                    partition.read_end = partition.position;
+                    (partition.last_end, partition.last_progress) = (Instant::now(), Instant::now());
                 }
             }
             KafkaError::MessageConsumption(code) => match code {
@@ -370,32 +397,35 @@ impl<'a> Worker<'a> {
         Ok(true)
     }
 
-    /// Swaps and waits for every answer.
-    fn flush_now(&mut self) -> Result<()> {
+    /// Swaps and waits for every answer; `true` where a partition was lost.
+    fn flush_now(&mut self) -> Result<bool> {
+        let mut lost = false;
         while self.outstanding > 0 {
-            self.await_answer()?;
+            lost |= self.await_answer()?;
         }
         self.swap()?;
         while self.outstanding > 0 {
-            self.await_answer()?;
+            lost |= self.await_answer()?;
         }
-        Ok(())
+        Ok(lost)
     }
 
-    fn await_answer(&mut self) -> Result<()> {
+    /// Waits for one answer; `true` where a partition was lost.
+    fn await_answer(&mut self) -> Result<bool> {
         let answers = self.flushed.recv().context("the flush thread ended")?;
         self.outstanding -= 1;
-        for answer in answers.iter().filter(|answer| answer.fenced) {
-            self.partitions.remove(&answer.key.partition);
-        }
-        Ok(())
+        Ok(self.lost(&answers))
     }
 
     /// A graceful end: one last flush, and a word that nobody died.
     fn finish(&mut self) -> Result<()> {
         self.flush_now()?;
         for partition in self.partitions.values() {
-            self.shared.handle.block_on(self.shared.store.release(&partition.key, partition.epoch))?;
+            // Everything is flushed; a mark that stays costs the next owner some care, nothing else.
+            if let Err(error) = self.shared.handle.block_on(self.shared.store.release(&partition.key, partition.epoch))
+            {
+                tracing::warn!(%error, partition = partition.key.partition, "release");
+            }
         }
         Ok(())
     }
@@ -412,14 +442,12 @@ impl<'a> Worker<'a> {
             return Some(End::Restart("the topic has another number of partitions"));
         }
         let away = self.transport_error_at.is_some_and(|at| at.elapsed() < STUCK);
-        let ends = self.shared.log_ends.lock().map(|ends| ends.clone()).unwrap_or_default();
+        let probe = self.shared.log_ends.lock().map(|probe| probe.clone()).unwrap_or_default();
         let mut stuck = false;
         for partition in self.partitions.values_mut() {
-            if let Some(end) = ends.get(&partition.key.partition) {
-                partition.high = partition.high.max(*end);
-            }
+            partition.see(&probe);
             // The clock stands still while brokers are away, while we pause, and after this process was stopped.
-            if slept || away || self.paused || partition.position >= partition.high {
+            if slept || away || self.paused || partition.high <= partition.read_end.max(partition.position) {
                 partition.last_progress = Instant::now();
             }
             stuck |= partition.last_progress.elapsed() > STUCK;
@@ -452,12 +480,26 @@ impl<'a> Worker<'a> {
 }
 
 impl Partition {
+    /// Takes the watch's word on the log's end. Right after the consumer came to the end, what is beyond its position
+    /// is control records of transactions; later growth is unread messages until the consumer says otherwise.
+    fn see(&mut self, probe: &Probe) {
+        let Some(end) = probe.ends.get(&self.key.partition) else { return };
+        self.high = self.high.max(*end);
+        self.probed = probe.at;
+        if self.at_end && self.last_end.elapsed() < PROBE_FRESH {
+            self.read_end = self.read_end.max(*end);
+        }
+    }
+
     /// The unflushed part, or a sign of life where there is none.
     fn batch(&mut self, now: Micros) -> Option<PartBatch> {
         self.newest_at = self.newest_at.max(self.buffer.newest_at);
         let mut watermark = if self.newest_at > 0 { self.newest_at - DISORDER } else { 0 };
-        if self.at_end && now - self.last_message_at >= QUIET {
-            watermark = watermark.max(now - DISORDER);
+        // Without a fresh word from the broker, quiet may be an outage, and the clock proves nothing.
+        let fresh = self.probed.is_some_and(|at| at.elapsed() < PROBE_FRESH);
+        if self.at_end && fresh && self.high <= self.read_end.max(self.position) {
+            let quiet = now - self.last_message_at >= QUIET;
+            watermark = watermark.max(now - if quiet { DISORDER } else { SLOWEST });
         }
         // One producer with a fast clock must not close everybody's windows.
         self.watermark = self.watermark.max(watermark.min(now));
@@ -475,7 +517,7 @@ impl Partition {
         };
         self.from = self.position;
         self.last_flush = Instant::now();
-        Some(PartBatch { write, buffer: std::mem::take(&mut self.buffer) })
+        Some(PartBatch { write, buffer: std::mem::take(&mut self.buffer), quarantined: false })
     }
 }
 
@@ -498,8 +540,12 @@ fn touch_alone(
         return Ok(true);
     }
     let _alone = shared.alone.lock().map_err(|_| anyhow::anyhow!("another thread panicked on a message"))?;
-    let mark = |offset| {
-        shared.handle.block_on(shared.store.mark(&partition.key, partition.epoch, offset)).context("mark a message")
+    let mark = |offset| loop {
+        match shared.handle.block_on(shared.store.mark(&partition.key, partition.epoch, offset)) {
+            // Leaving now would leave a mark on a message that did nothing.
+            Err(error) if error.passing() => std::thread::sleep(Duration::from_millis(500)),
+            marked => break marked.context("mark a message"),
+        }
     };
     if !mark(Some(origin.offset))? {
         return Ok(false);

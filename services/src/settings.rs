@@ -167,7 +167,7 @@ impl Settings {
         if let Some(path) = config {
             let text =
                 std::fs::read_to_string(path).with_context(|| format!("read settings from {}", path.display()))?;
-            let own: toml::Table = toml::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+            let own: toml::Table = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
             merge(&mut table, own);
         }
         let mut variables: Vec<(String, String)> = std::env::vars().filter(|(name, _)| setting_name(name)).collect();
@@ -300,6 +300,12 @@ impl Settings {
             url => url.to_owned(),
         }
     }
+}
+
+/// The line and what is wrong with it, without its text: it may hold a password.
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+    anyhow::anyhow!("{} line {line}: {}", path.display(), error.message())
 }
 
 fn setting_name(name: &str) -> bool {
@@ -445,6 +451,16 @@ mod tests {
         let settings = layered("[store]\nurl = \"postgres://u:hunter2@h/d\"", &[]).unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
         assert!(settings.user_key().unwrap_err().to_string().contains("openssl rand -hex 32"));
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_line_and_not_its_text() {
+        let path = std::env::temp_dir().join(format!("leeway-settings-{}.toml", std::process::id()));
+        std::fs::write(&path, "[smtp]\npassword = \"hunter2\n").unwrap();
+        let error = format!("{:#}", Settings::load(Some(&path)).unwrap_err());
+        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
+        let number = format!("{:#}", layered("[smtp]\npassword = 12345", &[]).unwrap_err());
+        assert!(number.contains("in quotes") && !number.contains("12345"), "{number}");
     }
 
     #[test]

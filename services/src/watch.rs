@@ -1,14 +1,14 @@
 //! The coverage watch: every partition of the topic has an owner and a recent flush, and its log end is known.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use leeway_core::clock::{MINUTE, SECOND};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::consume::{SOURCE, client};
-use crate::pipeline::Shared;
+use crate::pipeline::{Probe, Shared};
 use crate::tasks::Stop;
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ pub async fn run(shared: Shared, mut stop: Stop) -> Result<()> {
                     }
                 }
                 if let Ok(mut known) = shared.log_ends.lock() {
-                    *known = ends.into_iter().collect();
+                    *known = Probe { ends: ends.into_iter().collect(), at: Some(Instant::now()) };
                 }
             }
             Err(error) => tracing::debug!(%error, "the broker did not tell its log ends"),

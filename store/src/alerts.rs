@@ -2,6 +2,8 @@
 //!
 //! One evaluation of one rule at one window is one transaction: states, findings, notices and the rule's progress.
 
+use std::collections::HashMap;
+
 use leeway_core::alert::{Evidence, Finding, Notice, Severity, State};
 use leeway_core::clock::Micros;
 
@@ -103,6 +105,11 @@ pub struct DeliveryRow {
     pub detail: String,
 }
 
+/// Notices that one receiver may have under way at once: a hanging one leaves room for the others.
+const PER_RECEIVER: u64 = 4;
+/// Due notices that a claim looks at.
+const CANDIDATES: i64 = 500;
+
 const ALERT: &str = "SELECT fingerprint, rule, rule_version, severity, labels, state, active_at, fired_at, resolved_at, \
                      keep_firing_since, last_at, last_seen_at, sequence, episode, evidence FROM alert";
 const NOTICE: &str = "SELECT body, state, attempts, created_at, next_attempt_at, done_at FROM notice";
@@ -117,6 +124,12 @@ impl Store {
 
     pub async fn alerts_of_rule(&self, rule: &str) -> Result<Vec<AlertRow>, StoreError> {
         let rows = self.conn().await?.query(&format!("{ALERT} WHERE rule = $1"), args![rule]).await?;
+        rows.iter().map(alert).collect()
+    }
+
+    /// Instances that fire or are about to.
+    pub async fn open_alerts(&self) -> Result<Vec<AlertRow>, StoreError> {
+        let rows = self.conn().await?.query(&format!("{ALERT} WHERE state IN ('firing', 'pending')"), &[]).await?;
         rows.iter().map(alert).collect()
     }
 
@@ -246,15 +259,26 @@ impl Store {
         // Two couriers at once skip what the other holds; SQLite has one writer and needs no words for it.
         let skip = if conn.postgres() { "FOR UPDATE SKIP LOCKED" } else { "" };
         let sql = format!(
-            "SELECT id, body, attempts, created_at FROM notice n WHERE state = 'waiting' AND next_attempt_at <= $1 AND claimed_until < $1 \
+            "SELECT id, body, attempts, created_at, receiver FROM notice n WHERE state = 'waiting' AND next_attempt_at <= $1 AND claimed_until < $1 \
              AND NOT EXISTS (SELECT 1 FROM notice older WHERE older.group_key = n.group_key AND older.receiver = n.receiver \
              AND older.sequence < n.sequence AND older.state = 'waiting') \
              AND NOT EXISTS (SELECT 1 FROM receiver_state r WHERE r.receiver = n.receiver AND r.disabled_at IS NOT NULL) \
              ORDER BY next_attempt_at LIMIT $2 {skip}"
         );
-        let rows = conn.query(&sql, args![now, limit]).await?;
-        let mut claimed = Vec::with_capacity(rows.len());
+        let busy =
+            "SELECT receiver, COUNT(*) FROM notice WHERE state = 'waiting' AND claimed_until >= $1 GROUP BY receiver";
+        let mut held: HashMap<String, u64> = HashMap::new();
+        for row in conn.query(busy, args![now]).await? {
+            held.insert(row.text(0)?, row.count(1)?);
+        }
+        let rows = conn.query(&sql, args![now, CANDIDATES]).await?;
+        let mut claimed = Vec::with_capacity(limit as usize);
         for row in rows {
+            let mine = held.entry(row.text(4)?).or_default();
+            if claimed.len() as i64 >= limit || *mine >= PER_RECEIVER {
+                continue;
+            }
+            *mine += 1;
             let sql = "UPDATE notice SET claimed_by = $2, claimed_until = $3, attempts = attempts + 1 WHERE id = $1";
             conn.run(sql, args![&row.text(0)?, owner, until]).await?;
             claimed.push(Claimed {

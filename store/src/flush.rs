@@ -3,7 +3,7 @@
 //! The compare-and-set of every partition's offset comes first: its row locks serialise a zombie behind its
 //! successor, and a mismatch throws the partition's buffer away. All else in the transaction is additive.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use leeway_core::clock::Micros;
 use leeway_core::event::Record;
@@ -338,6 +338,18 @@ impl FlushTx {
             self.tx.conn()?.run(&sql, params).await?;
         }
         Ok(())
+    }
+
+    /// Notes which windows got deltas, for the compactor; last before the commit, for its rows are shared by all workers.
+    pub async fn touch_windows(&mut self, rows: &[PaneRow]) -> Result<(), StoreError> {
+        let windows: BTreeSet<(&str, Micros)> =
+            rows.iter().map(|row| (row.tenant.as_str(), row.window_start)).collect();
+        let mut params: Vec<Param<'_>> = Vec::with_capacity(windows.len() * 3);
+        for (tenant, start) in windows {
+            params.extend_from_slice(args![tenant, start, 1i64]);
+        }
+        let tail = "ON CONFLICT (tenant, window_start) DO UPDATE SET flushes = open_window.flushes + 1";
+        self.tx.conn()?.insert("INSERT INTO open_window (tenant, window_start, flushes)", 3, &params, tail).await
     }
 
     pub async fn commit(self) -> Result<(), StoreError> {

@@ -59,6 +59,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The database said nothing for too long.
+    pub fn silent() -> Self {
+        Self::Sql(sqlx::Error::PoolTimedOut)
+    }
+
     /// Whether the same request may succeed later.
     pub fn passing(&self) -> bool {
         match self {

@@ -7,7 +7,7 @@ use leeway_core::event::HEADLINE_OPERATIONS;
 use leeway_core::labels::{Labels, Level};
 use leeway_core::pane::{Pane, Shape};
 
-use crate::{Conn, Param, Row, Store, StoreError, args};
+use crate::{Conn, Lease, Param, Row, Store, StoreError, args};
 
 /// A series and its merged pane over what was asked.
 #[derive(Debug, Clone)]
@@ -17,8 +17,8 @@ pub struct SeriesPane {
     pub pane: Pane,
 }
 
-/// Windows that one compaction folds at most.
-const COMPACT_BATCH: i64 = 2_000;
+/// (Tenant, window) pairs that one compaction folds at most.
+const COMPACT_BATCH: i64 = 20;
 
 impl Store {
     /// Every series of `level` with its pane per minute in `[from, to)`, deltas merged. `tenant` = `None` asks all.
@@ -63,22 +63,28 @@ impl Store {
         Ok(by_minute)
     }
 
-    /// Folds the deltas of windows that ended before `before` into one row each, with its percentiles; answers how
-    /// many windows it folded. Readers see either the deltas or the fold, never both.
-    pub async fn compact(&self, before: Micros) -> Result<usize, StoreError> {
+    /// Folds the deltas of windows that started before `before` into one row a series, with its percentiles; answers how
+    /// many (tenant, window) pairs it folded. Readers see either the deltas or the fold, never both.
+    pub async fn compact(&self, lease: &Lease, before: Micros) -> Result<usize, StoreError> {
         let mut tx = self.begin().await?;
         let conn = tx.conn()?;
-        let sql = "SELECT tenant, series_id, window_start FROM pane_delta WHERE window_start < $1 \
-                   AND (flush_id <> 0) GROUP BY tenant, series_id, window_start LIMIT $2";
+        lease.check(conn).await?;
+        // A flush that touches the window meanwhile waits here, and opens it anew after the fold.
+        let sql = "DELETE FROM open_window WHERE (tenant, window_start) IN (SELECT tenant, window_start FROM open_window \
+                   WHERE window_start < $1 ORDER BY window_start, tenant LIMIT $2) RETURNING tenant, window_start";
         let windows = conn.query(sql, args![before, COMPACT_BATCH]).await?;
         for window in &windows {
-            let (tenant, series, start) = (window.text(0)?, window.bytes(1)?, window.int(2)?);
-            let sql = "DELETE FROM pane_delta WHERE tenant = $1 AND series_id = $2 AND window_start = $3 RETURNING counts, sketches";
-            let mut pane = Pane::default();
-            for row in conn.query(sql, args![&tenant, &series, start]).await? {
-                pane.merge(&Pane::decode(&row.bytes(0)?, &row.bytes(1)?)?);
+            let (tenant, start) = (window.text(0)?, window.int(1)?);
+            let sql =
+                "DELETE FROM pane_delta WHERE tenant = $1 AND window_start = $2 RETURNING series_id, counts, sketches";
+            let mut folded: BTreeMap<Vec<u8>, Pane> = BTreeMap::new();
+            for row in conn.query(sql, args![&tenant, start]).await? {
+                let pane = Pane::decode(&row.bytes(1)?, &row.bytes(2)?)?;
+                folded.entry(row.bytes(0)?).or_default().merge(&pane);
             }
-            insert_closed(conn, &tenant, &series, start, &pane).await?;
+            for (series, pane) in &folded {
+                insert_closed(conn, &tenant, series, start, pane).await?;
+            }
         }
         let folded = windows.len();
         tx.commit().await?;

@@ -140,10 +140,12 @@ impl Store {
             .collect()
     }
 
-    /// Drops call-index rows first seen before `day`.
+    /// Drops call-index rows first seen before `day`, a bounded number at a time; answers how many.
     pub async fn expire_call_index(&self, day: i64) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
-        let gone = tx.conn()?.run("DELETE FROM call_index WHERE first_seen_day < $1", args![day]).await?;
+        let sql = "DELETE FROM call_index WHERE (tenant, call_key, facet) IN \
+                   (SELECT tenant, call_key, facet FROM call_index WHERE first_seen_day < $1 LIMIT 20000)";
+        let gone = tx.conn()?.run(sql, args![day]).await?;
         tx.commit().await?;
         Ok(gone)
     }

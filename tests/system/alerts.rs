@@ -136,6 +136,35 @@ fn a_kill_while_pending_changes_neither_the_alert_nor_its_time() {
 }
 
 #[test]
+fn an_alert_whose_rule_is_removed_is_resolved_for_its_receiver() {
+    let (database, topic, log) = (Database::new(), topic(2), log());
+    let hook = Tool::start("webhook.py", &[KEY, log.to_str().unwrap(), "204"]);
+    let mut node = Node::new(&database, &topic);
+    node.rules = RULE.replace("\"3m\"", "\"0s\"");
+    node.extra = hook_receiver(&hook.says);
+    let start = (now_us() - 40 * MINUTE) / (30 * MINUTE) * (30 * MINUTE);
+    let mut process = node.start();
+    database_ready(&database);
+    minute(&topic, start, 0, false);
+    wait_for("the first evaluation", 60, || {
+        database
+            .query("SELECT through FROM rule_progress")
+            .and_then(|rows| rows.first().map(|_| ()).ok_or_else(|| "none".into()))
+    });
+    (1..4).for_each(|number| minute(&topic, start, number, true));
+    wait_state(&database, "firing");
+    assert!(process.interrupt());
+    node.rules = String::new();
+    let _without = node.start();
+    wait_state(&database, "resolved");
+    let kinds = wait_for("both notices", 30, || {
+        let lines = json_lines(&log);
+        if lines.len() == 2 { Ok(lines[1]["body"]["type"].clone()) } else { Err(format!("{}", lines.len())) }
+    });
+    assert_eq!(kinds, "leeway.alert.resolved");
+}
+
+#[test]
 fn a_process_that_dies_between_post_and_mark_sends_the_same_key_again() {
     let (database, log) = (Database::new(), log());
     let topic = topic(1);

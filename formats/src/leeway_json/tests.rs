@@ -87,6 +87,12 @@ fn every_reason_has_its_code() {
     for (message, code, field) in cases {
         assert_eq!(decode(message).unwrap().rejects, vec![(0, code, field)], "{message}");
     }
+    for nul in [r#"{"time":1,"tenant":"a\u0000"}"#, r#"{"time":1,"kind":"change","type":"release","id":"\u0000"}"#] {
+        assert_eq!(decode(nul).unwrap().rejects[0].1, "wrong_type", "{nul}");
+    }
+    assert_eq!(decode(&format!("[{}0]", "0,".repeat(100_000))).err(), Some(Reject::TooLarge));
+    let target = format!(r#"{{"time":1,"kind":"feedback","name":"n","target":{{"id":"{}"}}}}"#, "x".repeat(100_000));
+    assert_eq!(decode(&target).unwrap().records[0].id.len(), 64, "a long key is hashed");
     let long = format!(r#"{{"time":1,"id":"{}"}}"#, "x".repeat(257));
     assert_eq!(decode(&long).unwrap().rejects, vec![(0, "too_large", "")]);
     for bad in ["", "7", "\"x\"", "{", "\u{feff}{}", "{\"time\":1}garbage"] {

@@ -10,6 +10,7 @@ CREATE TABLE flush_range (
     owner TEXT NOT NULL, flushed_at BIGINT NOT NULL, gap BIGINT NOT NULL,
     PRIMARY KEY (source, topic, incarnation, part, from_offset));
 CREATE INDEX flush_range_flush ON flush_range (flush_id);
+CREATE INDEX flush_range_gap ON flush_range (flushed_at) WHERE gap = 1;
 CREATE TABLE series (
     tenant TEXT NOT NULL, series_id BYTEA NOT NULL, level TEXT NOT NULL, labels TEXT NOT NULL,
     operation TEXT NOT NULL, served BIGINT NOT NULL, overflow BIGINT NOT NULL, first_seen_at BIGINT NOT NULL,
@@ -26,10 +27,15 @@ CREATE TABLE pane_delta (
     cost_nano BIGINT NOT NULL, counts BYTEA NOT NULL, sketches BYTEA NOT NULL,
     p50_ms DOUBLE PRECISION, p95_ms DOUBLE PRECISION, p99_ms DOUBLE PRECISION,
     PRIMARY KEY (tenant, window_start, series_id, flush_id));
+CREATE TABLE open_window (
+    tenant TEXT NOT NULL, window_start BIGINT NOT NULL, flushes BIGINT NOT NULL,
+    PRIMARY KEY (tenant, window_start));
+CREATE INDEX open_window_start ON open_window (window_start);
 CREATE TABLE call_index (
     tenant TEXT NOT NULL, call_key BYTEA NOT NULL, facet TEXT NOT NULL, first_seen_day BIGINT NOT NULL,
     digest BIGINT NOT NULL,
     PRIMARY KEY (tenant, call_key, facet));
+CREATE INDEX call_index_day ON call_index (first_seen_day);
 CREATE TABLE ledger (
     source TEXT NOT NULL, topic TEXT NOT NULL, incarnation TEXT NOT NULL, part BIGINT NOT NULL, minute BIGINT NOT NULL,
     consumed BIGINT NOT NULL, decoded BIGINT NOT NULL, undecodable BIGINT NOT NULL, seen BIGINT NOT NULL,
