@@ -80,12 +80,12 @@ kind = "threshold"
 measure = "cost_usd"
 quantile = 0.5
 by = ["tenant", "app"]
-above = 0.04
+above = 0.02
 for = "2m"
 min_events = 50
 severity = "page"
 receivers = ["oncall-webhook", "oncall-mail"]
-annotations = { summary = "calls are dear (median cost)", description = "Half of the calls cost more than 4 cents.", runbook = "https://example.com/runbooks/cost" }
+annotations = { summary = "calls are dear (median cost)", description = "Half of the calls cost more than 2 cents.", runbook = "https://example.com/runbooks/cost" }
 
 [[rule]]
 id = "errors"
@@ -141,7 +141,7 @@ fn announce(address: SocketAddr, incident: Incident) -> Result<()> {
             "slow answers begin in about 30 s, the alert and its mail follow, all is well again within two minutes"
         }
         Incident::Cost => {
-            "dear answers begin in about 30 s, the alert and its mail follow, all is well again within two minutes"
+            "dear calls begin in about 30 s, the alert and its mail follow, all is well again within two minutes"
         }
     };
     let mut out = std::io::stdout();

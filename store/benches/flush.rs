@@ -64,6 +64,7 @@ async fn flush(store: &Store, id: i64, series: &[SeriesRef], rows: &[PaneRow], a
     tx.admit(series, 1_000_000, at).await?;
     let rows: Vec<PaneRow> = rows.iter().map(|row| PaneRow { window_start: id * 60_000_000, ..row.clone() }).collect();
     tx.panes(&rows).await?;
+    tx.touch_windows(&rows).await?;
     let ledger = Ledger { consumed: 1, decoded: 1, ..Ledger::default() };
     tx.ledger(&part, &[LedgerRow { part: 0, minute: id * 60_000_000, ledger }]).await?;
     tx.commit().await?;

@@ -46,7 +46,7 @@ pub enum Incident {
     None,
     /// Calls of one app take several times as long.
     Latency,
-    /// One app answers at many times the length: cost rises, quality does not.
+    /// One app's prompts grow sixteen-fold: cost rises, answers and latency hardly change.
     Cost,
 }
 
@@ -73,12 +73,12 @@ pub fn simulate(
     rng: &mut ChaCha8Rng,
 ) -> Simulated {
     let Outcomes { seed, incident, errors } = outcomes;
-    if incident == Incident::Cost {
-        arrival.output_tokens = arrival.output_tokens * 12 + 400;
-    }
+    let asked = arrival.input_tokens as f64;
+    let stuffed = if incident == Incident::Cost { 15 * arrival.input_tokens } else { 0 };
+    arrival.input_tokens += stuffed;
     let noise = LogNormal::new(0.0, 0.35).map_or(1.0, |distribution| distribution.sample(rng));
     let slow = if incident == Incident::Latency { 6.0 } else { 1.0 };
-    let ttft_ms = (180.0 + 0.04 * arrival.input_tokens as f64) * noise * slow;
+    let ttft_ms = (180.0 + 0.04 * asked + 0.01 * stuffed as f64) * noise * slow;
     let mut duration_ms = ttft_ms + 9.0 * arrival.output_tokens as f64 * noise * slow.min(3.0);
     let mut failure = None;
     if rng.random::<f64>() < errors {
