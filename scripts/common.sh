@@ -10,7 +10,8 @@ say() { printf '\033[1m%s\033[0m\n' "== $*" >&2; }
 need_packages() {
   local missing=()
   for package in "$@"; do
-    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+    # A removed package that left its configuration is not installed.
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
   done
   [ ${#missing[@]} -eq 0 ] && return 0
   local as=()
