@@ -3,7 +3,7 @@
 
 demo:
 	@scripts/build-needs.sh
-	@cargo build --locked -p leeway
+	@cargo build --locked --workspace --bins
 	@exec target/debug/leeway demo $(ARGS)
 
 test:
