@@ -41,3 +41,14 @@ fn action(name: &str) -> Option<&'static str> {
     let (known, action) = FAULT.get_or_init(read).as_ref()?;
     (known == name).then_some(action)
 }
+
+/// Whether a consumer gets nothing although there is something, until it is replaced: `fetch=starve`.
+#[cfg(debug_assertions)]
+pub fn starved(consumers_before: usize) -> bool {
+    consumers_before == 0 && action("fetch") == Some("starve")
+}
+
+#[cfg(not(debug_assertions))]
+pub fn starved(_consumers_before: usize) -> bool {
+    false
+}

@@ -105,6 +105,7 @@ struct Partition {
 
 /// Consumes until told to stop; a consumer that is stuck or fenced is replaced by a new one.
 pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
+    let mut replaced = 0;
     loop {
         let (batches, to_flush) = sync_channel::<Vec<PartBatch>>(1);
         let (answers, flushed) = sync_channel::<Vec<Flushed>>(2);
@@ -126,7 +127,9 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
                 .name(name)
                 .spawn_scoped(scope, move || flusher.run(&to_flush, &answers))
                 .context("start a thread")?;
-            let end = Worker::new(shared, batches, flushed).consume(thread, owner, stop);
+            let mut worker = Worker::new(shared, batches, flushed);
+            worker.consumers_before = replaced;
+            let end = worker.consume(thread, owner, stop);
             let flush = flushing.join().map_err(|_| anyhow::anyhow!("the flush thread panicked"))?;
             flush.and(end)
         })?;
@@ -135,6 +138,7 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
             End::Restart(reason) => {
                 tracing::warn!(thread, reason, "making a new consumer");
                 shared.metrics.restarted();
+                replaced += 1;
                 std::thread::sleep(Duration::from_secs(1));
             }
         }
@@ -153,6 +157,8 @@ struct Worker<'a> {
     last_check: Instant,
     transport_error_at: Option<Instant>,
     paused: bool,
+    /// Consumers of this thread that were replaced.
+    consumers_before: usize,
 }
 
 impl<'a> Worker<'a> {
@@ -176,6 +182,7 @@ impl<'a> Worker<'a> {
             last_check: now,
             transport_error_at: None,
             paused: false,
+            consumers_before: 0,
         }
     }
 
@@ -193,7 +200,7 @@ impl<'a> Worker<'a> {
                 self.finish()?;
                 return Ok(End::Stopped);
             }
-            let polled = consumer.poll(POLL);
+            let polled = consumer.poll(POLL).filter(|_| !crate::faults::starved(self.consumers_before));
             for change in consumer.context().changes() {
                 // A pause outlives a re-assignment in the client: new partitions begin awake, and pause again if need be.
                 if self.paused && matches!(change, Change::Assigned(_)) {

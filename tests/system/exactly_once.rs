@@ -177,3 +177,19 @@ fn a_wider_topic_finds_owners_for_its_new_partitions() {
         counted(&database).and_then(|n| if n == 500 { Ok(()) } else { Err(n.to_string()) })
     });
 }
+
+#[test]
+fn a_consumer_that_gets_nothing_is_replaced() {
+    let (database, topic) = (Database::new(), topic(3));
+    write(&topic, &calls("a", 300, now_us() - 10 * MINUTE));
+    let mut node = Node::new(&database, &topic);
+    node.variables = vec![("LEEWAY_TEST_FAULT".into(), "fetch=starve".into())];
+    let process = node.start();
+    database_ready(&database);
+    wait_for("the watchdog", 90, || match counted(&database) {
+        Ok(300) => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    });
+    assert!(process.log().contains("a partition with unread messages gets none"), "{}", process.log());
+    chains_whole(&database);
+}
