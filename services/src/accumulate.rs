@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use leeway_core::clock::{DAY, MINUTE, Micros, SECOND, day_of, minute_of};
+use leeway_core::clock::{DAY, MINUTE, Micros, SECOND, minute_of};
 use leeway_core::event::{Call, Event, Record, RecordKind, Reject};
 use leeway_core::labels::{Dimensions, Labels, Level};
 use leeway_core::ledger::Ledger;
@@ -158,7 +158,7 @@ impl Buffer {
         // A producer with a fast clock must not close windows before their time.
         self.newest_at = self.newest_at.max(call.time.min(origin.received));
         let indexed = rules.call_index != CallIndex::Off && call.time >= origin.received - rules.index_days * DAY;
-        let key = if indexed { call_key(call, origin) } else { None };
+        let key = if indexed { call_key(call) } else { None };
         let ledger = self.minute(origin.received);
         ledger.seen += 1;
         let Some(key) = key else {
@@ -228,7 +228,7 @@ fn in_time(event: Event<'_>, received: Micros) -> Result<Event<'_>, Reject> {
 }
 
 /// Names a call: its own id, else trace and span, else provider and response id. `None`: nothing names it.
-fn call_key(call: &Call<'_>, _origin: Origin) -> Option<[u8; 16]> {
+fn call_key(call: &Call<'_>) -> Option<[u8; 16]> {
     let mut hash = Sha256::new();
     let mut part = |text: &str| {
         hash.update((text.len() as u32).to_le_bytes());
@@ -323,11 +323,6 @@ pub fn labels_of(key: &[u8], dimensions: &Dimensions) -> Labels {
         rest = tail;
     }
     Labels { level: Level::Leaf, values }
-}
-
-/// The UTC day of a window.
-pub fn window_day(minute: Micros) -> i64 {
-    day_of(minute)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use leeway_core::pane::{Counter, Pane};
 use leeway_store::{CallClaim, DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, PartitionKey, SeriesRef, Store};
 use tokio::runtime::Handle;
 
-use crate::accumulate::{Buffer, Contribution, Origin, Rules, count_accepted, labels_of, window_day};
+use crate::accumulate::{Buffer, Contribution, Origin, Rules, count_accepted, labels_of};
 use crate::metrics::Metrics;
 use crate::settings::CallIndex;
 use crate::tasks::Stop;
@@ -321,7 +321,7 @@ impl Flusher {
     ) -> Result<Vec<PaneRow>, leeway_store::StoreError> {
         let mut wanted = HashSet::new();
         for (family, minute, _) in &leaves {
-            let day = window_day(*minute);
+            let day = day_of(*minute);
             for (id, labels) in &family.0 {
                 if !self.memory.admitted.contains_key(&(*id, day)) {
                     wanted.insert(SeriesRef { id: *id, day, labels: labels.clone() });
@@ -343,7 +343,7 @@ impl Flusher {
         let mut overflow: HashMap<(SeriesId, i64), SeriesRef> = HashMap::new();
         let mut folded_calls: BTreeMap<(String, i64), u64> = BTreeMap::new();
         for (family, minute, pane) in &leaves {
-            let day = window_day(*minute);
+            let day = day_of(*minute);
             for (id, labels) in &family.0 {
                 let mut target = *id;
                 if self.memory.admitted.get(&(*id, day)) == Some(&false) {
