@@ -1,8 +1,10 @@
 //! One telemetry event, as every format decodes to it; names, types and units are those of the wire schema.
 //!
-//! Strings are borrowed from the message. Text fields do not appear: a scanner sees them in memory, and nothing
-//! after it does.
+//! Strings are borrowed from the message. Texts end in the scan: nothing that is made from a call holds any.
 
+use std::borrow::Cow;
+
+use crate::call_key::{CallKey, Name};
 use crate::clock::Micros;
 use crate::money::NanoDollars;
 
@@ -144,9 +146,67 @@ pub struct Score<'a> {
     pub micro: Option<i64>,
 }
 
+/// Which text of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Input,
+    Output,
+    System,
+    Document,
+    /// Earlier turns of the same conversation.
+    History,
+}
+
+/// A text of a call. It cannot be printed.
+#[derive(Clone, PartialEq)]
+pub struct Text<'a> {
+    pub part: Part,
+    pub text: Cow<'a, str>,
+}
+
+impl std::fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}: {} bytes", self.part, self.text.len())
+    }
+}
+
+/// An upstream moderation label.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moderation<'a> {
+    pub source: &'a str,
+    pub category: &'a str,
+    pub raised: bool,
+    pub blocked: bool,
+}
+
+/// What a record says of its call. A whole record says everything; a span and a log record of one call each say a
+/// part, and each part is counted once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brings {
+    /// Count, status, tokens, cost, scores, moderation.
+    pub call: bool,
+    /// Duration and time to first token.
+    pub timing: bool,
+    /// Findings of the texts.
+    pub text: bool,
+    /// No other record of this call is expected: the parts are claimed as one.
+    pub whole: bool,
+}
+
+impl Default for Brings {
+    fn default() -> Self {
+        Self { call: true, timing: true, text: true, whole: true }
+    }
+}
+
 /// One model call.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Call<'a> {
+    pub brings: Brings,
+    pub texts: Vec<Text<'a>>,
+    /// An input text is missing or cut: origins of what the answer holds cannot be told.
+    pub incomplete: bool,
+    pub moderation: Vec<Moderation<'a>>,
     pub id: Option<&'a str>,
     pub time: Micros,
     pub tenant: &'a str,
@@ -190,6 +250,32 @@ impl<'a> Call<'a> {
     /// The model that answered, for prices.
     pub fn billed_model(&self) -> &'a str {
         if self.response_model.is_empty() { self.request_model } else { self.response_model }
+    }
+
+    /// The names under which the call is counted once, strongest first. A whole record with an id of its own has that
+    /// alone; else its span and its response both name it.
+    pub fn names(&self) -> impl Iterator<Item = CallKey> {
+        let id = self.id.map(Name::Id);
+        let span = self.trace_id.zip(self.span_id).map(|(trace, span)| Name::Span(trace, span));
+        let response = self.response_id.map(Name::Response);
+        let names = match (id, self.brings.whole) {
+            (Some(id), _) => [Some(id), None],
+            // A whole record is its producer's only one: one name will do.
+            (None, true) if span.is_some() => [span, None],
+            _ => [span, response],
+        };
+        names.into_iter().flatten().map(Name::key)
+    }
+
+    /// Further names under which feedback may find the call.
+    pub fn aliases(&self) -> impl Iterator<Item = CallKey> {
+        let span = self.trace_id.zip(self.span_id).map(|(trace, span)| Name::Span(trace, span));
+        let response = self.response_id.map(Name::Response);
+        let named = self.id.is_some();
+        let whole_span = !named && self.brings.whole && span.is_some();
+        let names =
+            [span.filter(|_| named), response.filter(|_| named || whole_span), self.trace_id.map(Name::Trace)];
+        names.into_iter().flatten().map(Name::key)
     }
 
     pub fn dimension(&self, name: &str) -> &'a str {
@@ -252,6 +338,21 @@ pub struct Record {
     pub name: String,
     /// The checked fields as a JSON object.
     pub body: String,
+    /// Of feedback: what it says, and about which call.
+    pub label: Option<Label>,
+}
+
+/// The part of feedback that is joined with its call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// `None`: the target is a conversation, session or task, which no call index knows.
+    pub target: Option<CallKey>,
+    /// human, user, model or code; "" where the producer gave none.
+    pub source: String,
+    /// The feedback carries a value; one without retracts what was said before.
+    pub given: bool,
+    /// Millionths; `None` for a word.
+    pub micro: Option<i64>,
 }
 
 /// What one decoded event is.

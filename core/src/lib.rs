@@ -1,6 +1,7 @@
 //! The words Leeway shares: events, measures, windows, panes, sketches, findings, notices; no I/O, no async.
 
 pub mod alert;
+pub mod call_key;
 pub mod clock;
 pub mod event;
 pub mod interval;
@@ -10,6 +11,7 @@ pub mod measure;
 pub mod money;
 pub mod pane;
 pub mod price;
+pub mod scan;
 pub mod sketch;
 pub mod special;
 pub mod varint;

@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use crate::interval::{self, Interval, LEVEL};
 use crate::money::{group_digits, readable_usd};
-use crate::pane::{Counter, Pane, Shape};
+use crate::pane::{Counter, LabelSum, Pane, Shape};
+use crate::scan::Origin;
 
 /// A question that every pane can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,11 +24,25 @@ pub enum Measure {
     OutputTokens,
     Cost,
     UnpricedCalls,
+    /// Answers with text that declined, of answers with text.
+    RefusalRate,
+    /// Values in answers that none of their complete inputs explains.
+    PiiLeaks,
+    /// Answers with such a value, of answers with text.
+    PiiLeakRate,
+    /// Calls with a raised upstream moderation label, of calls with any label.
+    SafetyRate,
+    /// Calls whose answer's text was seen.
+    TextCoverage,
     Score(String),
+    /// Mean of feedback of one name, from people and code.
+    Feedback(String),
+    /// Values in answers, by origin.
+    Pii(Origin),
 }
 
 /// The fixed ids, in the order in which pages list them; `score.NAME` comes beside them.
-pub const IDS: [(&str, Measure); 9] = [
+pub const IDS: [(&str, Measure); 14] = [
     ("calls", Measure::Calls),
     ("errors", Measure::Errors),
     ("error_rate", Measure::ErrorRate),
@@ -37,10 +52,15 @@ pub const IDS: [(&str, Measure); 9] = [
     ("output_tokens", Measure::OutputTokens),
     ("cost_usd", Measure::Cost),
     ("unpriced_calls", Measure::UnpricedCalls),
+    ("refusal_rate", Measure::RefusalRate),
+    ("pii_leaks", Measure::PiiLeaks),
+    ("pii_leak_rate", Measure::PiiLeakRate),
+    ("safety_rate", Measure::SafetyRate),
+    ("text_coverage", Measure::TextCoverage),
 ];
 
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("unknown measure `{0}`; valid are {names}, score.NAME", names = IDS.map(|(id, _)| id).join(", "))]
+#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN (echo, retrieved, system, unexplained, unattributed)", names = IDS.map(|(id, _)| id).join(", "))]
 pub struct UnknownMeasure(pub String);
 
 /// A measured number: how much, how sure, from how many.
@@ -70,18 +90,25 @@ impl Measure {
         if let Some(name) = id.strip_prefix("score.").filter(|name| !name.is_empty()) {
             return Ok(Self::Score(name.to_owned()));
         }
+        if let Some(name) = id.strip_prefix("feedback.").filter(|name| !name.is_empty()) {
+            return Ok(Self::Feedback(name.to_owned()));
+        }
+        let origin = id.strip_prefix("pii.").and_then(|name| Origin::ALL.iter().find(|origin| origin.name() == name));
+        if let Some(origin) = origin {
+            return Ok(Self::Pii(*origin));
+        }
         let known = IDS.iter().find(|(known, _)| *known == id);
         known.map(|(_, measure)| measure.clone()).ok_or_else(|| UnknownMeasure(id.to_owned()))
     }
 
     pub fn unit(&self) -> Unit {
         match self {
-            Self::Calls | Self::Errors | Self::UnpricedCalls => Unit::Count,
-            Self::ErrorRate => Unit::Share,
+            Self::Calls | Self::Errors | Self::UnpricedCalls | Self::PiiLeaks | Self::Pii(_) => Unit::Count,
+            Self::ErrorRate | Self::RefusalRate | Self::PiiLeakRate | Self::SafetyRate | Self::TextCoverage => Unit::Share,
             Self::Duration | Self::Ttft => Unit::Milliseconds,
             Self::InputTokens | Self::OutputTokens => Unit::Tokens,
             Self::Cost => Unit::Usd,
-            Self::Score(_) => Unit::Score,
+            Self::Score(_) | Self::Feedback(_) => Unit::Score,
         }
     }
 
@@ -116,7 +143,22 @@ impl Measure {
             let interval = Interval { low: scaled(bounds.low), high: scaled(bounds.high) };
             return Some(Estimate { value: found.value * scale, interval, n: sketch.n() });
         }
+        if let Self::Feedback(name) = self {
+            return label_mean(pane.outcome(name));
+        }
         let calls = pane.get(Counter::Calls);
+        let exact_hits = |n: u64| {
+            let scanned = pane.get(Counter::Scanned).n;
+            (scanned > 0).then_some(Estimate { value: n as f64, interval: Interval::default(), n: scanned })
+        };
+        match self {
+            Self::RefusalRate => return share(pane, Counter::Refused, Counter::Scanned),
+            Self::PiiLeakRate => return share(pane, Counter::Leaking, Counter::Scanned),
+            Self::SafetyRate => return share(pane, Counter::Raised, Counter::Moderated),
+            Self::PiiLeaks => return exact_hits(pane.hits.of_origin(Origin::Unexplained)),
+            Self::Pii(origin) => return exact_hits(pane.hits.of_origin(*origin)),
+            _ => {}
+        }
         if calls.n == 0 {
             return None;
         }
@@ -128,9 +170,10 @@ impl Measure {
             Self::InputTokens => exact(pane.token_sum(0) as f64),
             Self::OutputTokens => exact(pane.token_sum(1) as f64),
             Self::Cost => exact(pane.cost as f64 / 1e9),
-            Self::ErrorRate => Some(error_rate(pane)),
+            Self::ErrorRate => share(pane, Counter::Errors, Counter::Calls),
+            Self::TextCoverage => share(pane, Counter::Scanned, Counter::Calls),
             Self::Score(name) => score_mean(pane, name),
-            Self::Duration | Self::Ttft => None,
+            _ => None,
         }
     }
 
@@ -138,17 +181,40 @@ impl Measure {
     pub fn events(&self, pane: &Pane, quantile: Option<f64>) -> u64 {
         match (self, quantile) {
             (Self::Score(name), _) => pane.scores().get(name).map_or(0, |sum| sum.n),
+            (Self::Feedback(name), _) => u64::try_from(pane.outcome(name).valued).unwrap_or(0),
+            (Self::RefusalRate | Self::PiiLeakRate | Self::PiiLeaks | Self::Pii(_), _) => pane.get(Counter::Scanned).n,
+            (Self::SafetyRate, _) => pane.get(Counter::Moderated).n,
             (_, Some(_)) => self.shape().map_or(0, |(shape, _)| pane.sketch(shape).n()),
             _ => pane.calls(),
         }
     }
 }
 
-fn error_rate(pane: &Pane) -> Estimate {
-    let calls = pane.get(Counter::Calls);
-    let value = pane.get(Counter::Errors).weight() / calls.weight();
-    let n = pane.effective_calls();
-    Estimate { value, interval: interval::wilson(value * n, n, LEVEL), n: calls.n }
+/// A weighted share with Wilson's interval on Kish's effective number.
+pub fn share(pane: &Pane, part: Counter, whole: Counter) -> Option<Estimate> {
+    let (part, whole) = (pane.get(part), pane.get(whole));
+    if whole.n == 0 {
+        return None;
+    }
+    let value = part.weight() / whole.weight();
+    // The same share of the calls' effective number: weights do not differ by what is counted.
+    let n = pane.effective_calls() * whole.n as f64 / pane.calls().max(1) as f64;
+    Some(Estimate { value, interval: interval::wilson(value * n, n, LEVEL), n: whole.n })
+}
+
+/// Mean of feedback: Wilson's interval where every value is 0 or 1, Student's otherwise.
+pub fn label_mean(sum: LabelSum) -> Option<Estimate> {
+    let n = u64::try_from(sum.valued).ok().filter(|n| *n > 0)?;
+    let count = n as f64;
+    let value = sum.sum_micro as f64 / 1e6 / count;
+    let squares = sum.sum_squares_micro as f64 / 1e6;
+    let binary = (sum.sum_micro as f64 / 1e6 - squares).abs() < 1e-9 && (0.0..=1.0).contains(&value);
+    let interval = if binary {
+        interval::wilson(value * count, count, LEVEL)
+    } else {
+        interval::mean(value, (squares - count * value * value) / (count - 1.0).max(1.0), n, LEVEL)
+    };
+    Some(Estimate { value, interval, n })
 }
 
 fn score_mean(pane: &Pane, name: &str) -> Option<Estimate> {
@@ -189,6 +255,12 @@ impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Score(name) = self {
             return write!(f, "score.{name}");
+        }
+        if let Self::Feedback(name) = self {
+            return write!(f, "feedback.{name}");
+        }
+        if let Self::Pii(origin) = self {
+            return write!(f, "pii.{}", origin.name());
         }
         let id = IDS.iter().find(|(_, measure)| measure == self).map_or("", |(id, _)| id);
         f.write_str(id)

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Call, ERROR_CLASSES, HEADLINE_OPERATIONS, Score, Status, Tokens};
+use crate::event::{Brings, Call, ERROR_CLASSES, HEADLINE_OPERATIONS, Score, Status, Tokens};
 use crate::money::NanoDollars;
+use crate::scan::{Hits, Moderated, Origin, Scanned};
 use crate::sketch::Sketch;
 use crate::varint::{self, Corrupt, Reader};
 
@@ -11,7 +12,13 @@ use crate::varint::{self, Corrupt, Reader};
 pub const UNIT_WEIGHT: u64 = 1_000_000;
 /// Score names beyond this many (that are not declared in the settings) are counted as `other`.
 pub const MAX_SCORE_NAMES: usize = 32;
-const VERSION: u8 = 1;
+/// Written; version 1 (14 counters, nothing after the scores) is still read.
+const VERSION: u8 = 2;
+const SKETCHES_VERSION: u8 = 1;
+/// Raised labels beyond this many names are counted as `other`.
+const MAX_FLAGS: usize = 64;
+/// Feedback names and sources beyond this many are counted as `other`.
+const MAX_LABELS: usize = 64;
 
 /// What is counted; the discriminant is stored, so it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +41,19 @@ pub enum Counter {
     Fallback = 11,
     Late = 12,
     CutLabels = 13,
+    /// Answers whose text was scanned.
+    Scanned = 14,
+    Refused = 15,
+    /// Answers with a value that none of their complete inputs explains.
+    Leaking = 16,
+    /// Calls with an upstream moderation label, raised or not.
+    Moderated = 17,
+    Raised = 18,
+    ModerationBlocked = 19,
 }
 
-const COUNTERS: usize = 14;
+const COUNTERS: usize = 20;
+const COUNTERS_V1: usize = 14;
 const CLASSES: usize = ERROR_CLASSES.len();
 const TOKEN_KINDS: usize = Tokens::NAMES.len();
 
@@ -80,6 +97,36 @@ impl ScoreSum {
     }
 }
 
+/// Feedback of one name and source: a sum of signed deltas, so that a correction takes back what it corrects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LabelSum {
+    pub n: i64,
+    /// Those with a number or a yes or no.
+    pub valued: i64,
+    pub sum_micro: i128,
+    pub sum_squares_micro: i128,
+}
+
+impl LabelSum {
+    /// One label, `sign` = 1 to count it and -1 to take it back.
+    pub fn of(micro: Option<i64>, sign: i64) -> Self {
+        let value = i128::from(micro.unwrap_or(0));
+        Self {
+            n: sign,
+            valued: if micro.is_some() { sign } else { 0 },
+            sum_micro: value * i128::from(sign),
+            sum_squares_micro: value * value / i128::from(UNIT_WEIGHT) * i128::from(sign),
+        }
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        self.n += other.n;
+        self.valued += other.valued;
+        self.sum_micro += other.sum_micro;
+        self.sum_squares_micro += other.sum_squares_micro;
+    }
+}
+
 /// Which distribution; the discriminant is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -114,6 +161,12 @@ pub struct Pane {
     weight_squares: u128,
     sketches: [Sketch; SHAPES],
     scores: BTreeMap<String, ScoreSum>,
+    /// PII and secrets in answers.
+    pub hits: Hits,
+    /// Raised moderation labels by `source:category`.
+    flags: BTreeMap<String, u64>,
+    /// Feedback by `name/source`.
+    labels: BTreeMap<String, LabelSum>,
 }
 
 /// The numbers of one call, without a borrow from its message: what a buffer keeps until the flush.
@@ -136,6 +189,10 @@ pub struct Numbers {
     pub weight_micro: u64,
     /// Name and value in millionths; `None` where only the name is counted.
     pub scores: Vec<(Box<str>, Option<i64>)>,
+    pub brings: Brings,
+    /// Of the answer's text, where there was one.
+    pub scanned: Option<Box<Scanned>>,
+    pub moderated: Option<Box<Moderated>>,
 }
 
 impl Numbers {
@@ -156,6 +213,9 @@ impl Numbers {
             computed_cost,
             weight_micro: call.weight_micro,
             scores: call.scores.iter().map(score).collect(),
+            brings: call.brings,
+            scanned: None,
+            moderated: moderated(call),
         }
     }
 
@@ -167,12 +227,28 @@ impl Numbers {
             + timings
             + usize::from(self.reported_cost.is_some())
             + usize::from(self.status != Status::Unknown)
+            + usize::from(self.scanned.is_some())
             + self.scores.len()
     }
 }
 
 impl Pane {
+    /// Counts what `call.brings` says that it brings.
     pub fn add(&mut self, call: &Numbers) {
+        if call.brings.call {
+            self.add_call(call);
+        }
+        if call.brings.timing {
+            self.add_timing(call);
+        }
+        if call.brings.text
+            && let Some(scanned) = &call.scanned
+        {
+            self.add_scanned(scanned, call.weight_micro);
+        }
+    }
+
+    fn add_call(&mut self, call: &Numbers) {
         let weight = call.weight_micro;
         self.count(Counter::Calls, weight);
         self.weight_squares = self.weight_squares.saturating_add(u128::from(weight) * u128::from(weight));
@@ -186,7 +262,11 @@ impl Pane {
         for (sum, tokens) in self.tokens.iter_mut().zip(call.tokens.by_index()) {
             *sum = sum.saturating_add(tokens.unwrap_or(0));
         }
-        self.sketch_call(call, failed);
+        for (shape, value) in [(Shape::InputTokens, call.tokens.input), (Shape::OutputTokens, call.tokens.output)] {
+            if let Some(value) = value {
+                self.sketches[shape as usize].push(value);
+            }
+        }
         self.add_cost(call);
         let flags = [
             (Counter::NoTokens, call.tokens.input.is_none() && call.tokens.output.is_none()),
@@ -201,21 +281,51 @@ impl Pane {
         for (name, micro) in &call.scores {
             self.score(name, *micro);
         }
+        if let Some(moderated) = &call.moderated {
+            self.add_moderated(moderated, weight);
+        }
     }
 
-    fn sketch_call(&mut self, call: &Numbers, failed: bool) {
-        let pick = |ok, bad| if failed { bad } else { ok };
+    fn add_timing(&mut self, call: &Numbers) {
+        let pick = |ok, bad| if call.status.failed() { bad } else { ok };
         let values = [
             (pick(Shape::DurationOk, Shape::DurationFailed), call.duration_us),
             (pick(Shape::TtftOk, Shape::TtftFailed), call.ttft_us),
-            (Shape::InputTokens, call.tokens.input),
-            (Shape::OutputTokens, call.tokens.output),
         ];
         for (shape, value) in values {
             if let Some(value) = value {
                 self.sketches[shape as usize].push(value);
             }
         }
+    }
+
+    fn add_scanned(&mut self, scanned: &Scanned, weight: u64) {
+        self.count(Counter::Scanned, weight);
+        if scanned.refused {
+            self.count(Counter::Refused, weight);
+        }
+        if scanned.hits.of_origin(Origin::Unexplained) > 0 {
+            self.count(Counter::Leaking, weight);
+        }
+        self.hits.merge(&scanned.hits);
+    }
+
+    fn add_moderated(&mut self, moderated: &Moderated, weight: u64) {
+        self.count(Counter::Moderated, weight);
+        if moderated.blocked {
+            self.count(Counter::ModerationBlocked, weight);
+        }
+        if !moderated.raised.is_empty() {
+            self.count(Counter::Raised, weight);
+        }
+        for name in &moderated.raised {
+            *slot(&mut self.flags, name, MAX_FLAGS) += 1;
+        }
+    }
+
+    /// Adds or takes back one label of feedback.
+    pub fn label(&mut self, name: &str, source: &str, sum: LabelSum) {
+        slot(&mut self.labels, &format!("{name}/{source}"), MAX_LABELS).merge(sum);
     }
 
     fn add_cost(&mut self, call: &Numbers) {
@@ -260,6 +370,13 @@ impl Pane {
         for (name, theirs) in &other.scores {
             self.scores.entry(name.clone()).or_default().merge(*theirs);
         }
+        self.hits.merge(&other.hits);
+        for (name, theirs) in &other.flags {
+            *self.flags.entry(name.clone()).or_default() += theirs;
+        }
+        for (name, theirs) in &other.labels {
+            self.labels.entry(name.clone()).or_default().merge(*theirs);
+        }
     }
 
     pub fn get(&self, counter: Counter) -> Count {
@@ -285,6 +402,25 @@ impl Pane {
 
     pub fn scores(&self) -> &BTreeMap<String, ScoreSum> {
         &self.scores
+    }
+
+    pub fn flags(&self) -> &BTreeMap<String, u64> {
+        &self.flags
+    }
+
+    pub fn labels(&self) -> &BTreeMap<String, LabelSum> {
+        &self.labels
+    }
+
+    /// Feedback of one name from people and code; what a model judged is never mixed in.
+    pub fn outcome(&self, name: &str) -> LabelSum {
+        let mut sum = LabelSum::default();
+        for (key, theirs) in &self.labels {
+            if key.rsplit_once('/').is_some_and(|(named, source)| named == name && source != "model") {
+                sum.merge(*theirs);
+            }
+        }
+        sum
     }
 
     /// Kish's effective number of calls, (Σw)² / Σw²; equals the plain number when all were sampled alike.
@@ -321,11 +457,29 @@ impl Pane {
             varint::write(&mut out, varint::zigzag(sum.sum_micro));
             varint::write(&mut out, sum.sum_squares_micro);
         }
+        let hits: Vec<(usize, u64)> = self.hits.entries().collect();
+        varint::write(&mut out, hits.len() as u128);
+        for (place, n) in hits {
+            varint::write(&mut out, place as u128);
+            varint::write(&mut out, n.into());
+        }
+        varint::write(&mut out, self.flags.len() as u128);
+        for (name, n) in &self.flags {
+            varint::write_text(&mut out, name);
+            varint::write(&mut out, (*n).into());
+        }
+        varint::write(&mut out, self.labels.len() as u128);
+        for (name, sum) in &self.labels {
+            varint::write_text(&mut out, name);
+            for value in [sum.n.into(), sum.valued.into(), sum.sum_micro, sum.sum_squares_micro] {
+                varint::write(&mut out, varint::zigzag(value));
+            }
+        }
         out
     }
 
     pub fn encode_sketches(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let mut out = vec![SKETCHES_VERSION];
         for (tag, sketch) in self.sketches.iter().enumerate().filter(|(_, sketch)| sketch.n() > 0) {
             out.push(tag as u8);
             sketch.encode(&mut out);
@@ -336,10 +490,14 @@ impl Pane {
     pub fn decode(counts: &[u8], sketches: &[u8]) -> Result<Self, Corrupt> {
         let mut pane = Self::default();
         let mut reader = Reader(counts);
-        reader.version(VERSION)?;
-        pane.decode_counts(&mut reader)?;
+        let old = counts.first() == Some(&1);
+        reader.version(if old { 1 } else { VERSION })?;
+        pane.decode_counts(&mut reader, if old { COUNTERS_V1 } else { COUNTERS })?;
+        if !old {
+            pane.decode_findings(&mut reader)?;
+        }
         let mut reader = Reader(sketches);
-        reader.version(VERSION)?;
+        reader.version(SKETCHES_VERSION)?;
         while !reader.done() {
             let tag = usize::from(reader.bytes(1)?[0]);
             let sketch = Sketch::decode(&mut reader)?;
@@ -348,7 +506,8 @@ impl Pane {
         Ok(pane)
     }
 
-    fn decode_counts(&mut self, reader: &mut Reader<'_>) -> Result<(), Corrupt> {
+    /// `counters` is how many the version had: classes of errors follow them.
+    fn decode_counts(&mut self, reader: &mut Reader<'_>, counters: usize) -> Result<(), Corrupt> {
         loop {
             let tag = reader.number()?;
             if tag == 0 {
@@ -359,7 +518,7 @@ impl Pane {
             let weight = i128::from(n) * i128::from(UNIT_WEIGHT) + varint::unzigzag(reader.wide()?);
             let weight_micro = u64::try_from(weight).map_err(|_| Corrupt::Overflow)?;
             let slot =
-                if index < COUNTERS { self.counts.get_mut(index) } else { self.classes.get_mut(index - COUNTERS) };
+                if index < counters { self.counts.get_mut(index) } else { self.classes.get_mut(index - counters) };
             *slot.ok_or(Corrupt::Tag(tag))? = Count { n, weight_micro };
         }
         for sum in &mut self.tokens {
@@ -379,12 +538,52 @@ impl Pane {
         Ok(())
     }
 
+    fn decode_findings(&mut self, reader: &mut Reader<'_>) -> Result<(), Corrupt> {
+        for _ in 0..reader.number()? {
+            let place = reader.number()?;
+            let n = reader.number()?;
+            if !self.hits.set(place as usize, n) {
+                return Err(Corrupt::Tag(place));
+            }
+        }
+        for _ in 0..reader.number()? {
+            let name = reader.text()?.to_owned();
+            self.flags.insert(name, reader.number()?);
+        }
+        for _ in 0..reader.number()? {
+            let name = reader.text()?.to_owned();
+            let mut signed = || Ok(varint::unzigzag(reader.wide()?));
+            let (n, valued, sum_micro, sum_squares_micro) = (signed()?, signed()?, signed()?, signed()?);
+            let small = |value: i128| i64::try_from(value).map_err(|_| Corrupt::Overflow);
+            let sum = LabelSum { n: small(n)?, valued: small(valued)?, sum_micro, sum_squares_micro };
+            self.labels.insert(name, sum);
+        }
+        Ok(())
+    }
+
     /// Heap and inline bytes, for the memory bound.
     pub fn size(&self) -> usize {
         let sketches: usize = self.sketches.iter().map(|sketch| sketch.size() - size_of::<Sketch>()).sum();
         let scores: usize = self.scores.keys().map(|name| name.len() + size_of::<ScoreSum>() + 64).sum();
         size_of::<Self>() + sketches + scores
     }
+}
+
+/// The slot of a name in a bounded map: names beyond the bound share `other`.
+fn slot<'m, T: Default>(map: &'m mut BTreeMap<String, T>, name: &str, most: usize) -> &'m mut T {
+    let name = if map.contains_key(name) || map.len() < most { name } else { "other" };
+    map.entry(name.to_owned()).or_default()
+}
+
+fn moderated(call: &Call<'_>) -> Option<Box<Moderated>> {
+    if call.moderation.is_empty() {
+        return None;
+    }
+    let raised = call.moderation.iter().filter(|label| label.raised || label.blocked);
+    Some(Box::new(Moderated {
+        raised: raised.map(|label| format!("{}:{}", label.source, label.category).into()).collect(),
+        blocked: call.moderation.iter().any(|label| label.blocked),
+    }))
 }
 
 fn status_counter(status: Status) -> Counter {
@@ -401,6 +600,7 @@ fn status_counter(status: Status) -> Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scan::Entity;
     use proptest::prelude::*;
 
     fn pane(durations: &[u32]) -> Pane {
@@ -442,12 +642,51 @@ mod tests {
 
     #[test]
     fn stored_panes_of_version_one_stay_readable() {
-        let counts = [1, 1, 1, 0, 3, 1, 0, 0, 7, 2, 0, 0, 0, 0, 0, 0, 0, 0, 10, 128, 160, 148, 165, 141, 29, 0];
+        let counts = [1, 1, 1, 0, 3, 1, 0, 15, 2, 0, 0, 7, 2, 0, 0, 0, 0, 0, 0, 0, 0, 10, 128, 160, 148, 165, 141, 29, 0];
         let sketches = [1, 0, 1, 1, 100, 100, 0, 100, 1];
         let pane = Pane::decode(&counts, &sketches).unwrap();
-        assert_eq!((pane.calls(), pane.token_sum(0), pane.cost), (1, 7, 5));
+        assert_eq!((pane.calls(), pane.class(0).n, pane.token_sum(0), pane.cost), (1, 2, 7, 5));
         assert_eq!(pane.sketch(Shape::DurationOk).max(), Some(100));
-        assert_eq!(bytes(&pane), (counts.to_vec(), sketches.to_vec()));
+        assert_eq!(bytes(&pane).1, sketches.to_vec());
+        let (counts, sketches) = bytes(&pane);
+        assert_eq!(Pane::decode(&counts, &sketches).unwrap(), pane);
+    }
+
+    #[test]
+    fn parts_of_a_call_add_up_to_the_whole() {
+        let mut hits = Hits::default();
+        hits.add(Entity::Card, Origin::Unexplained, 2);
+        let whole = Numbers {
+            status: Status::Ok,
+            duration_us: Some(7),
+            weight_micro: UNIT_WEIGHT,
+            scanned: Some(Box::new(Scanned { hits, refused: true })),
+            moderated: Some(Box::new(Moderated { raised: vec!["s:hate".into()], blocked: false })),
+            ..Numbers::default()
+        };
+        let mut expected = Pane::default();
+        expected.add(&whole);
+        let none = Brings { call: false, timing: false, text: false, whole: false };
+        let mut sum = Pane::default();
+        for brings in [Brings { text: true, ..none }, Brings { call: true, ..none }, Brings { timing: true, ..none }] {
+            sum.add(&Numbers { brings, ..whole.clone() });
+        }
+        assert_eq!(sum, expected);
+        assert_eq!((sum.get(Counter::Leaking).n, sum.hits.get(Entity::Card, Origin::Unexplained)), (1, 2));
+        assert_eq!(sum.flags()["s:hate"], 1);
+    }
+
+    #[test]
+    fn a_corrected_label_leaves_no_trace_of_the_old_one() {
+        let mut pane = Pane::default();
+        pane.label("success", "human", LabelSum::of(Some(1_000_000), 1));
+        let mut delta = Pane::default();
+        delta.label("success", "human", LabelSum::of(Some(1_000_000), -1));
+        delta.label("success", "human", LabelSum::of(Some(0), 1));
+        delta.label("success", "model", LabelSum::of(Some(1_000_000), 1));
+        let (counts, sketches) = bytes(&delta);
+        pane.merge(&Pane::decode(&counts, &sketches).unwrap());
+        assert_eq!(pane.outcome("success"), LabelSum::of(Some(0), 1));
     }
 
     #[test]

@@ -48,6 +48,14 @@ impl<'t, 'i> Value<'t, 'i> {
         }
     }
 
+    /// A text that is read and not kept, so it may hold anything.
+    pub fn prose(self) -> Option<&'i str> {
+        match self.node() {
+            Node::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     pub fn bool(self, field: &'static str) -> Read<bool> {
         match self.node() {
             Node::Static(StaticNode::Null) => Ok(None),

@@ -1,6 +1,8 @@
 //! Leeway JSON: one object, an array of them, or one on each line.
 
-use leeway_core::event::{Call, ERROR_CLASSES, Event, OPERATIONS, Reject, Score, Status};
+use std::borrow::Cow;
+
+use leeway_core::event::{Call, ERROR_CLASSES, Event, Moderation, OPERATIONS, Part, Reject, Score, Status, Text};
 use leeway_core::pane::UNIT_WEIGHT;
 
 use crate::cursor::Value;
@@ -9,13 +11,13 @@ use crate::{Format, Options, Scratch, Sink, records};
 /// Longest id; a longer one rejects the event.
 const MAX_ID: usize = 256;
 /// Longest label, bytes; a longer one is cut and counted.
-const MAX_LABEL: usize = 128;
-const MAX_MODEL: usize = 256;
+pub const MAX_LABEL: usize = 128;
+pub const MAX_MODEL: usize = 256;
 const MAX_DIMS: usize = 16;
 /// Records of one message; more make the whole message too large.
 const MAX_RECORDS: usize = 100_000;
 /// No call has more; a larger count is a mistake that would drown every sum.
-const MAX_TOKENS: u64 = 1_000_000_000_000;
+pub const MAX_TOKENS: u64 = 1_000_000_000_000;
 const MAX_SCORES: usize = 256;
 
 /// Schema versions that this program reads.
@@ -126,6 +128,7 @@ fn call<'i>(value: Value<'_, 'i>, unknown: &mut u32) -> Result<Call<'i>, Reject>
         (None, Some(start)) => start.saturating_add(call.duration_us.unwrap_or(0) as i64),
         (None, None) => return Err(Reject::NoTime),
     };
+    call.incomplete = seen.cut_texts || (seen.retrieved && !call.texts.iter().any(|text| text.part == Part::Document));
     if call.status.failed() && call.error_class.is_none() {
         call.error_class = Some(classify(call.status, seen.http_status, seen.error_type));
     }
@@ -139,6 +142,10 @@ struct Seen<'i> {
     started_at: Option<i64>,
     http_status: Option<u64>,
     error_type: &'i str,
+    /// The producer says that texts are not whole.
+    cut_texts: bool,
+    /// Something was retrieved.
+    retrieved: bool,
 }
 
 /// Reads one field; `false` where the schema does not know it. Every known field is checked, also those that no
@@ -187,6 +194,10 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
         "cost_usd" => call.cost = value.money("cost_usd")?,
         "scores" => scores(call, value)?,
         "sample_probability" => call.weight_micro = weight(value)?,
+        "text" => texts(call, value)?,
+        "text_state" => seen.cut_texts = text_state(value)?,
+        "moderation" => moderation(call, value)?,
+        "retrieval" => seen.retrieved = retrieved(value)?,
         _ => return checked_only(key, value),
     }
     Ok(true)
@@ -195,8 +206,7 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
 /// Known fields whose readers are later steps: their type is checked here, their content goes no further.
 fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
     match key {
-        "prompt" | "index_version" | "policy_version" | "tokens_source" | "routed_by" | "text_state"
-        | "fallback_from" => {
+        "prompt" | "index_version" | "policy_version" | "tokens_source" | "routed_by" | "fallback_from" => {
             value.text(known(key))?;
         }
         "parent_span_id" | "call_id" | "session" | "task" | "conversation" | "user" => {
@@ -217,16 +227,15 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
                 return Err(Reject::WrongType("confidence"));
             }
         }
-        "finish_reasons" | "cache" | "moderation" if !value.null() && value.items().is_none() => {
+        "finish_reasons" | "cache" if !value.null() && value.items().is_none() => {
             return Err(Reject::WrongType(known(key)));
         }
-        "retrieval" | "citations" | "claims" | "tool" | "text" | "features" | "embedding" | "links"
+        "citations" | "claims" | "tool" | "features" | "embedding" | "links"
             if !value.null() && value.fields().is_none() =>
         {
             return Err(Reject::WrongType(known(key)));
         }
-        "finish_reasons" | "cache" | "moderation" | "retrieval" | "citations" | "claims" | "tool" | "text"
-        | "features" | "embedding" | "links" => {}
+        "finish_reasons" | "cache" | "citations" | "claims" | "tool" | "features" | "embedding" | "links" => {}
         _ => return Ok(false),
     }
     Ok(true)
@@ -234,13 +243,12 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
 
 /// The schema's own copy of a field name, for errors that outlive the message.
 fn known(key: &str) -> &'static str {
-    const NAMES: [&str; 30] = [
+    const NAMES: [&str; 26] = [
         "prompt",
         "index_version",
         "policy_version",
         "tokens_source",
         "routed_by",
-        "text_state",
         "fallback_from",
         "parent_span_id",
         "call_id",
@@ -256,12 +264,9 @@ fn known(key: &str) -> &'static str {
         "guardrail_ms",
         "finish_reasons",
         "cache",
-        "moderation",
-        "retrieval",
         "citations",
         "claims",
         "tool",
-        "text",
         "features",
         "embedding",
         "links",
@@ -353,6 +358,94 @@ fn scores<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
     Ok(())
 }
 
+/// The texts of a call, borrowed; they end in the scan.
+fn texts<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
+    const WRONG: Reject = Reject::WrongType("text");
+    if value.null() {
+        return Ok(());
+    }
+    for (key, value) in value.fields().ok_or(WRONG)? {
+        let part = match key {
+            "input" => Part::Input,
+            "output" => Part::Output,
+            "system" => Part::System,
+            "documents" => Part::Document,
+            "history" => Part::History,
+            _ => continue,
+        };
+        if value.null() {
+            continue;
+        }
+        let mut push = |text: &'i str| call.texts.push(Text { part, text: Cow::Borrowed(text) });
+        match (part, value.items()) {
+            (Part::Document | Part::History, Some(items)) => {
+                for item in items {
+                    let own = |(key, _): &(&str, Value<'_, '_>)| matches!(*key, "text" | "content");
+                    let inner = item.fields().and_then(|mut fields| fields.find(own)).map_or(item, |(_, value)| value);
+                    // A document may be told by its id alone.
+                    match inner.prose() {
+                        Some(text) => push(text),
+                        None if item.fields().is_some() => {}
+                        None => return Err(WRONG),
+                    }
+                }
+            }
+            _ => push(value.prose().ok_or(WRONG)?),
+        }
+    }
+    Ok(())
+}
+
+/// Whether texts are cut, hidden or elsewhere.
+fn text_state(value: Value<'_, '_>) -> Result<bool, Reject> {
+    match value.text("text_state")? {
+        None | Some("present") => Ok(false),
+        Some("absent" | "redacted" | "truncated" | "external") => Ok(true),
+        Some(_) => Err(Reject::WrongType("text_state")),
+    }
+}
+
+/// Whether something was retrieved, so that documents belong to the texts.
+fn retrieved(value: Value<'_, '_>) -> Result<bool, Reject> {
+    if value.null() {
+        return Ok(false);
+    }
+    let mut any = false;
+    for (key, value) in value.fields().ok_or(Reject::WrongType("retrieval"))? {
+        any |= match key {
+            "k" => value.count("retrieval")?.is_some_and(|k| k > 0),
+            "ids" => value.items().is_some_and(|mut items| items.next().is_some()),
+            _ => false,
+        };
+    }
+    Ok(any)
+}
+
+fn moderation<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
+    const WRONG: Reject = Reject::WrongType("moderation");
+    if value.null() {
+        return Ok(());
+    }
+    for item in value.items().ok_or(WRONG)?.take(MAX_SCORES) {
+        let mut label = Moderation { source: "unknown", category: "unknown", raised: false, blocked: false };
+        for (key, value) in item.fields().ok_or(WRONG)? {
+            match key {
+                "source" => label.source = cut(value.text("moderation")?.unwrap_or("unknown"), 64),
+                "category" => label.category = cut(value.text("moderation")?.unwrap_or("unknown"), 64),
+                "action" => match value.text("moderation")? {
+                    None | Some("none") => {}
+                    Some("flag") => label.raised = true,
+                    Some("block") => (label.raised, label.blocked) = (true, true),
+                    Some(_) => return Err(WRONG),
+                },
+                _ => {}
+            }
+        }
+        call.moderation.push(label);
+    }
+    Ok(())
+}
+
 fn weight(value: Value<'_, '_>) -> Result<u64, Reject> {
     match value.number("sample_probability")? {
         None => Ok(UNIT_WEIGHT),
@@ -363,7 +456,7 @@ fn weight(value: Value<'_, '_>) -> Result<u64, Reject> {
 }
 
 /// The error class from status, HTTP status and the provider's own type, where the producer gave none.
-fn classify(status: Status, http_status: Option<u64>, error_type: &str) -> u8 {
+pub fn classify(status: Status, http_status: Option<u64>, error_type: &str) -> u8 {
     let has = |needle: &str| {
         error_type.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()))
     };

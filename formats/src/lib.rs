@@ -6,6 +6,7 @@
 mod cursor;
 mod keyed;
 mod leeway_json;
+mod otlp;
 mod records;
 
 use leeway_core::event::{Event, Reject};
@@ -13,6 +14,7 @@ use simd_json::{Buffers, ErrorType, Tape};
 
 pub use keyed::UserKey;
 pub use leeway_json::LeewayJson;
+pub use otlp::{OtlpLogs, OtlpTraces};
 
 /// Bounds and keys of decoding.
 #[derive(Debug, Clone)]
@@ -31,10 +33,12 @@ pub trait Sink {
     fn record(&mut self, index: u32, decoded: Result<Event<'_>, Reject>);
     /// Fields that the schema does not know; they are ignored.
     fn unknown_fields(&mut self, fields: u32);
+    /// Records that are none of Leeway's business: spans of databases, agents, workflows.
+    fn skipped(&mut self, records: u32);
 }
 
 /// One wire format.
-pub trait Format: Sync {
+pub trait Format: Sync + std::fmt::Debug {
     /// Public name, used in settings.
     fn id(&self) -> &'static str;
     /// Feeds `sink`; an error means that the message as a whole is none of this format.
@@ -42,7 +46,37 @@ pub trait Format: Sync {
 }
 
 /// Every format; one entry each.
-pub const ALL: [&dyn Format; 1] = [&LeewayJson];
+pub const ALL: [&dyn Format; 3] = [&LeewayJson, &OtlpTraces, &OtlpLogs];
+
+/// Guesses the format by the first byte: JSON, or OTLP protobuf, whose spans and log records cannot be taken for one
+/// another.
+#[derive(Debug)]
+pub struct Auto;
+
+impl Format for Auto {
+    fn id(&self) -> &'static str {
+        "auto"
+    }
+
+    fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+        // 0x0A is a line feed too: JSON may begin with one, but not with one and a length.
+        let json = message.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['));
+        match message.first() {
+            Some(0x0A) if !json || message.get(1).is_some_and(|byte| !byte.is_ascii_whitespace() && *byte != b'{' && *byte != b'[') => {
+                otlp::either(message, scratch, sink)
+            }
+            _ => LeewayJson.decode(message, scratch, sink),
+        }
+    }
+}
+
+/// The format with that id.
+pub fn find(id: &str) -> Option<&'static dyn Format> {
+    if id == "auto" {
+        return Some(&Auto);
+    }
+    ALL.into_iter().find(|format| format.id() == id)
+}
 
 /// Buffers that are used again for every message of a thread.
 pub struct Scratch {

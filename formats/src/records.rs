@@ -1,6 +1,7 @@
 //! The six kinds that are kept as rows: each a table of fields, checked, and an upsert key.
 
-use leeway_core::event::{Record, RecordKind, Reject};
+use leeway_core::call_key::{CallKey, Name};
+use leeway_core::event::{Label as FeedbackLabel, Record, RecordKind, Reject};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
@@ -187,6 +188,7 @@ pub fn record(kind: &str, value: Value<'_, '_>, options: &Options, unknown: &mut
         app: String::new(),
         name: String::new(),
         body: String::new(),
+        label: None,
     };
     let (mut time, mut own_id, mut body) = (None, None, Map::new());
     for (key, value) in value.fields().ok_or(Reject::Undecodable)? {
@@ -215,6 +217,7 @@ pub fn record(kind: &str, value: Value<'_, '_>, options: &Options, unknown: &mut
         return Err(Reject::WrongType(missing));
     }
     record.name = cut(body.get(schema.name).and_then(Json::as_str).unwrap_or_default(), MAX_LABEL).to_owned();
+    record.label = (schema.kind == RecordKind::Feedback).then(|| feedback_label(&body));
     record.body = Json::Object(body.clone()).to_string();
     record.id = key(schema.kind, own_id, &record, &body);
     Ok(record)
@@ -266,6 +269,42 @@ fn checked(value: Value<'_, '_>, kind: Kind, field: &'static str, options: &Opti
 fn targeted(target: &Json) -> bool {
     let holds = |key: &&str| target.get(key).and_then(Json::as_str).is_some_and(|text| !text.is_empty());
     TARGETS.iter().any(|form| form.iter().all(holds))
+}
+
+/// What feedback says, in millionths, and the call that it is about.
+fn feedback_label(body: &Map<String, Json>) -> FeedbackLabel {
+    let source = body.get("source").and_then(Json::as_str).unwrap_or_default().to_owned();
+    let value = body.get("value");
+    FeedbackLabel { target: body.get("target").and_then(call_key), source, given: value.is_some(), micro: value.and_then(micro) }
+}
+
+fn call_key(target: &Json) -> Option<CallKey> {
+    let part = |key: &str| target.get(key).and_then(Json::as_str).filter(|text| !text.is_empty());
+    let name = match (part("id"), part("trace_id"), part("span_id"), part("response_id")) {
+        (Some(id), ..) => Name::Id(id),
+        (_, Some(trace), Some(span), _) => Name::Span(trace, span),
+        (_, Some(trace), None, _) => Name::Trace(trace),
+        (.., Some(response)) => Name::Response(response),
+        _ => return None,
+    };
+    Some(name.key())
+}
+
+/// Words that mean yes or no; every other word is a label without a number.
+const YES: [&str; 9] = ["yes", "true", "up", "thumbs_up", "pass", "passed", "success", "good", "correct"];
+const NO: [&str; 10] = ["no", "false", "down", "thumbs_down", "fail", "failed", "failure", "bad", "incorrect", "wrong"];
+
+fn micro(value: &Json) -> Option<i64> {
+    match value {
+        Json::Bool(yes) => Some(i64::from(*yes) * 1_000_000),
+        // Beyond this a sum of squares would overflow within a year of calls.
+        Json::Number(number) => number.as_f64().map(|x| x * 1e6).filter(|x| x.abs() < 1e15).map(|x| x.round() as i64),
+        Json::String(word) => {
+            let word = word.to_ascii_lowercase();
+            if YES.contains(&word.as_str()) { Some(1_000_000) } else { NO.contains(&word.as_str()).then_some(0) }
+        }
+        _ => None,
+    }
 }
 
 /// Longest upsert key, bytes; a longer one is hashed, so that any key fits a database's index.

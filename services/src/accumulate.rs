@@ -6,12 +6,15 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use leeway_core::call_key::CallKey;
 use leeway_core::clock::{DAY, MINUTE, Micros, SECOND, minute_of};
 use leeway_core::event::{Call, Event, Record, RecordKind, Reject};
 use leeway_core::labels::{Dimensions, Labels, Level};
 use leeway_core::ledger::Ledger;
 use leeway_core::pane::{Numbers, Pane};
 use leeway_core::price::PriceBook;
+use leeway_core::scan::Scanned;
+use leeway_detectors::scan::scan;
 use leeway_formats::Sink;
 use sha2::{Digest, Sha256};
 
@@ -38,7 +41,10 @@ pub struct Rules {
 /// One call that waits for the call index.
 #[derive(Debug)]
 pub struct Contribution {
-    pub key: [u8; 16],
+    /// Any of these names the call.
+    pub names: Vec<CallKey>,
+    /// Feedback may find it by these too.
+    pub aliases: Vec<CallKey>,
     pub digest: i64,
     pub series: u32,
     pub minute: Micros,
@@ -154,23 +160,32 @@ impl Buffer {
                 *micro = micro.filter(|value| (low..=high).contains(&value));
             }
         }
+        // Here the texts end: what follows has counts alone.
+        numbers.scanned = scan(call).map(Box::new);
         let series = self.series.find(call, &rules.dimensions, &mut self.bytes);
         // A producer with a fast clock must not close windows before their time.
         self.newest_at = self.newest_at.max(call.time.min(origin.received));
         let indexed = rules.call_index != CallIndex::Off && call.time >= origin.received - rules.index_days * DAY;
-        let key = if indexed { call_key(call) } else { None };
+        let names: Vec<CallKey> = if indexed { call.names().collect() } else { Vec::new() };
         let ledger = self.minute(origin.received);
         ledger.seen += 1;
-        let Some(key) = key else {
-            ledger.unindexed += u64::from(rules.call_index != CallIndex::Off);
-            count_accepted(ledger, late);
+        if names.is_empty() {
+            if numbers.brings.call {
+                ledger.unindexed += u64::from(rules.call_index != CallIndex::Off);
+                count_accepted(ledger, late);
+            } else {
+                ledger.merged += 1;
+            }
             self.add(series, minute, &numbers);
             return;
-        };
+        }
         let digest = digest(call, &numbers);
-        self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48;
+        let aliases: Vec<CallKey> = call.aliases().collect();
+        let scanned = numbers.scanned.as_ref().map_or(0, |_| size_of::<Scanned>());
+        let keys = (names.len() + aliases.len()) * size_of::<CallKey>();
+        self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + keys;
         let received = minute_of(origin.received);
-        self.contributions.push(Contribution { key, digest, series, minute, received, numbers });
+        self.contributions.push(Contribution { names, aliases, digest, series, minute, received, numbers });
     }
 
     /// Counts one call in its pane.
@@ -209,6 +224,12 @@ impl Sink for Feed<'_> {
         }
     }
 
+    fn skipped(&mut self, records: u32) {
+        let ledger = self.buffer.minute(self.origin.received);
+        ledger.seen += u64::from(records);
+        ledger.skipped += u64::from(records);
+    }
+
     fn unknown_fields(&mut self, fields: u32) {
         self.buffer.minute(self.origin.received).unknown_fields += u64::from(fields);
     }
@@ -227,31 +248,16 @@ fn in_time(event: Event<'_>, received: Micros) -> Result<Event<'_>, Reject> {
     if time > received + FURTHEST { Err(Reject::Future) } else { Ok(event) }
 }
 
-/// Names a call: its own id, else trace and span, else provider and response id. `None`: nothing names it.
-fn call_key(call: &Call<'_>) -> Option<[u8; 16]> {
-    let mut hash = Sha256::new();
-    let mut part = |text: &str| {
-        hash.update((text.len() as u32).to_le_bytes());
-        hash.update(text.as_bytes());
-    };
-    match (call.id, call.trace_id, call.span_id, call.response_id) {
-        (Some(id), ..) => ["id", id].iter().for_each(|text| part(text)),
-        (None, Some(trace), Some(span), _) => ["span", trace, span].iter().for_each(|text| part(text)),
-        (None, _, _, Some(response)) => ["response", call.provider, response].iter().for_each(|text| part(text)),
-        _ => return None,
-    }
-    let mut key = [0; 16];
-    key.copy_from_slice(&hash.finalize()[..16]);
-    Some(key)
-}
-
-/// What a second copy must agree with: time, end, tokens, duration, cost.
+/// What a second copy must agree with: status, tokens and cost; of a whole record time and timing too.
 fn digest(call: &Call<'_>, numbers: &Numbers) -> i64 {
     let mut hash = Sha256::new();
-    hash.update(call.time.to_le_bytes());
+    let whole = numbers.brings.whole;
+    hash.update(if whole { call.time } else { 0 }.to_le_bytes());
     hash.update([numbers.status as u8]);
     let tokens = numbers.tokens.by_index();
-    let rest = [numbers.duration_us, numbers.ttft_us, numbers.reported_cost.map(i64::unsigned_abs)];
+    let timing = |value: Option<u64>| value.filter(|_| whole);
+    let cost = numbers.reported_cost.map(i64::unsigned_abs);
+    let rest = [timing(numbers.duration_us), timing(numbers.ttft_us), cost];
     for value in tokens.into_iter().chain(rest) {
         hash.update([u8::from(value.is_some())]);
         hash.update(value.unwrap_or(0).to_le_bytes());
@@ -390,7 +396,7 @@ mod tests {
         ];
         let buffer = feed(&messages, CallIndex::On);
         assert_eq!((buffer.contributions.len(), buffer.panes.len(), sum(&buffer).unindexed), (2, 1, 1));
-        assert_ne!(buffer.contributions[0].key, buffer.contributions[1].key);
+        assert_ne!(buffer.contributions[0].names, buffer.contributions[1].names);
         assert_eq!(feed(&messages, CallIndex::Off).contributions.len(), 0);
     }
 

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use leeway_core::clock::{Clock, Micros, day_of};
-use leeway_core::event::Reject;
+use leeway_core::event::{Brings, Reject};
 use leeway_core::labels::{Labels, Level, SeriesId};
 use leeway_core::ledger::Ledger;
-use leeway_core::pane::{Counter, Pane};
-use leeway_store::{CallClaim, DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, PartitionKey, SeriesRef, Store};
+use leeway_core::pane::{Counter, Numbers, Pane};
+use leeway_store::{DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, PartitionKey, SeriesRef, Store};
 use tokio::runtime::Handle;
 
-use crate::accumulate::{Buffer, Contribution, Origin, Rules, count_accepted, labels_of};
+use crate::accumulate::{Buffer, Contribution, Origin, Rules, labels_of};
 use crate::metrics::Metrics;
+use crate::once;
 use crate::settings::CallIndex;
 use crate::tasks::Stop;
 
@@ -183,14 +184,15 @@ impl Flusher {
             Err(fenced) => return Ok(Err(fenced)),
         };
         let mut ledgers: Vec<BTreeMap<Micros, Ledger>> = parts.iter().map(|part| part.buffer.ledger.clone()).collect();
+        self.admit(&mut tx, parts, now).await?;
         let counted = self.resolve(&mut tx, parts, &mut ledgers, now).await?;
         let panes = self.aggregate(parts, &counted);
-        let rows = self.register(&mut tx, panes, now).await?;
+        let rows = self.spread(&mut tx, panes, now).await?;
         tx.panes(&rows).await?;
         tx.ledger(&writes, &ledger_rows(&ledgers)).await?;
         tx.dead_letters(&writes, &letters(parts)).await?;
         for part in parts {
-            tx.records(&part.buffer.records).await?;
+            tx.records(&part.buffer.records, now).await?;
         }
         tx.touch_windows(&rows).await?;
         crate::faults::point("before_commit");
@@ -200,85 +202,42 @@ impl Flusher {
         Ok(Ok(()))
     }
 
-    /// Decides which contributions count: the fullest record of each call in this flush, if the index did not have it.
+    /// Decides what of each contribution counts: each part of a call once, from the fullest record of this flush, if no
+    /// earlier flush had it.
     async fn resolve<'a>(
-        &self,
+        &mut self,
         tx: &mut FlushTx,
         parts: &'a [PartBatch],
         ledgers: &mut [BTreeMap<Micros, Ledger>],
         now: Micros,
-    ) -> Result<Vec<(usize, &'a Contribution)>, leeway_store::StoreError> {
-        let mut best: BTreeMap<(String, [u8; 16]), (usize, &Contribution)> = BTreeMap::new();
-        let mut merged = Vec::new();
-        for (place, part) in parts.iter().enumerate() {
-            for contribution in &part.buffer.contributions {
-                let tenant = self.tenant(&part.buffer, contribution.series);
-                match best.entry((tenant, contribution.key)) {
-                    std::collections::btree_map::Entry::Vacant(slot) => {
-                        slot.insert((place, contribution));
-                    }
-                    std::collections::btree_map::Entry::Occupied(mut slot) => {
-                        let kept = *slot.get();
-                        let (loser, winner) = if contribution.numbers.known() > kept.1.numbers.known() {
-                            slot.insert((place, contribution));
-                            (kept, contribution)
-                        } else {
-                            ((place, contribution), kept.1)
-                        };
-                        merged.push((loser, loser.1.digest != winner.digest));
-                    }
-                }
-            }
+    ) -> Result<Vec<(usize, &'a Contribution, Brings)>, leeway_store::StoreError> {
+        let mut candidates = once::candidates(parts);
+        for candidate in &mut candidates {
+            let buffer = &parts[candidate.place].buffer;
+            let (tenant, series) = self.home(buffer.series.key(candidate.contribution.series), candidate.contribution.minute);
+            (candidate.tenant, candidate.series) = (tenant, series);
         }
-        for ((place, contribution), conflicting) in merged {
-            let ledger = ledgers[place].entry(contribution.received).or_default();
-            ledger.merged += 1;
-            ledger.conflicting += u64::from(conflicting);
+        once::within(&mut candidates);
+        if self.rules.call_index == CallIndex::On && !candidates.is_empty() {
+            let claimed = tx.claim_calls(&once::claims(&candidates, day_of(now))).await?;
+            once::across(&mut candidates, &claimed);
         }
-        let day = day_of(now);
-        let claims: Vec<CallClaim> = best
-            .iter()
-            .map(|((tenant, key), (_, contribution))| CallClaim {
-                tenant: tenant.clone(),
-                key: *key,
-                day,
-                digest: contribution.digest,
-            })
-            .collect();
-        let fresh = match self.rules.call_index {
-            CallIndex::On if !claims.is_empty() => Some(tx.claim_calls(&claims).await?),
-            _ => None,
-        };
-        let mut counted = Vec::with_capacity(best.len());
-        for (index, (id, (place, contribution))) in best.into_iter().enumerate() {
-            let ledger = ledgers[place].entry(contribution.received).or_default();
-            match &fresh {
-                Some((fresh, conflicting)) if !fresh.contains(&id) => {
-                    ledger.duplicate += 1;
-                    ledger.conflicting += u64::from(conflicting[index]);
-                }
-                _ => {
-                    count_accepted(ledger, contribution.numbers.late);
-                    counted.push((place, contribution));
-                }
-            }
-        }
-        Ok(counted)
+        Ok(once::count(candidates, ledgers))
     }
 
-    fn tenant(&self, buffer: &Buffer, series: u32) -> String {
-        let key = buffer.series.key(series);
-        match self.memory.known.get(key) {
-            Some(family) => family.0.last().map_or_else(String::new, |(_, labels)| labels.tenant().to_owned()),
-            None => labels_of(key, &self.rules.dimensions).tenant().to_owned(),
-        }
+    /// A leaf's tenant, and the series that it is counted in.
+    fn home(&mut self, key: &[u8], minute: Micros) -> (String, SeriesId) {
+        let family = self.family(key);
+        let Some((leaf, labels)) = family.0.last() else { return (String::new(), [0; 16]) };
+        let folded = self.memory.admitted.get(&(*leaf, day_of(minute))) == Some(&false);
+        (labels.tenant().to_owned(), if folded { labels.overflow().id() } else { *leaf })
     }
 
     /// Leaf panes of all partitions, merged, and their parents.
     fn aggregate(
         &mut self,
         parts: &[PartBatch],
-        counted: &[(usize, &Contribution)],
+        counted: &[(usize, &Contribution, Brings)],
     ) -> Vec<(Arc<Family>, Micros, Pane)> {
         let mut leaves: BTreeMap<(SeriesId, Micros), (Arc<Family>, Pane)> = BTreeMap::new();
         for part in parts {
@@ -287,10 +246,14 @@ impl Flusher {
                 leaves.entry((family.leaf(), *minute)).or_insert_with(|| (family, Pane::default())).1.merge(pane);
             }
         }
-        for (place, contribution) in counted {
+        for (place, contribution, brings) in counted {
             let family = self.family(parts[*place].buffer.series.key(contribution.series));
             let slot = leaves.entry((family.leaf(), contribution.minute)).or_insert_with(|| (family, Pane::default()));
-            slot.1.add(&contribution.numbers);
+            if *brings == contribution.numbers.brings {
+                slot.1.add(&contribution.numbers);
+            } else {
+                slot.1.add(&Numbers { brings: *brings, ..contribution.numbers.clone() });
+            }
         }
         leaves.into_iter().map(|((_, minute), (family, pane))| (family, minute, pane)).collect()
     }
@@ -312,32 +275,49 @@ impl Flusher {
         family
     }
 
-    /// Registers series under the cap, folds what exceeds it, and makes rows.
-    async fn register(
+    /// Registers the series of this flush under the cap.
+    async fn admit(
+        &mut self,
+        tx: &mut FlushTx,
+        parts: &[PartBatch],
+        now: Micros,
+    ) -> Result<(), leeway_store::StoreError> {
+        // Before the first question: what this flush needs is asked for again, and none of it is forgotten later.
+        if self.memory.admitted.len() > 10 * MAX_KNOWN {
+            self.memory.admitted.clear();
+        }
+        let mut seen: HashSet<(SeriesId, i64)> = HashSet::new();
+        let mut wanted = Vec::new();
+        for buffer in parts.iter().map(|part| &part.buffer) {
+            let panes = buffer.panes.keys().copied();
+            let contributions = buffer.contributions.iter().map(|waiting| (waiting.series, waiting.minute));
+            let days: HashSet<(u32, i64)> =
+                panes.chain(contributions).map(|(series, minute)| (series, day_of(minute))).collect();
+            for (series, day) in days {
+                for (id, labels) in &self.family(buffer.series.key(series)).0 {
+                    if !self.memory.admitted.contains_key(&(*id, day)) && seen.insert((*id, day)) {
+                        wanted.push(SeriesRef { id: *id, day, labels: labels.clone() });
+                    }
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let folded = tx.admit(&wanted, self.series_cap, now).await?;
+        for series in &wanted {
+            self.memory.admitted.insert((series.id, series.day), !folded.contains(&(series.id, series.day)));
+        }
+        Ok(())
+    }
+
+    /// Gives each leaf's pane to its parents, folds what the cap did not admit, and makes rows.
+    async fn spread(
         &mut self,
         tx: &mut FlushTx,
         leaves: Vec<(Arc<Family>, Micros, Pane)>,
         now: Micros,
     ) -> Result<Vec<PaneRow>, leeway_store::StoreError> {
-        let mut wanted = HashSet::new();
-        for (family, minute, _) in &leaves {
-            let day = day_of(*minute);
-            for (id, labels) in &family.0 {
-                if !self.memory.admitted.contains_key(&(*id, day)) {
-                    wanted.insert(SeriesRef { id: *id, day, labels: labels.clone() });
-                }
-            }
-        }
-        let wanted: Vec<SeriesRef> = wanted.into_iter().collect();
-        if !wanted.is_empty() {
-            if self.memory.admitted.len() > 10 * MAX_KNOWN {
-                self.memory.admitted.clear();
-            }
-            let folded = tx.admit(&wanted, self.series_cap, now).await?;
-            for series in &wanted {
-                self.memory.admitted.insert((series.id, series.day), !folded.contains(&(series.id, series.day)));
-            }
-        }
         let mut panes: Panes = BTreeMap::new();
         let mut tenants: HashMap<SeriesId, String> = HashMap::new();
         let mut overflow: HashMap<(SeriesId, i64), SeriesRef> = HashMap::new();
@@ -372,7 +352,7 @@ impl Family {
     }
 }
 
-fn row(tenant: &str, series_id: SeriesId, window_start: Micros, pane: &Pane) -> PaneRow {
+pub fn row(tenant: &str, series_id: SeriesId, window_start: Micros, pane: &Pane) -> PaneRow {
     let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     PaneRow {
         tenant: tenant.to_owned(),
@@ -419,7 +399,7 @@ fn answer(write: &PartWrite, fenced: bool) -> Flushed {
 }
 
 /// A flush's id: positive, drawn from 63 random bits, so no two workers need to agree.
-fn random_id() -> Result<i64> {
+pub fn random_id() -> Result<i64> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).context("draw a random flush id")?;
     Ok((i64::from_le_bytes(bytes) & i64::MAX).max(1))

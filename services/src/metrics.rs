@@ -21,6 +21,8 @@ pub struct Metrics {
     uncovered: AtomicI64,
     last_flush_at: AtomicI64,
     evaluations: AtomicU64,
+    joined: AtomicU64,
+    orphans: AtomicU64,
     deliveries: [AtomicU64; 4],
     /// Milliseconds from the end of a window to its evaluation.
     evaluation_lag_ms: Mutex<Histogram<u64>>,
@@ -41,6 +43,8 @@ impl Default for Metrics {
             uncovered: AtomicI64::new(0),
             last_flush_at: AtomicI64::new(0),
             evaluations: AtomicU64::new(0),
+            joined: AtomicU64::new(0),
+            orphans: AtomicU64::new(0),
             deliveries: Default::default(),
             evaluation_lag_ms: Mutex::new(histogram),
         }
@@ -78,6 +82,10 @@ impl Metrics {
             histogram.saturating_record((lag / MILLISECOND).max(1) as u64);
         }
     }
+    pub fn joined(&self, joined: usize, orphans: usize) {
+        self.joined.fetch_add(joined as u64, Relaxed);
+        self.orphans.fetch_add(orphans as u64, Relaxed);
+    }
     pub fn delivered(&self, outcome: &str) {
         if let Some(place) = OUTCOMES.iter().position(|known| *known == outcome) {
             self.deliveries[place].fetch_add(1, Relaxed);
@@ -99,6 +107,8 @@ impl Metrics {
             ("leeway_pane_rows_total", "Pane rows written.", &self.rows),
             ("leeway_consumer_restarts_total", "Consumers made anew by the watchdog.", &self.restarts),
             ("leeway_evaluations_total", "Rule evaluations.", &self.evaluations),
+            ("leeway_feedback_joined_total", "Feedback joined with its call.", &self.joined),
+            ("leeway_feedback_orphans_total", "Feedback whose call did not come in time.", &self.orphans),
         ];
         for (name, help, counter) in counters {
             let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}\n", counter.load(Relaxed));

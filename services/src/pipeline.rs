@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use leeway_core::clock::{Clock, Micros, SECOND};
 use leeway_core::event::Reject;
-use leeway_formats::{Format, LeewayJson, Options, Scratch, UserKey};
+use leeway_formats::{Format, Options, Scratch, UserKey};
 use leeway_store::{Acquired, LogRange, PartWrite, PartitionKey, Store};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -55,6 +55,7 @@ pub type LogEnds = Arc<Mutex<Probe>>;
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub settings: Arc<Settings>,
+    pub format: &'static dyn Format,
     pub store: Store,
     pub handle: Handle,
     pub rules: Arc<Rules>,
@@ -191,7 +192,7 @@ impl<'a> Worker<'a> {
         let kafka = &shared.settings.kafka;
         let count = shared.partition_count.load(std::sync::atomic::Ordering::Relaxed);
         // Another partition count is another member: a static member's assignment would leave new partitions orphaned.
-        let instance = format!("{owner}-{count}");
+        let instance = format!("{owner}-{}-{count}", kafka.topic);
         let assigner = Assigner::new(shared, owner);
         let consumer = consumer(kafka, &instance, assigner)?;
         tracing::info!(thread, topic = kafka.topic, group = kafka.group, "consuming");
@@ -291,7 +292,8 @@ impl<'a> Worker<'a> {
         };
         let careful = partition.careful_bytes > 0;
         if !careful {
-            decode(payload, origin, &mut partition.buffer, &self.shared.rules, &mut self.scratch);
+            let buffer = &mut partition.buffer;
+            decode(self.shared.format, payload, origin, buffer, &self.shared.rules, &mut self.scratch);
         } else if !touch_alone(self.shared, partition, payload, origin, &mut self.scratch)? {
             return Ok(Some(End::Restart("another owner took the partition")));
         }
@@ -557,15 +559,22 @@ fn touch_alone(
     if !mark(Some(origin.offset))? {
         return Ok(false);
     }
-    decode(payload, origin, &mut partition.buffer, &shared.rules, scratch);
+    decode(shared.format, payload, origin, &mut partition.buffer, &shared.rules, scratch);
     mark(None)
 }
 
 /// Decodes one message into its buffer.
-pub fn decode(payload: &[u8], origin: Origin, buffer: &mut Buffer, rules: &Rules, scratch: &mut Scratch) {
+pub fn decode(
+    format: &dyn Format,
+    payload: &[u8],
+    origin: Origin,
+    buffer: &mut Buffer,
+    rules: &Rules,
+    scratch: &mut Scratch,
+) {
     crate::faults::poison(payload);
     let mut feed = Feed { buffer, origin, rules };
-    match LeewayJson.decode(payload, scratch, &mut feed) {
+    match format.decode(payload, scratch, &mut feed) {
         Ok(()) => buffer.decoded(origin),
         Err(reason) => buffer.undecodable(origin, &reason),
     }

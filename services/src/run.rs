@@ -10,14 +10,15 @@ use anyhow::{Context, Result, bail};
 use leeway_alerts::channel::Channel;
 use leeway_alerts::courier::Courier;
 use leeway_alerts::rule::Rule;
-use leeway_core::clock::Clock;
-use leeway_formats::UserKey;
+use leeway_core::clock::{Clock, HOUR};
+use leeway_formats::{Format, UserKey};
 use leeway_store::{Location, Store};
 use tokio::runtime::Handle;
 
 use crate::accumulate::Rules;
 use crate::deliver::{Deliverer, upkeep};
 use crate::evaluate::Evaluator;
+use crate::feedback::Resolver;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Shared};
 use crate::settings::Settings;
@@ -139,6 +140,14 @@ pub async fn start_roles(start: Start, host: &Host, tasks: &mut Tasks) -> Result
     Ok((store, address))
 }
 
+/// What all topics share.
+struct Common {
+    rules: Arc<Rules>,
+    user_key: UserKey,
+    incarnation: Option<String>,
+    alone: Arc<std::sync::Mutex<()>>,
+}
+
 /// What all roles of a process share.
 struct Node {
     settings: Arc<Settings>,
@@ -164,32 +173,51 @@ impl Node {
             );
         }
         consume::check(kafka).await?;
-        let shared = Shared {
-            settings: Arc::clone(&self.settings),
+        let common = Common { rules, user_key, incarnation, alone: Arc::default() };
+        for (topic, format) in kafka.formats()? {
+            let mut settings = Settings::clone(&self.settings);
+            settings.kafka.topic = topic;
+            let shared = self.shared(Arc::new(settings), format, &common);
+            self.consume(shared, tasks)?;
+        }
+        if !kafka.dead_letter_topic.is_empty() {
+            tasks.spawn("dead-letters", dead_letters::export(self.store.clone(), kafka.clone(), tasks.stop()));
+        }
+        Ok(())
+    }
+
+    /// What the consumer threads of one topic share.
+    fn shared(&self, settings: Arc<Settings>, format: &'static dyn Format, common: &Common) -> Shared {
+        Shared {
+            settings,
+            format,
             store: self.store.clone(),
             handle: Handle::current(),
-            rules,
-            user_key,
+            rules: Arc::clone(&common.rules),
+            user_key: common.user_key.clone(),
             clock: self.clock,
             metrics: Arc::clone(&self.metrics),
             log_ends: Arc::default(),
             partition_count: Arc::default(),
             host: self.owner.clone(),
-            alone: Arc::default(),
-            incarnation,
-        };
-        let threads = match kafka.threads {
+            alone: Arc::clone(&common.alone),
+            incarnation: common.incarnation.clone(),
+        }
+    }
+
+    /// Threads and the coverage watch of one topic.
+    fn consume(&self, shared: Shared, tasks: &mut Tasks) -> Result<()> {
+        let threads = match self.settings.kafka.threads {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads,
         };
+        let topic = &shared.settings.kafka.topic;
         for thread in 0..threads {
+            let name = if *topic == self.settings.kafka.topic { format!("consume-{thread}") } else { format!("consume-{topic}-{thread}") };
             let (shared, stop) = (shared.clone(), tasks.stop());
-            tasks.thread(format!("consume-{thread}"), move || pipeline::run(&shared, thread, &stop))?;
+            tasks.thread(name, move || pipeline::run(&shared, thread, &stop))?;
         }
         tasks.spawn("coverage", watch::run(shared, tasks.stop()));
-        if !kafka.dead_letter_topic.is_empty() {
-            tasks.spawn("dead-letters", dead_letters::export(self.store.clone(), kafka.clone(), tasks.stop()));
-        }
         Ok(())
     }
 
@@ -205,6 +233,14 @@ impl Node {
             memory: crate::evaluate::Memory::default(),
         };
         tasks.spawn("evaluate", evaluator.run(tasks.stop()));
+        let resolver = Resolver {
+            store: self.store.clone(),
+            owner: self.owner.clone(),
+            clock: self.clock,
+            wait: self.settings.ingest.feedback_wait_hours * HOUR,
+            metrics: Arc::clone(&self.metrics),
+        };
+        tasks.spawn("feedback", resolver.run(tasks.stop()));
         let index_days = self.settings.ingest.index_days;
         tasks.spawn("upkeep", upkeep(self.store.clone(), self.clock, index_days, self.owner.clone(), tasks.stop()));
     }

@@ -14,6 +14,7 @@ use leeway_alerts::secret::Secret;
 use leeway_alerts::signing::SigningKey;
 use leeway_core::labels::Dimensions;
 use leeway_core::price::PriceBook;
+use leeway_formats::Format;
 use leeway_store::Location;
 use serde::Deserialize;
 
@@ -51,12 +52,45 @@ pub struct StoreSettings {
 pub struct Kafka {
     pub brokers: String,
     pub topic: String,
+    pub format: String,
+    pub sources: Vec<Source>,
     pub group: String,
     pub dead_letter_topic: String,
     pub threads: usize,
     pub start: Start,
     pub session_timeout_ms: u32,
     pub options: BTreeMap<String, Secret>,
+}
+
+/// One topic and what its messages are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    pub topic: String,
+    #[serde(default = "auto")]
+    pub format: String,
+}
+
+fn auto() -> String {
+    "auto".to_owned()
+}
+
+impl Kafka {
+    /// Every topic that is read, `topic` first, each with its format.
+    pub fn formats(&self) -> Result<Vec<(String, &'static dyn Format)>> {
+        let first = Source { topic: self.topic.clone(), format: self.format.clone() };
+        let mut found: Vec<(String, &'static dyn Format)> = Vec::new();
+        for source in std::iter::once(&first).chain(&self.sources) {
+            let ids = leeway_formats::ALL.map(Format::id).join(", ");
+            let format = leeway_formats::find(&source.format)
+                .with_context(|| format!("kafka: topic `{}` has format `{}`; valid are auto, {ids}", source.topic, source.format))?;
+            if found.iter().any(|(topic, _)| *topic == source.topic) {
+                bail!("kafka.sources: topic `{}` is listed twice", source.topic);
+            }
+            found.push((source.topic.clone(), format));
+        }
+        Ok(found)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -79,6 +113,7 @@ pub enum CallIndex {
 pub struct Ingest {
     pub call_index: CallIndex,
     pub index_days: i64,
+    pub feedback_wait_hours: i64,
     pub flush_ms: u64,
     pub flush_bytes: usize,
     pub max_message_bytes: usize,

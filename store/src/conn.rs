@@ -20,7 +20,7 @@ pub enum Param<'a> {
     Int(Option<i64>),
     Float(Option<f64>),
     Text(Option<&'a str>),
-    Bytes(&'a [u8]),
+    Bytes(Option<&'a [u8]>),
 }
 
 impl From<i64> for Param<'_> {
@@ -59,19 +59,24 @@ impl<'a> From<Option<&'a str>> for Param<'a> {
         Self::Text(value)
     }
 }
+impl<'a> From<Option<&'a [u8]>> for Param<'a> {
+    fn from(value: Option<&'a [u8]>) -> Self {
+        Self::Bytes(value)
+    }
+}
 impl<'a> From<&'a [u8]> for Param<'a> {
     fn from(value: &'a [u8]) -> Self {
-        Self::Bytes(value)
+        Self::Bytes(Some(value))
     }
 }
 impl<'a> From<&'a Vec<u8>> for Param<'a> {
     fn from(value: &'a Vec<u8>) -> Self {
-        Self::Bytes(value)
+        Self::Bytes(Some(value))
     }
 }
 impl<'a> From<&'a [u8; 16]> for Param<'a> {
     fn from(value: &'a [u8; 16]) -> Self {
-        Self::Bytes(value)
+        Self::Bytes(Some(value))
     }
 }
 
@@ -106,6 +111,7 @@ impl Row {
     getter!(text, String);
     getter!(maybe_text, Option<String>);
     getter!(bytes, Vec<u8>);
+    getter!(maybe_bytes, Option<Vec<u8>>);
 
     /// A count, stored as BIGINT.
     pub fn count(&self, column: usize) -> Result<u64, StoreError> {

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use leeway_core::call_key::CallKey;
 use leeway_core::clock::Micros;
-use leeway_core::event::Record;
+use leeway_core::event::{Label, Record};
 use leeway_core::labels::{Labels, Level, SeriesId};
 use leeway_core::ledger::Ledger;
 
@@ -27,14 +28,55 @@ pub struct PartWrite {
     pub high: i64,
 }
 
+/// What of a call is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Facet {
+    /// Count, status, tokens, cost; of a whole record everything.
+    Call,
+    Timing,
+    Text,
+    /// A further name, under which feedback may find the call.
+    Join,
+}
+
+impl Facet {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Timing => "timing",
+            Self::Text => "text",
+            Self::Join => "join",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Call, Self::Timing, Self::Text, Self::Join].into_iter().find(|facet| facet.name() == name)
+    }
+}
+
 /// A call's claim to be counted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallClaim {
     pub tenant: String,
-    pub key: [u8; 16],
+    pub key: CallKey,
+    pub facet: Facet,
     pub day: i64,
     /// Of what is counted; tells a copy from a contradiction.
     pub digest: i64,
+    /// The record says everything of its call.
+    pub whole: bool,
+    /// Where the call is counted; feedback goes there too.
+    pub series: SeriesId,
+    pub minute: Micros,
+}
+
+/// What the index answered.
+#[derive(Debug, Default)]
+pub struct Counted {
+    /// Claims that were new.
+    pub fresh: HashSet<(String, CallKey, Facet)>,
+    /// Calls that were counted before: their digest, and whether by a whole record.
+    pub counted: HashMap<(String, CallKey), (i64, bool)>,
 }
 
 /// A series that a flush wants to write on a day.
@@ -163,35 +205,38 @@ impl Store {
 }
 
 impl FlushTx {
-    /// Claims calls; answers the claims that were new, and how many of the others contradict what was counted.
-    pub async fn claim_calls(
-        &mut self,
-        claims: &[CallClaim],
-    ) -> Result<(HashSet<(String, [u8; 16])>, Vec<bool>), StoreError> {
+    /// Claims facets of calls.
+    pub async fn claim_calls(&mut self, claims: &[CallClaim]) -> Result<Counted, StoreError> {
         let conn = self.tx.conn()?;
         let mut sorted: Vec<&CallClaim> = claims.iter().collect();
         // Sorted keys: two flushes lock in one order and cannot deadlock.
         sorted.sort();
-        let mut params: Vec<Param<'_>> = Vec::with_capacity(sorted.len() * 5);
+        let mut params: Vec<Param<'_>> = Vec::with_capacity(sorted.len() * 8);
         for claim in &sorted {
-            params.extend_from_slice(args![&claim.tenant, &claim.key, "call", claim.day, claim.digest]);
+            params.extend_from_slice(args![
+                &claim.tenant,
+                &claim.key,
+                claim.facet.name(),
+                claim.day,
+                claim.digest,
+                i64::from(claim.whole),
+                &claim.series,
+                claim.minute
+            ]);
         }
-        let head = "INSERT INTO call_index (tenant, call_key, facet, first_seen_day, digest)";
-        let rows = conn.insert_returning(head, 5, &params, "ON CONFLICT DO NOTHING RETURNING tenant, call_key").await?;
-        let mut fresh = HashSet::with_capacity(rows.len());
-        for row in rows {
-            let key =
-                row.bytes(1)?.try_into().map_err(|_| StoreError::Unreadable("a call key is not 16 bytes".into()))?;
-            fresh.insert((row.text(0)?, key));
+        let head = "INSERT INTO call_index (tenant, call_key, facet, first_seen_day, digest, whole, series_id, minute)";
+        let tail = "ON CONFLICT DO NOTHING RETURNING tenant, call_key, facet";
+        let mut claimed = Counted::default();
+        for row in conn.insert_returning(head, 8, &params, tail).await? {
+            let facet = row.text(2)?;
+            let facet = Facet::parse(&facet).ok_or_else(|| StoreError::Unreadable(format!("facet `{facet}`")))?;
+            claimed.fresh.insert((row.text(0)?, key16(&row.bytes(1)?)?, facet));
         }
-        let counted =
-            digests(conn, sorted.into_iter().filter(|claim| !fresh.contains(&(claim.tenant.clone(), claim.key))))
-                .await?;
-        let differs = |claim: &CallClaim| {
-            counted.get(&(claim.tenant.clone(), claim.key)).is_some_and(|digest| *digest != claim.digest)
+        let known = |claim: &&CallClaim| {
+            claim.facet == Facet::Call && !claimed.fresh.contains(&(claim.tenant.clone(), claim.key, Facet::Call))
         };
-        let conflicting = claims.iter().map(differs).collect();
-        Ok((fresh, conflicting))
+        claimed.counted = counted(conn, sorted.into_iter().filter(known)).await?;
+        Ok(claimed)
     }
 
     /// Registers series, parents first, until the tenant's day is full; answers those that must be folded.
@@ -326,8 +371,12 @@ impl FlushTx {
     }
 
     /// Upserts; the record with the newest event time wins, so that a replay cannot undo a correction.
-    pub async fn records(&mut self, records: &[Record]) -> Result<(), StoreError> {
+    pub async fn records(&mut self, records: &[Record], now: Micros) -> Result<(), StoreError> {
         for record in records {
+            if let Some(label) = &record.label {
+                self.feedback(record, label, now).await?;
+                continue;
+            }
             let sql = format!(
                 "INSERT INTO {table} (tenant, id, time, app, name, body) VALUES ($1, $2, $3, $4, $5, $6) \
                  ON CONFLICT (tenant, id) DO UPDATE SET time = excluded.time, app = excluded.app, name = excluded.name, \
@@ -340,16 +389,36 @@ impl FlushTx {
         Ok(())
     }
 
+    /// Feedback waits for the resolver, which joins it with its call; a correction makes it wait again.
+    async fn feedback(&mut self, record: &Record, label: &Label, now: Micros) -> Result<(), StoreError> {
+        let sql = "INSERT INTO feedback (tenant, id, time, app, name, body, target, source, given, micro, state, revision, received_at, next_try_at, applied) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $12, 0) \
+                   ON CONFLICT (tenant, id) DO UPDATE SET time = excluded.time, app = excluded.app, body = excluded.body, \
+                   given = excluded.given, micro = excluded.micro, state = excluded.state, revision = feedback.revision + 1, \
+                   next_try_at = excluded.next_try_at \
+                   WHERE excluded.time >= feedback.time AND (excluded.time <> feedback.time OR excluded.body <> feedback.body)";
+        let state = if label.target.is_some() { "pending" } else { "unjoined" };
+        let target = label.target.as_ref().map(|key| &key[..]);
+        let params = args![
+            &record.tenant,
+            &record.id,
+            record.time,
+            &record.app,
+            &record.name,
+            &record.body,
+            target,
+            &label.source,
+            i64::from(label.given),
+            label.micro,
+            state,
+            now
+        ];
+        self.tx.conn()?.run(sql, params).await.map(drop)
+    }
+
     /// Notes which windows got deltas, for the compactor; last before the commit, for its rows are shared by all workers.
     pub async fn touch_windows(&mut self, rows: &[PaneRow]) -> Result<(), StoreError> {
-        let windows: BTreeSet<(&str, Micros)> =
-            rows.iter().map(|row| (row.tenant.as_str(), row.window_start)).collect();
-        let mut params: Vec<Param<'_>> = Vec::with_capacity(windows.len() * 3);
-        for (tenant, start) in windows {
-            params.extend_from_slice(args![tenant, start, 1i64]);
-        }
-        let tail = "ON CONFLICT (tenant, window_start) DO UPDATE SET flushes = open_window.flushes + 1";
-        self.tx.conn()?.insert("INSERT INTO open_window (tenant, window_start, flushes)", 3, &params, tail).await
+        touch(self.tx.conn()?, rows).await
     }
 
     pub async fn commit(self) -> Result<(), StoreError> {
@@ -357,11 +426,26 @@ impl FlushTx {
     }
 }
 
+/// Opens the windows of rows for the compactor.
+pub async fn touch(conn: &mut crate::Conn, rows: &[PaneRow]) -> Result<(), StoreError> {
+    let windows: BTreeSet<(&str, Micros)> = rows.iter().map(|row| (row.tenant.as_str(), row.window_start)).collect();
+    let mut params: Vec<Param<'_>> = Vec::with_capacity(windows.len() * 3);
+    for (tenant, start) in windows {
+        params.extend_from_slice(args![tenant, start, 1i64]);
+    }
+    let tail = "ON CONFLICT (tenant, window_start) DO UPDATE SET flushes = open_window.flushes + 1";
+    conn.insert("INSERT INTO open_window (tenant, window_start, flushes)", 3, &params, tail).await
+}
+
+pub fn key16(bytes: &[u8]) -> Result<[u8; 16], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Unreadable("a key is not 16 bytes".into()))
+}
+
 /// What was counted for calls that came again.
-async fn digests<'a>(
+async fn counted<'a>(
     conn: &mut crate::Conn,
     claims: impl Iterator<Item = &'a CallClaim>,
-) -> Result<HashMap<(String, [u8; 16]), i64>, StoreError> {
+) -> Result<HashMap<(String, CallKey), (i64, bool)>, StoreError> {
     let mut found = HashMap::new();
     let claims: Vec<&CallClaim> = claims.collect();
     for group in claims.chunk_by(|a, b| a.tenant == b.tenant) {
@@ -370,15 +454,12 @@ async fn digests<'a>(
             params.extend(chunk.iter().map(|claim| Param::from(&claim.key)));
             let list: Vec<String> = (2..=params.len()).map(|place| format!("${place}")).collect();
             let sql = format!(
-                "SELECT call_key, digest FROM call_index WHERE tenant = $1 AND facet = 'call' AND call_key IN ({})",
+                "SELECT call_key, digest, whole FROM call_index WHERE tenant = $1 AND facet = 'call' AND call_key IN ({})",
                 list.join(",")
             );
             for row in conn.query(&sql, &params).await? {
-                let key = row
-                    .bytes(0)?
-                    .try_into()
-                    .map_err(|_| StoreError::Unreadable("a call key is not 16 bytes".into()))?;
-                found.insert((chunk[0].tenant.clone(), key), row.int(1)?);
+                let key = (chunk[0].tenant.clone(), key16(&row.bytes(0)?)?);
+                found.insert(key, (row.int(1)?, row.int(2)? == 1));
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod conn;
+mod feedback;
 mod flush;
 mod lease;
 mod migrate;
@@ -20,7 +21,8 @@ use thiserror::Error;
 
 pub use alerts::{AlertRow, Claimed, DeliveryRow, EvaluationWrite, NoticeRow, Outcome, RuleProgress};
 pub use conn::{Conn, Param, Row, Tx};
-pub use flush::{CallClaim, DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, SeriesRef};
+pub use feedback::{Joined, Waiting};
+pub use flush::{CallClaim, Counted, DeadLetter, Facet, FlushTx, LedgerRow, PaneRow, PartWrite, SeriesRef};
 pub use lease::Lease;
 pub use panes::{SeriesPane, headline};
 pub use partition::{Acquired, LogRange, PartitionKey};

@@ -5,7 +5,7 @@ use leeway_core::labels::{Labels, Level};
 use leeway_core::ledger::Ledger;
 use leeway_core::pane::{Numbers, Pane, UNIT_WEIGHT};
 use leeway_store::{
-    CallClaim, DeadLetter, EvaluationWrite, LedgerRow, Location, LogRange, PaneRow, PartWrite, PartitionKey,
+    CallClaim, DeadLetter, EvaluationWrite, Facet, LedgerRow, Location, LogRange, PaneRow, PartWrite, PartitionKey,
     RuleProgress, SeriesRef, Store, StoreError,
 };
 
@@ -149,16 +149,31 @@ fn the_breaker_counts_deaths_at_one_offset() {
 fn a_call_is_claimed_once_and_a_contradiction_is_seen() {
     both(async |store| {
         store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
-        let claim = |n: u8, digest| CallClaim { tenant: "acme".into(), key: [n; 16], day: 1, digest };
+        let part = |n: u8, facet, digest| CallClaim {
+            tenant: "acme".into(),
+            key: [n; 16],
+            facet,
+            day: 1,
+            digest,
+            whole: n != 1,
+            series: [9; 16],
+            minute: T,
+        };
+        let claim = |n: u8, digest| part(n, Facet::Call, digest);
         let mut tx = store.begin_flush(1, "me", &[write(0, 1, 0, 9)], T).await.unwrap().unwrap();
-        let (fresh, _) = tx.claim_calls(&[claim(1, 7), claim(2, 7)]).await.unwrap();
-        assert_eq!(fresh.len(), 2);
+        let first = tx.claim_calls(&[claim(1, 7), claim(2, 7)]).await.unwrap();
+        assert_eq!((first.fresh.len(), first.counted.len()), (2, 0));
         tx.commit().await.unwrap();
         let mut tx = store.begin_flush(2, "me", &[write(0, 1, 9, 12)], T).await.unwrap().unwrap();
-        let (fresh, conflicting) = tx.claim_calls(&[claim(3, 7), claim(2, 8), claim(1, 7)]).await.unwrap();
-        assert_eq!((fresh.len(), conflicting), (1, vec![false, true, false]));
+        let again = [claim(3, 7), claim(2, 8), claim(1, 7), part(1, Facet::Timing, 7)];
+        let again = tx.claim_calls(&again).await.unwrap();
+        let fresh = [("acme".to_owned(), [1; 16], Facet::Timing), ("acme".to_owned(), [3; 16], Facet::Call)];
+        assert_eq!(again.fresh, fresh.into());
+        let counted = [(("acme".to_owned(), [1; 16]), (7, false)), (("acme".to_owned(), [2; 16]), (7, true))];
+        assert_eq!(again.counted, counted.into(), "what was counted, not what came again");
         tx.commit().await.unwrap();
-        assert_eq!((store.expire_call_index(1).await.unwrap(), store.expire_call_index(2).await.unwrap()), (0, 3));
+        assert_eq!(store.find_calls("acme", &[[2; 16], [7; 16]]).await.unwrap(), [([2; 16], ([9; 16], T))].into());
+        assert_eq!((store.expire_call_index(1).await.unwrap(), store.expire_call_index(2).await.unwrap()), (0, 4));
     });
 }
 
@@ -195,6 +210,7 @@ fn ledger_dead_letters_and_rows_add_up() {
             app: "a".into(),
             name: "release".into(),
             body: body.into(),
+            label: None,
         };
         for (id, from) in [(1, 0), (2, 9)] {
             let parts = [write(0, 1, from, from + 9)];
@@ -210,7 +226,7 @@ fn ledger_dead_letters_and_rows_add_up() {
                 received_at: T,
             };
             tx.dead_letters(&parts, &[letter.clone(), letter]).await.unwrap();
-            tx.records(&[record(T - id, "{}")]).await.unwrap();
+            tx.records(&[record(T - id, "{}")], T).await.unwrap();
             tx.commit().await.unwrap();
         }
         let totals = store.ledger_since(0).await.unwrap();

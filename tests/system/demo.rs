@@ -105,7 +105,8 @@ fn the_demo_tells_its_story_in_two_minutes() {
         .output()
         .unwrap();
     println!("{}{}", String::from_utf8_lossy(&browser.stdout), String::from_utf8_lossy(&browser.stderr));
-    assert!(browser.status.success());
+    let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+    assert!(browser.status.success(), "the demo's log:\n{log}");
     demo.wait_until(120);
     assert_eq!(told(&demo), story("latency"));
     demo.stop(&folder);

@@ -34,12 +34,17 @@ async function audit(context, url, name, theme) {
   await page.close();
 }
 
+let watched;
+
 (async () => {
   const browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  watched = page;
+  // Asked four times a second: the default asks at each animation frame, and a busy machine may paint none.
+  const until = (predicate, arg, timeout) => page.waitForFunction(predicate, arg, { timeout, polling: 250 });
   const violations = [];
   page.on("console", (message) => { if (/Content.Security.Policy|Refused to/i.test(message.text())) violations.push(message.text()); });
   page.on("pageerror", (error) => violations.push(String(error)));
@@ -48,9 +53,9 @@ async function audit(context, url, name, theme) {
   await page.goto(address + "/", { waitUntil: "load" });
   const tile = () => page.locator(".tile .value").first().textContent();
   // Live without a reload: the number of calls moves.
-  await page.waitForFunction(() => /\d/.test(document.querySelector(".tile .value").textContent), null, { timeout: 30000 });
+  await until(() => /\d/.test(document.querySelector(".tile .value").textContent), null, 60000);
   const first = await page.locator(".tile").first().textContent();
-  await page.waitForFunction((before) => document.querySelector(".tile").textContent !== before, first, { timeout: 15000 });
+  await until((before) => document.querySelector(".tile").textContent !== before, first, 30000);
   console.log("traffic is seen:", await tile());
   if ((await page.locator(".plot canvas").count()) !== 4) fail("four charts are drawn");
   // The alert appears on the open page.
@@ -64,7 +69,7 @@ async function audit(context, url, name, theme) {
   if (!/accepted/.test(await page.locator("main").textContent())) fail("its deliveries are shown");
   const alert = new URL(page.url()).pathname;
   // It resolves while its page is open.
-  await page.waitForFunction(() => /resolved/.test(document.querySelector("#state").textContent), null, { timeout: 90000 });
+  await until(() => /resolved/.test(document.querySelector("#state").textContent), null, 90000);
   console.log("the resolution is seen");
   // The state is written before its notice is delivered.
   const articles = async (path, wanted) => {
@@ -94,4 +99,13 @@ async function audit(context, url, name, theme) {
   }
   console.log("no accessibility violations in both themes; screenshots in", out);
   await browser.close();
-})().catch((error) => { console.error(error.message); process.exit(1); });
+})().catch(async (error) => {
+  console.error(error.message);
+  // What a person would have seen then, and what the server says now.
+  if (watched) {
+    console.error("the page:", await watched.evaluate(() => `${document.visibilityState} ${document.body.innerText.slice(0, 1500)}`).catch(String));
+    await watched.screenshot({ path: `${out}/failed.png` }).catch(() => {});
+  }
+  console.error("the server:", await fetch(address + "/api/v1/overview").then((answer) => answer.text()).then((text) => text.slice(0, 600)).catch(String));
+  process.exit(1);
+});

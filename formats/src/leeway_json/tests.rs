@@ -16,6 +16,7 @@ struct Taken {
 }
 
 impl Sink for Taken {
+    fn skipped(&mut self, _: u32) {}
     fn record(&mut self, index: u32, decoded: Result<Event<'_>, Reject>) {
         match decoded {
             Ok(Event::Call(c)) => {
@@ -158,6 +159,7 @@ fn money_is_exact_and_a_label_is_cut_not_rejected() {
 
 struct Cut(u32, String);
 impl Sink for Cut {
+    fn skipped(&mut self, _: u32) {}
     fn record(&mut self, _: u32, decoded: Result<Event<'_>, Reject>) {
         if let Ok(Event::Call(call)) = decoded {
             *self = Self(call.cut_labels, call.app.to_owned());

@@ -1,0 +1,138 @@
+//! The scan: texts of a call → counts of what the answer gives away, and where that came from.
+//!
+//! One pass over a text: a table says which byte may belong to which pattern, and a pattern looks at its bytes only
+//! there, within a bound, so hostile text takes linear time. The inputs are read only when the answer holds
+//! something whose origin is to be told. Nothing that leaves this module holds any text.
+//!
+//! What is known is what the patterns know: a value in a shape that none of them has is not counted, so a count is a
+//! lower bound. Well-known test values (documentation cards, void numbers, example domains) are not counted.
+
+mod card;
+mod digits;
+mod email;
+mod iban;
+mod phone;
+mod refusal;
+mod secret;
+mod ssn;
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use leeway_core::event::{Call, Part};
+use leeway_core::scan::{Entity, Origin, Scanned};
+
+/// Longest part of a text that is read; what follows is cut, and origins are not told from a cut text.
+pub const MAX_TEXT: usize = 1 << 20;
+
+/// A value found, in its canonical form: two spellings of one value are equal.
+#[derive(PartialEq, Eq, Hash)]
+struct Value {
+    entity: Entity,
+    canonical: String,
+}
+
+/// Where a pattern found a value.
+struct Found {
+    end: usize,
+    canonical: String,
+}
+
+/// One kind of value.
+trait Pattern: Sync {
+    fn entity(&self) -> Entity;
+    /// Whether a value may be recognised by this byte.
+    fn needs(&self, byte: u8) -> bool;
+    /// The value recognised by the byte at `at` and starting at `from` or later; it passed its check.
+    fn parse(&self, text: &[u8], at: usize, from: usize) -> Option<Found>;
+}
+
+/// Every pattern; of two that match at one place the first wins.
+const PATTERNS: [&dyn Pattern; 6] =
+    [&secret::Secret, &email::Email, &iban::Iban, &card::Card, &ssn::Ssn, &phone::Phone];
+
+/// For each byte, a bit for each pattern that needs it.
+static NEEDS: LazyLock<[u8; 256]> = LazyLock::new(|| {
+    let mut table = [0; 256];
+    for (byte, bits) in table.iter_mut().enumerate() {
+        for (place, pattern) in PATTERNS.iter().enumerate() {
+            *bits |= u8::from(pattern.needs(byte as u8)) << place;
+        }
+    }
+    table
+});
+
+/// Calls `found` with every value of the text.
+fn values(text: &[u8], mut found: impl FnMut(Value)) {
+    let needs = &*NEEDS;
+    let (mut at, mut from) = (0, 0);
+    while let Some(skip) = text[at..].iter().position(|byte| needs[usize::from(*byte)] != 0) {
+        at += skip;
+        let bits = needs[usize::from(text[at])];
+        let mut next = at + 1;
+        for (place, pattern) in PATTERNS.iter().enumerate() {
+            if bits & (1 << place) != 0
+                && let Some(value) = pattern.parse(text, at, from)
+            {
+                found(Value { entity: pattern.entity(), canonical: value.canonical });
+                next = value.end.max(next);
+                from = next;
+                break;
+            }
+        }
+        at = next;
+        if at >= text.len() {
+            break;
+        }
+    }
+}
+
+fn cut(text: &str) -> &[u8] {
+    &text.as_bytes()[..text.len().min(MAX_TEXT)]
+}
+
+/// Scans a call's texts; `None` where there is no answer to look at.
+pub fn scan(call: &Call<'_>) -> Option<Scanned> {
+    let of = |part: Part| call.texts.iter().filter(move |text| text.part == part && !text.text.is_empty());
+    of(Part::Output).next()?;
+    let mut scanned = Scanned::default();
+    let mut given: Vec<Value> = Vec::new();
+    for answer in of(Part::Output) {
+        scanned.refused |= refusal::refused(&answer.text);
+        values(cut(&answer.text), |value| given.push(value));
+    }
+    if given.is_empty() {
+        return Some(scanned);
+    }
+    let known = |part: Part| {
+        let mut known = HashSet::new();
+        let mut keep = |value| {
+            known.insert(value);
+        };
+        of(part).for_each(|text| values(cut(&text.text), &mut keep));
+        known
+    };
+    let (input, documents, system) = (known(Part::Input), known(Part::Document), known(Part::System));
+    let earlier = known(Part::History);
+    let whole = call.texts.iter().all(|text| text.text.len() <= MAX_TEXT);
+    let complete = whole && !call.incomplete && of(Part::Input).next().is_some();
+    for value in given {
+        let origin = if input.contains(&value) {
+            Origin::Echo
+        } else if documents.contains(&value) {
+            Origin::Retrieved
+        } else if system.contains(&value) {
+            Origin::System
+        } else if complete && !earlier.contains(&value) {
+            Origin::Unexplained
+        } else {
+            // What an earlier answer said has the origin that it had then.
+            Origin::Unattributed
+        };
+        scanned.hits.add(value.entity, origin, 1);
+    }
+    Some(scanned)
+}
+
+#[cfg(test)]
+mod tests;

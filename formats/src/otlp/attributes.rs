@@ -1,0 +1,102 @@
+//! The attributes of one record, looked up once.
+
+use leeway_core::event::Reject;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+
+use super::conventions::{ATTRIBUTES, FIELDS, FLAT_INPUT, FLAT_OUTPUT, Field};
+use super::text_of;
+
+/// Attributes of one record beyond this many are not looked at.
+const MAX_ATTRIBUTES: usize = 1_000;
+
+/// The known attributes of a record and of its resource; the record's own win.
+pub struct Attributes<'a> {
+    /// Rank (list, then place in the table) and value of each field.
+    found: [Option<(usize, &'a AnyValue)>; FIELDS],
+    /// Flattened messages: whether they are the answer's, their number, `role` or `content`, text.
+    pub flat: Vec<(bool, usize, &'a str, &'a str)>,
+}
+
+impl<'a> Attributes<'a> {
+    pub fn read(lists: &[&'a [KeyValue]]) -> Self {
+        let mut read = Self { found: [None; FIELDS], flat: Vec::new() };
+        for (place, list) in lists.iter().enumerate() {
+            for pair in list.iter().take(MAX_ATTRIBUTES) {
+                let Some(value) = &pair.value else { continue };
+                if let Some(rank) = ATTRIBUTES.iter().position(|(name, _)| *name == pair.key) {
+                    let rank = place * ATTRIBUTES.len() + rank;
+                    let field = ATTRIBUTES[rank % ATTRIBUTES.len()].1;
+                    let slot = &mut read.found[field as usize];
+                    if slot.is_none_or(|(best, _)| rank < best) {
+                        *slot = Some((rank, value));
+                    }
+                } else {
+                    read.flat(&pair.key, value);
+                }
+            }
+        }
+        read
+    }
+
+    fn flat(&mut self, key: &'a str, value: &'a AnyValue) {
+        let answer = key.strip_prefix(FLAT_OUTPUT);
+        let Some(rest) = answer.or_else(|| key.strip_prefix(FLAT_INPUT)) else { return };
+        let Some((number, what)) = rest.split_once('.') else { return };
+        let what = what.strip_prefix("message.").unwrap_or_default();
+        if let (Ok(number), Some(text), "role" | "content") = (number.parse(), text_of(Some(value)), what) {
+            self.flat.push((answer.is_some(), number, what, text));
+        }
+    }
+
+    pub fn value(&self, field: Field) -> Option<&'a AnyValue> {
+        self.found[field as usize].map(|(_, value)| value)
+    }
+
+    /// A text without NUL, which no label has.
+    pub fn text(&self, field: Field) -> Option<&'a str> {
+        text_of(self.value(field)).filter(|text| !text.as_bytes().contains(&0))
+    }
+
+    /// A number, also where a client wrote it as text.
+    pub fn number(&self, field: Field) -> Result<Option<f64>, Reject> {
+        let wrong = Err(Reject::WrongType(name(field)));
+        match self.value(field).and_then(|value| value.value.as_ref()) {
+            None => Ok(None),
+            Some(any_value::Value::IntValue(value)) => Ok(Some(*value as f64)),
+            Some(any_value::Value::DoubleValue(value)) if value.is_finite() => Ok(Some(*value)),
+            Some(any_value::Value::StringValue(text)) if text.is_empty() => Ok(None),
+            Some(any_value::Value::StringValue(text)) => match text.parse::<f64>() {
+                Ok(value) if value.is_finite() => Ok(Some(value)),
+                _ => wrong,
+            },
+            _ => wrong,
+        }
+    }
+
+    pub fn count(&self, field: Field) -> Result<Option<u64>, Reject> {
+        match self.number(field)? {
+            Some(value) if value < 0.0 => Err(Reject::NegativeCount),
+            Some(value) if value.fract() != 0.0 || value > 9e15 => Err(Reject::WrongType(name(field))),
+            value => Ok(value.map(|value| value as u64)),
+        }
+    }
+
+    /// Seconds, as µs.
+    pub fn seconds(&self, field: Field) -> Result<Option<u64>, Reject> {
+        match self.number(field)? {
+            Some(value) if value < 0.0 => Err(Reject::NegativeCount),
+            Some(value) if value > 366.0 * 86_400.0 => Err(Reject::WrongType(name(field))),
+            value => Ok(value.map(|value| (value * 1e6).round() as u64)),
+        }
+    }
+}
+
+/// The wire schema's word for a field, for dead letters.
+fn name(field: Field) -> &'static str {
+    match field {
+        Field::Ttft => "ttft_ms",
+        Field::Cost => "cost_usd",
+        Field::HttpStatus => "http_status",
+        _ => "tokens",
+    }
+}

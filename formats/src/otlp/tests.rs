@@ -1,0 +1,233 @@
+use std::collections::BTreeMap;
+
+use leeway_core::event::Part;
+use serde_json::Value as Json;
+
+use super::*;
+use crate::{Auto, Options, UserKey};
+
+/// What a message says, owned.
+#[derive(Debug, Default)]
+struct Seen {
+    calls: Vec<Owned>,
+    rejects: Vec<Reject>,
+    skipped: u32,
+}
+
+#[derive(Debug)]
+struct Owned {
+    names: Vec<[u8; 16]>,
+    brings: Brings,
+    operation: String,
+    tenant: String,
+    app: String,
+    model: String,
+    status: Status,
+    class: Option<u8>,
+    tokens: Tokens,
+    duration_us: Option<u64>,
+    texts: Vec<(Part, String)>,
+}
+
+impl Sink for Seen {
+    fn record(&mut self, _: u32, decoded: Result<Event<'_>, Reject>) {
+        match decoded {
+            Ok(Event::Call(call)) => self.calls.push(Owned {
+                names: call.names().collect(),
+                brings: call.brings,
+                operation: call.operation.to_owned(),
+                tenant: call.tenant.to_owned(),
+                app: call.app.to_owned(),
+                model: call.model().to_owned(),
+                status: call.status,
+                class: call.error_class,
+                tokens: call.tokens,
+                duration_us: call.duration_us,
+                texts: call.texts.iter().map(|text| (text.part, text.text.clone().into_owned())).collect(),
+            }),
+            Ok(Event::Record(_)) => panic!("OTLP has no such record"),
+            Err(reason) => self.rejects.push(reason),
+        }
+    }
+    fn unknown_fields(&mut self, _: u32) {}
+    fn skipped(&mut self, records: u32) {
+        self.skipped += records;
+    }
+}
+
+fn scratch() -> Scratch {
+    Scratch::new(Options { max_message_bytes: 16 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) })
+}
+
+fn read(message: &[u8]) -> Result<Seen, Reject> {
+    let mut seen = Seen::default();
+    Auto.decode(message, &mut scratch(), &mut seen).map(|()| seen)
+}
+
+fn fixtures() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/otlp")
+}
+
+fn fixture(path: &str) -> Seen {
+    let bytes = std::fs::read(fixtures().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    read(&bytes).unwrap()
+}
+
+/// One scenario's calls: span and log records by name, each call once, with the fields of all its records.
+fn scenario(folder: &str, name: &str) -> Vec<Owned> {
+    let mut merged: Vec<Owned> = Vec::new();
+    let mut files: Vec<_> = std::fs::read_dir(fixtures().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for path in files {
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        if file.split('.').next() != Some(name) || !file.ends_with(".pb") {
+            continue;
+        }
+        let seen = read(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(seen.rejects, []);
+        for call in seen.calls {
+            match merged.iter_mut().find(|known| known.names.iter().any(|name| call.names.contains(name))) {
+                Some(known) if known.brings.timing => {}
+                Some(known) => *known = call,
+                None => merged.push(call),
+            }
+        }
+    }
+    merged
+}
+
+#[test]
+fn captured_calls_tokens_and_errors_equal_the_truth() {
+    let truth: BTreeMap<String, Json> =
+        serde_json::from_slice(&std::fs::read(fixtures().join("TRUTH.json")).unwrap()).unwrap();
+    let mut compared = 0;
+    for folder in ["genai-openai/off", "genai-openai/exp_both", "genai-openai/exp_span", "genai-openai/exp_event", "openinference/on"] {
+        for (name, truth) in truth.iter().filter(|(name, _)| !name.starts_with('_')) {
+            let calls = scenario(folder, name);
+            if calls.is_empty() {
+                continue;
+            }
+            let place = format!("{folder}/{name}: {calls:?}");
+            let number = |field: &str| truth[field].as_u64();
+            compared += 1;
+            assert_eq!(calls.len() as u64, number("provider_calls").unwrap(), "{place}");
+            let sum = |of: fn(&Tokens) -> Option<u64>| calls.iter().filter_map(|call| of(&call.tokens)).sum::<u64>();
+            assert_eq!(sum(|t| t.input), number("input_tokens").unwrap_or(0), "{place}");
+            assert_eq!(sum(|t| t.output), number("output_tokens").unwrap_or(0), "{place}");
+            assert_eq!(sum(|t| t.cache_read), number("cache_read_input_tokens").unwrap_or(0), "{place}");
+            assert_eq!(sum(|t| t.reasoning), number("reasoning_output_tokens").unwrap_or(0), "{place}");
+            let failed = calls.iter().filter(|call| call.status.failed()).count();
+            assert_eq!(failed > 0, truth["status"] == "error", "{place}");
+            for call in &calls {
+                assert_eq!((call.operation.as_str(), call.app.as_str()), (truth["operation"].as_str().unwrap(), "support-bot"));
+                assert!(call.duration_us.is_some() || !call.brings.timing, "{place}");
+            }
+        }
+    }
+    assert!(compared >= 53, "{compared} scenarios compared");
+}
+
+#[test]
+fn span_and_log_record_have_one_name_and_bring_their_parts() {
+    let span = &fixture("genai-openai/exp_both/chat.traces.pb").calls[0];
+    let log = &fixture("genai-openai/exp_both/chat.logs.pb").calls[0];
+    assert_eq!(span.names, log.names);
+    assert_eq!(span.names.len(), 2, "the span and the response name it");
+    assert!(span.brings.timing && !log.brings.timing && log.brings.call && log.brings.text);
+    assert_eq!(span.texts, log.texts);
+    assert_eq!(span.texts.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::System, Part::Input, Part::Output]);
+    assert!(fixture("genai-openai/off/chat.traces.pb").calls[0].texts.is_empty());
+}
+
+#[test]
+fn generation_a_events_bring_texts_alone() {
+    let seen = fixture("openai-v2/on/chat.logs.pb");
+    let [call] = &seen.calls[..] else { panic!("{seen:?}") };
+    assert!(!call.brings.call && call.brings.text);
+    assert_eq!(call.texts.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::System, Part::Input, Part::Output]);
+    assert_eq!(fixture("openai-v2/on/chat.traces.pb").calls[0].names[0], call.names[0]);
+}
+
+#[test]
+fn openinference_metadata_names_the_tenant_and_flat_messages_are_texts() {
+    let seen = fixture("openinference/on/chat.traces.pb");
+    let call = &seen.calls[0];
+    assert_eq!((call.tenant.as_str(), call.model.as_str()), ("acme", "gpt-4o-mini-2024-07-18"));
+    assert_eq!(call.texts.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::System, Part::Input, Part::Output]);
+    let error = &fixture("openinference/on/err500.traces.pb").calls[0];
+    assert_eq!(error.class.map(|class| leeway_core::event::ERROR_CLASSES[usize::from(class)]), Some("server"));
+}
+
+fn attribute(key: &str, value: any_value::Value) -> opentelemetry_proto::tonic::common::v1::KeyValue {
+    opentelemetry_proto::tonic::common::v1::KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..Default::default()
+    }
+}
+
+fn spans(spans: Vec<Span>) -> Vec<u8> {
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
+    let scope = ScopeSpans { spans, ..Default::default() };
+    TracesData { resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..Default::default() }] }.encode_to_vec()
+}
+
+fn span(id: u8, parent: u8, extra: Vec<(&str, any_value::Value)>) -> Span {
+    let chat = ("gen_ai.operation.name", any_value::Value::StringValue("chat".into()));
+    Span {
+        trace_id: vec![1; 16],
+        span_id: vec![id; 8],
+        parent_span_id: if parent == 0 { Vec::new() } else { vec![parent; 8] },
+        end_time_unix_nano: 1_795_213_948_000_000_000,
+        attributes: std::iter::once(chat).chain(extra).map(|(key, value)| attribute(key, value)).collect(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn an_outer_model_span_gives_way_to_the_inner_one() {
+    let seen = read(&spans(vec![span(1, 0, vec![]), span(2, 1, vec![]), span(3, 9, vec![]), span(4, 4, vec![])])).unwrap();
+    assert_eq!((seen.calls.len(), seen.skipped), (3, 1), "the outer one of two, a stranger's child, its own parent");
+}
+
+#[test]
+fn absurd_attributes_reject_their_span_alone() {
+    use any_value::Value::{BytesValue, DoubleValue, IntValue, StringValue};
+    let input = "gen_ai.usage.input_tokens";
+    let bad = vec![
+        span(1, 0, vec![(input, IntValue(-4))]),
+        span(2, 0, vec![(input, BytesValue(vec![1]))]),
+        span(3, 0, vec![(input, DoubleValue(f64::NAN))]),
+        span(4, 0, vec![(input, StringValue("many".into()))]),
+        Span { end_time_unix_nano: 0, ..span(5, 0, vec![]) },
+        span(6, 0, vec![("gen_ai.response.id", StringValue("x".repeat(300)))]),
+        span(7, 0, vec![(input, StringValue("52".into()))]),
+    ];
+    let seen = read(&spans(bad)).unwrap();
+    let codes: Vec<_> = seen.rejects.iter().map(Reject::code).collect();
+    assert_eq!(codes, ["negative_count", "wrong_type", "wrong_type", "wrong_type", "no_time", "too_large"]);
+    assert_eq!((seen.calls.len(), seen.calls[0].tokens.input), (1, Some(52)));
+}
+
+#[test]
+fn truncated_or_random_bytes_are_undecodable_and_never_panic() {
+    let whole = std::fs::read(fixtures().join("genai-openai/exp_both/chat.traces.pb")).unwrap();
+    for length in 1..whole.len() {
+        // A cut at the end of a field is a shorter message; no cut may panic.
+        let _ = read(&whole[..length]);
+    }
+    assert_eq!(read(&whole[..whole.len() / 2]).unwrap_err(), Reject::Undecodable);
+    let mut noise = whole;
+    for (place, byte) in noise.iter_mut().enumerate() {
+        *byte ^= (place as u8).wrapping_mul(167);
+    }
+    noise[0] = 0x0A;
+    assert!(read(&noise).is_err());
+}
+
+#[test]
+fn json_is_told_from_protobuf() {
+    let mut seen = Seen::default();
+    Auto.decode(b"\n{\"time\":1795225535}", &mut scratch(), &mut seen).unwrap();
+    assert!(seen.calls[0].brings.whole);
+}

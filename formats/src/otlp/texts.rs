@@ -1,0 +1,145 @@
+//! The texts of a call, wherever its convention puts them.
+
+use std::borrow::Cow;
+
+use leeway_core::event::{Part, Text};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+
+use super::attributes::Attributes;
+use super::conventions::{Field, HIDDEN};
+use super::text_of;
+use crate::Scratch;
+use crate::cursor::Value;
+use crate::leeway_json::{MAX_LABEL, cut};
+
+/// What a role's text is to the scan: a tool's answer is something that was retrieved.
+fn part(role: &str) -> Part {
+    match role {
+        "system" | "developer" => Part::System,
+        "assistant" | "model" => Part::History,
+        "tool" | "function" => Part::Document,
+        _ => Part::Input,
+    }
+}
+
+fn push<'a>(texts: &mut Vec<Text<'a>>, part: Part, text: impl Into<Cow<'a, str>>) {
+    let text = text.into();
+    if !text.is_empty() && text != HIDDEN {
+        texts.push(Text { part, text });
+    }
+}
+
+/// Texts of a span or of a log record with a whole call.
+pub fn of_attributes<'a>(attributes: &Attributes<'a>, texts: &mut Vec<Text<'a>>, scratch: &mut Scratch) {
+    let lists = [(Field::SystemInstructions, Some(Part::System)), (Field::InputMessages, None), (Field::OutputMessages, Some(Part::Output))];
+    for (field, fixed) in lists {
+        match attributes.value(field).and_then(|value| value.value.as_ref()) {
+            Some(any_value::Value::StringValue(json)) => from_json(json, fixed, texts, scratch),
+            Some(any_value::Value::ArrayValue(list)) => list.values.iter().for_each(|item| from_value(item, fixed, texts)),
+            _ => {}
+        }
+    }
+    if !attributes.flat.is_empty() {
+        flattened(attributes, texts);
+    } else if texts.is_empty() {
+        for (field, part) in [(Field::InputValue, Part::Input), (Field::OutputValue, Part::Output)] {
+            if let Some(text) = text_of(attributes.value(field)) {
+                push(texts, part, text);
+            }
+        }
+    }
+}
+
+fn flattened<'a>(attributes: &Attributes<'a>, texts: &mut Vec<Text<'a>>) {
+    for (answer, number, what, text) in &attributes.flat {
+        if *what != "content" {
+            continue;
+        }
+        let role = attributes.flat.iter().find(|(a, n, what, _)| a == answer && n == number && *what == "role");
+        let part = if *answer { Part::Output } else { part(role.map_or("user", |(.., role)| role)) };
+        push(texts, part, *text);
+    }
+}
+
+/// Messages as JSON text: `[{role, parts: [{type, content}]}]`, or the parts alone.
+fn from_json(json: &str, fixed: Option<Part>, texts: &mut Vec<Text<'_>>, scratch: &mut Scratch) {
+    let parsed = scratch.parse(json.as_bytes(), |tape, _| {
+        let mut found = Vec::new();
+        for message in Value(&tape.0).items().into_iter().flatten() {
+            json_message(message, fixed, &mut found);
+        }
+        found
+    });
+    match parsed {
+        Ok(found) => found.into_iter().for_each(|(part, text)| push(texts, part, text)),
+        // Cut JSON is still text of that part.
+        Err(_) => push(texts, fixed.unwrap_or(Part::Input), json.to_owned()),
+    }
+}
+
+fn json_message(message: Value<'_, '_>, fixed: Option<Part>, found: &mut Vec<(Part, String)>) {
+    let field = |of: Value<'_, '_>, name: &str| -> Option<String> {
+        let (_, value) = of.fields()?.find(|(key, _)| *key == name)?;
+        value.prose().map(str::to_owned)
+    };
+    let part = fixed.unwrap_or_else(|| part(field(message, "role").as_deref().unwrap_or("user")));
+    let mut texts: Vec<(Part, String)> = field(message, "content").map(|text| (part, text)).into_iter().collect();
+    let parts = message.fields().into_iter().flatten().find(|(key, _)| *key == "parts").and_then(|(_, value)| value.items());
+    for piece in parts.into_iter().flatten() {
+        texts.extend(field(piece, "content").map(|text| (part, text)));
+        // What a tool answered, as a part of its own type.
+        let answered = field(piece, "response").or_else(|| field(piece, "result"));
+        texts.extend(answered.map(|text| (Part::Document, text)));
+    }
+    found.append(&mut texts);
+}
+
+fn member<'a>(pairs: &'a [KeyValue], name: &str) -> Option<&'a AnyValue> {
+    pairs.iter().find(|pair| pair.key == name).and_then(|pair| pair.value.as_ref())
+}
+
+fn pairs(value: &AnyValue) -> &[KeyValue] {
+    match &value.value {
+        Some(any_value::Value::KvlistValue(list)) => &list.values,
+        _ => &[],
+    }
+}
+
+/// A message as a structured value.
+fn from_value<'a>(message: &'a AnyValue, fixed: Option<Part>, texts: &mut Vec<Text<'a>>) {
+    let fields = pairs(message);
+    let part = fixed.unwrap_or_else(|| part(text_of(member(fields, "role")).unwrap_or("user")));
+    if let Some(text) = text_of(member(fields, "content")) {
+        push(texts, part, text);
+    }
+    let Some(any_value::Value::ArrayValue(parts)) = member(fields, "parts").and_then(|parts| parts.value.as_ref()) else { return };
+    for piece in parts.values.iter().map(pairs) {
+        if let Some(text) = text_of(member(piece, "content")) {
+            push(texts, part, text);
+        }
+        if let Some(text) = text_of(member(piece, "response").or_else(|| member(piece, "result"))) {
+            push(texts, Part::Document, text);
+        }
+    }
+}
+
+/// The text of a generation A event: its body is a map with `content`, a choice's has it inside `message`.
+pub fn of_message<'a>(role: &str, body: Option<&'a AnyValue>, texts: &mut Vec<Text<'a>>) {
+    let Some(fields) = body.map(pairs) else { return };
+    let (fields, part) = match role {
+        "choice" => (member(fields, "message").map(pairs).unwrap_or_default(), Part::Output),
+        _ => (fields, part(role)),
+    };
+    if let Some(text) = text_of(member(fields, "content")) {
+        push(texts, part, text);
+    }
+}
+
+/// The tenant that a JSON map of metadata names.
+pub fn tenant_of(metadata: &str, scratch: &mut Scratch) -> Option<String> {
+    let parsed = scratch.parse(metadata.as_bytes(), |tape, _| {
+        let (_, value) = Value(&tape.0).fields()?.find(|(key, _)| *key == "tenant")?;
+        value.text("tenant").ok().flatten().map(|text| cut(text, MAX_LABEL).to_owned())
+    });
+    parsed.ok().flatten().filter(|tenant| !tenant.is_empty())
+}

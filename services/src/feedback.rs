@@ -1,0 +1,198 @@
+//! The resolver: joins feedback with the call it is about, whichever came first, and adds it to the call's window.
+//!
+//! A correction takes back what the earlier form added, in the same transaction that adds the new one, so a pane
+//! always holds the latest word and no other. One process resolves at a time, under a lease.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use leeway_core::call_key::CallKey;
+use leeway_core::clock::{Clock, MINUTE, Micros, SECOND};
+use leeway_core::labels::{Labels, Level, SeriesId};
+use leeway_core::pane::{LabelSum, Pane};
+use leeway_store::{Joined, Lease, PaneRow, Store, StoreError, Waiting};
+
+use crate::flush::{random_id, row};
+use crate::metrics::Metrics;
+use crate::tasks::Stop;
+
+const LEASE: &str = "feedback";
+const LEASE_FOR: Micros = 15 * SECOND;
+const EVERY: Duration = Duration::from_millis(500);
+/// A database that says nothing for this long is gone; the round is tried again.
+const ROUND_WITHIN: Duration = Duration::from_secs(60);
+/// Rows of one transaction.
+const BATCH: i64 = 1_000;
+/// A call that is not there yet is looked for again after a tenth of the feedback's age, within these.
+const SOONEST: Micros = 2 * SECOND;
+const LATEST: Micros = 5 * MINUTE;
+
+#[derive(Debug)]
+pub struct Resolver {
+    pub store: Store,
+    pub owner: String,
+    pub clock: Clock,
+    /// How long feedback waits for its call before it is an orphan.
+    pub wait: Micros,
+    pub metrics: Arc<Metrics>,
+}
+
+type Place = (SeriesId, Micros);
+
+impl Resolver {
+    pub async fn run(self, mut stop: Stop) -> Result<()> {
+        loop {
+            let round = tokio::time::timeout(ROUND_WITHIN, self.round()).await;
+            match round.unwrap_or_else(|_| Err(StoreError::silent().into())) {
+                // A full batch: there is more.
+                Ok(found) if found == BATCH as usize && !stop.stopped() => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    let passing = error
+                        .downcast_ref::<StoreError>()
+                        .is_some_and(|error| error.passing() || matches!(error, StoreError::Fenced(_)));
+                    if !passing {
+                        return Err(error);
+                    }
+                    tracing::warn!("joining feedback failed and is tried again: {error:#}");
+                }
+            }
+            if stop.within(EVERY).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Joins one batch; answers how many rows it looked at. Public so that tests can step it.
+    pub async fn round(&self) -> Result<usize> {
+        let wall = self.clock.wall();
+        let Some(lease) = self.store.lease(LEASE, &self.owner, wall, wall + LEASE_FOR).await? else { return Ok(0) };
+        let now = self.clock.now();
+        let waiting = self.store.waiting_feedback(now, BATCH).await?;
+        if waiting.is_empty() {
+            return Ok(0);
+        }
+        let looked_at = waiting.len();
+        let mut by_tenant: BTreeMap<String, Vec<Waiting>> = BTreeMap::new();
+        for waiting in waiting {
+            by_tenant.entry(waiting.tenant.clone()).or_default().push(waiting);
+        }
+        for (tenant, waiting) in by_tenant {
+            self.join(&lease, &tenant, waiting, now).await?;
+        }
+        Ok(looked_at)
+    }
+
+    async fn join(&self, lease: &Lease, tenant: &str, waiting: Vec<Waiting>, now: Micros) -> Result<()> {
+        let keys: HashSet<CallKey> = waiting.iter().map(|waiting| waiting.target).collect();
+        let found = self.store.find_calls(tenant, &keys.into_iter().collect::<Vec<_>>()).await?;
+        let joined: Vec<Joined> = waiting.into_iter().map(|waiting| self.place(waiting, &found, now)).collect();
+        let panes = deltas(&joined);
+        let ids = panes.keys().map(|(series, _)| *series).collect();
+        let rows = self.rows(tenant, &ids, panes).await?;
+        let orphans = joined.iter().filter(|join| join.orphan).count();
+        if self.store.join_feedback(lease, random_id()?, &joined, &rows).await? {
+            self.metrics.joined(joined.iter().filter(|join| join.place.is_some()).count(), orphans);
+        }
+        Ok(())
+    }
+
+    fn place(&self, waiting: Waiting, found: &HashMap<CallKey, Place>, now: Micros) -> Joined {
+        // What was joined once stays with its call, whatever the index has forgotten since.
+        let before = waiting.applied.map(|(_, series, minute)| (series, minute));
+        let place = found.get(&waiting.target).copied().or(before);
+        let age = now - waiting.received_at;
+        let next_try_at = now + (age / 10).clamp(SOONEST, LATEST);
+        Joined { place, orphan: place.is_none() && age >= self.wait, next_try_at, waiting }
+    }
+
+    /// Rows of the deltas: the leaf's and its parents'.
+    async fn rows(
+        &self,
+        tenant: &str,
+        ids: &HashSet<SeriesId>,
+        panes: BTreeMap<Place, Pane>,
+    ) -> Result<Vec<PaneRow>, StoreError> {
+        let labels = self.store.series_labels(tenant, ids).await?;
+        let family = |leaf: &Labels| Level::ALL.map(|level| if level == Level::Leaf { leaf.clone() } else { leaf.at(level) });
+        let mut parents: HashMap<String, HashSet<SeriesId>> = HashMap::new();
+        for labels in labels.values().flat_map(family) {
+            parents.entry(labels.tenant().to_owned()).or_default().insert(labels.id());
+        }
+        let mut registered = HashSet::new();
+        for (tenant, ids) in &parents {
+            registered.extend(self.store.series_labels(tenant, ids).await?.into_keys());
+        }
+        let mut merged: BTreeMap<(String, SeriesId, Micros), Pane> = BTreeMap::new();
+        for ((series, minute), pane) in &panes {
+            let Some(leaf) = labels.get(series) else { continue };
+            for labels in family(leaf) {
+                // A parent that the cap folded has its numbers in the overflow series of its level.
+                let id = if registered.contains(&labels.id()) { labels.id() } else { labels.overflow().id() };
+                merged.entry((labels.tenant().to_owned(), id, *minute)).or_default().merge(pane);
+            }
+        }
+        Ok(merged.into_iter().map(|((tenant, id, minute), pane)| row(&tenant, id, minute, &pane)).collect())
+    }
+}
+
+/// What changes in which pane: − what was said before, + what is said now.
+fn deltas(joined: &[Joined]) -> BTreeMap<Place, Pane> {
+    let mut panes: BTreeMap<Place, Pane> = BTreeMap::new();
+    for join in joined {
+        let waiting = &join.waiting;
+        let Some(place) = join.place else { continue };
+        let mut add = |place: Place, sum: LabelSum| {
+            panes.entry(place).or_default().label(&waiting.name, &waiting.source, sum);
+        };
+        if let Some((micro, series, minute)) = waiting.applied {
+            add((series, minute), LabelSum::of(micro, -1));
+        }
+        if waiting.given {
+            add(place, LabelSum::of(waiting.micro, 1));
+        }
+    }
+    panes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(given: bool, micro: Option<i64>, applied: Option<(Option<i64>, SeriesId, Micros)>) -> Joined {
+        let waiting = Waiting {
+            tenant: "t".into(),
+            id: "i".into(),
+            name: "success".into(),
+            source: "user".into(),
+            target: [1; 16],
+            given,
+            micro,
+            revision: 1,
+            received_at: 0,
+            applied,
+        };
+        Joined { waiting, place: Some(([2; 16], MINUTE)), orphan: false, next_try_at: 0 }
+    }
+
+    fn sum(joined: &[Joined]) -> LabelSum {
+        let mut all = LabelSum::default();
+        deltas(joined).values().for_each(|pane| all.merge(pane.outcome("success")));
+        all
+    }
+
+    #[test]
+    fn a_correction_moves_the_sum_and_a_retraction_empties_it() {
+        let (yes, no) = (Some(1_000_000), Some(0));
+        let place = |micro| Some((micro, [2; 16], MINUTE));
+        let first = sum(&[joined(true, yes, None)]);
+        assert_eq!((first.n, first.sum_micro), (1, 1_000_000));
+        let corrected = sum(&[joined(true, no, place(yes))]);
+        assert_eq!((corrected.n, corrected.sum_micro), (0, -1_000_000));
+        let retracted = sum(&[joined(false, None, place(no))]);
+        assert_eq!((retracted.n, retracted.valued), (-1, -1));
+        assert_eq!(sum(&[joined(false, None, None)]), LabelSum::default());
+    }
+}
