@@ -50,7 +50,8 @@ mod tests {
 
     #[test]
     fn kinds_and_parts_do_not_run_into_each_other() {
-        let names = [Name::Id("ab"), Name::Trace("ab"), Name::Response("ab"), Name::Span("a", "b"), Name::Span("", "ab")];
+        let names =
+            [Name::Id("ab"), Name::Trace("ab"), Name::Response("ab"), Name::Span("a", "b"), Name::Span("", "ab")];
         let keys: std::collections::BTreeSet<_> = names.iter().map(|name| name.key()).collect();
         assert_eq!(keys.len(), names.len());
         assert_eq!(Name::Span("AB", "C").key(), Name::Span("ab", "c").key());

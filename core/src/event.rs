@@ -273,8 +273,7 @@ impl<'a> Call<'a> {
         let response = self.response_id.map(Name::Response);
         let named = self.id.is_some();
         let whole_span = !named && self.brings.whole && span.is_some();
-        let names =
-            [span.filter(|_| named), response.filter(|_| named || whole_span), self.trace_id.map(Name::Trace)];
+        let names = [span.filter(|_| named), response.filter(|_| named || whole_span), self.trace_id.map(Name::Trace)];
         names.into_iter().flatten().map(Name::key)
     }
 

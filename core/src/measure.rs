@@ -104,7 +104,9 @@ impl Measure {
     pub fn unit(&self) -> Unit {
         match self {
             Self::Calls | Self::Errors | Self::UnpricedCalls | Self::PiiLeaks | Self::Pii(_) => Unit::Count,
-            Self::ErrorRate | Self::RefusalRate | Self::PiiLeakRate | Self::SafetyRate | Self::TextCoverage => Unit::Share,
+            Self::ErrorRate | Self::RefusalRate | Self::PiiLeakRate | Self::SafetyRate | Self::TextCoverage => {
+                Unit::Share
+            }
             Self::Duration | Self::Ttft => Unit::Milliseconds,
             Self::InputTokens | Self::OutputTokens => Unit::Tokens,
             Self::Cost => Unit::Usd,

@@ -642,7 +642,8 @@ mod tests {
 
     #[test]
     fn stored_panes_of_version_one_stay_readable() {
-        let counts = [1, 1, 1, 0, 3, 1, 0, 15, 2, 0, 0, 7, 2, 0, 0, 0, 0, 0, 0, 0, 0, 10, 128, 160, 148, 165, 141, 29, 0];
+        let counts =
+            [1, 1, 1, 0, 3, 1, 0, 15, 2, 0, 0, 7, 2, 0, 0, 0, 0, 0, 0, 0, 0, 10, 128, 160, 148, 165, 141, 29, 0];
         let sketches = [1, 0, 1, 1, 100, 100, 0, 100, 1];
         let pane = Pane::decode(&counts, &sketches).unwrap();
         assert_eq!((pane.calls(), pane.class(0).n, pane.token_sum(0), pane.cost), (1, 2, 7, 5));

@@ -62,7 +62,12 @@ impl Format for Auto {
         // 0x0A is a line feed too: JSON may begin with one, but not with one and a length.
         let json = message.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['));
         match message.first() {
-            Some(0x0A) if !json || message.get(1).is_some_and(|byte| !byte.is_ascii_whitespace() && *byte != b'{' && *byte != b'[') => {
+            Some(0x0A)
+                if !json
+                    || message
+                        .get(1)
+                        .is_some_and(|byte| !byte.is_ascii_whitespace() && *byte != b'{' && *byte != b'[') =>
+            {
                 otlp::either(message, scratch, sink)
             }
             _ => LeewayJson.decode(message, scratch, sink),

@@ -275,7 +275,12 @@ fn targeted(target: &Json) -> bool {
 fn feedback_label(body: &Map<String, Json>) -> FeedbackLabel {
     let source = body.get("source").and_then(Json::as_str).unwrap_or_default().to_owned();
     let value = body.get("value");
-    FeedbackLabel { target: body.get("target").and_then(call_key), source, given: value.is_some(), micro: value.and_then(micro) }
+    FeedbackLabel {
+        target: body.get("target").and_then(call_key),
+        source,
+        given: value.is_some(),
+        micro: value.and_then(micro),
+    }
 }
 
 fn call_key(target: &Json) -> Option<CallKey> {

@@ -116,7 +116,8 @@ impl Resolver {
         panes: BTreeMap<Place, Pane>,
     ) -> Result<Vec<PaneRow>, StoreError> {
         let labels = self.store.series_labels(tenant, ids).await?;
-        let family = |leaf: &Labels| Level::ALL.map(|level| if level == Level::Leaf { leaf.clone() } else { leaf.at(level) });
+        let family =
+            |leaf: &Labels| Level::ALL.map(|level| if level == Level::Leaf { leaf.clone() } else { leaf.at(level) });
         let mut parents: HashMap<String, HashSet<SeriesId>> = HashMap::new();
         for labels in labels.values().flat_map(family) {
             parents.entry(labels.tenant().to_owned()).or_default().insert(labels.id());

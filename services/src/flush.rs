@@ -214,7 +214,8 @@ impl Flusher {
         let mut candidates = once::candidates(parts);
         for candidate in &mut candidates {
             let buffer = &parts[candidate.place].buffer;
-            let (tenant, series) = self.home(buffer.series.key(candidate.contribution.series), candidate.contribution.minute);
+            let (tenant, series) =
+                self.home(buffer.series.key(candidate.contribution.series), candidate.contribution.minute);
             (candidate.tenant, candidate.series) = (tenant, series);
         }
         once::within(&mut candidates);

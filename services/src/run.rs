@@ -213,7 +213,11 @@ impl Node {
         };
         let topic = &shared.settings.kafka.topic;
         for thread in 0..threads {
-            let name = if *topic == self.settings.kafka.topic { format!("consume-{thread}") } else { format!("consume-{topic}-{thread}") };
+            let name = if *topic == self.settings.kafka.topic {
+                format!("consume-{thread}")
+            } else {
+                format!("consume-{topic}-{thread}")
+            };
             let (shared, stop) = (shared.clone(), tasks.stop());
             tasks.thread(name, move || pipeline::run(&shared, thread, &stop))?;
         }

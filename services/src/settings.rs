@@ -82,8 +82,9 @@ impl Kafka {
         let mut found: Vec<(String, &'static dyn Format)> = Vec::new();
         for source in std::iter::once(&first).chain(&self.sources) {
             let ids = leeway_formats::ALL.map(Format::id).join(", ");
-            let format = leeway_formats::find(&source.format)
-                .with_context(|| format!("kafka: topic `{}` has format `{}`; valid are auto, {ids}", source.topic, source.format))?;
+            let format = leeway_formats::find(&source.format).with_context(|| {
+                format!("kafka: topic `{}` has format `{}`; valid are auto, {ids}", source.topic, source.format)
+            })?;
             if found.iter().any(|(topic, _)| *topic == source.topic) {
                 bail!("kafka.sources: topic `{}` is listed twice", source.topic);
             }

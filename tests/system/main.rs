@@ -7,6 +7,8 @@ mod architecture;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod demo;

@@ -12,8 +12,7 @@ const DOMAIN: usize = 253;
 /// Ends of file names (`icon@2x.png`), not of domains.
 const FILES: [&str; 8] = ["png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css"];
 /// Domains that are nobody's (RFC 2606).
-const NOBODY: [&str; 7] =
-    ["example.com", "example.org", "example.net", ".example", ".test", ".invalid", ".localhost"];
+const NOBODY: [&str; 7] = ["example.com", "example.org", "example.net", ".example", ".test", ".invalid", ".localhost"];
 
 fn local(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'') || byte >= 0x80
@@ -53,7 +52,9 @@ impl Pattern for Email {
         if name.is_empty() || !letters || !labels || repository || FILES.contains(&last) {
             return None;
         }
-        let nobody = NOBODY.iter().any(|of| host == of.trim_start_matches('.') || host.ends_with(&format!(".{}", of.trim_start_matches('.'))));
+        let nobody = NOBODY.iter().any(|of| {
+            host == of.trim_start_matches('.') || host.ends_with(&format!(".{}", of.trim_start_matches('.')))
+        });
         let name = String::from_utf8_lossy(name).to_lowercase();
         (!nobody).then(|| Found { end, canonical: format!("{name}@{host}") })
     }

@@ -69,7 +69,8 @@ fn national(text: &[u8], at: usize) -> Option<Found> {
     if american && !run.mixed {
         let digits = &run.digits[n - 10..];
         let country = n == 10 || run.digits[0] == 1;
-        return (country && dialled(digits)).then_some(())
+        return (country && dialled(digits))
+            .then_some(())
             .and_then(|()| Some(Found { end: run.end(text, n)?, canonical: north_american(digits) }));
     }
     let told = (9..=12).contains(&n) && context(text, at, &WORDS);
@@ -77,7 +78,9 @@ fn national(text: &[u8], at: usize) -> Option<Found> {
         return Some(Found { end: run.end(text, n)?, canonical: north_american(&run.digits) });
     }
     // A trunk prefix marks a number of another country's plan.
-    (told && run.digits[0] == 0).then_some(()).and_then(|()| Some(Found { end: run.end(text, n)?, canonical: run.text(n) }))
+    (told && run.digits[0] == 0)
+        .then_some(())
+        .and_then(|()| Some(Found { end: run.end(text, n)?, canonical: run.text(n) }))
 }
 
 /// Area and exchange begin with 2 to 9; 555-01xx is for films.

@@ -181,11 +181,7 @@ impl Names {
 }
 
 /// What spans and log records have in common.
-fn call<'a>(
-    attributes: &Attributes<'a>,
-    operation: &'static str,
-    names: &'a Names,
-) -> Result<Call<'a>, Reject> {
+fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, names: &'a Names) -> Result<Call<'a>, Reject> {
     let mut cut_labels = 0;
     let mut label = |field: Field, limit: usize| {
         let text = attributes.text(field).unwrap_or_default();

@@ -76,7 +76,8 @@ fn fixture(path: &str) -> Seen {
 /// One scenario's calls: span and log records by name, each call once, with the fields of all its records.
 fn scenario(folder: &str, name: &str) -> Vec<Owned> {
     let mut merged: Vec<Owned> = Vec::new();
-    let mut files: Vec<_> = std::fs::read_dir(fixtures().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(fixtures().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     for path in files {
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -101,7 +102,13 @@ fn captured_calls_tokens_and_errors_equal_the_truth() {
     let truth: BTreeMap<String, Json> =
         serde_json::from_slice(&std::fs::read(fixtures().join("TRUTH.json")).unwrap()).unwrap();
     let mut compared = 0;
-    for folder in ["genai-openai/off", "genai-openai/exp_both", "genai-openai/exp_span", "genai-openai/exp_event", "openinference/on"] {
+    for folder in [
+        "genai-openai/off",
+        "genai-openai/exp_both",
+        "genai-openai/exp_span",
+        "genai-openai/exp_event",
+        "openinference/on",
+    ] {
         for (name, truth) in truth.iter().filter(|(name, _)| !name.starts_with('_')) {
             let calls = scenario(folder, name);
             if calls.is_empty() {
@@ -119,7 +126,10 @@ fn captured_calls_tokens_and_errors_equal_the_truth() {
             let failed = calls.iter().filter(|call| call.status.failed()).count();
             assert_eq!(failed > 0, truth["status"] == "error", "{place}");
             for call in &calls {
-                assert_eq!((call.operation.as_str(), call.app.as_str()), (truth["operation"].as_str().unwrap(), "support-bot"));
+                assert_eq!(
+                    (call.operation.as_str(), call.app.as_str()),
+                    (truth["operation"].as_str().unwrap(), "support-bot")
+                );
                 assert!(call.duration_us.is_some() || !call.brings.timing, "{place}");
             }
         }
@@ -169,7 +179,8 @@ fn attribute(key: &str, value: any_value::Value) -> opentelemetry_proto::tonic::
 fn spans(spans: Vec<Span>) -> Vec<u8> {
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
     let scope = ScopeSpans { spans, ..Default::default() };
-    TracesData { resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..Default::default() }] }.encode_to_vec()
+    TracesData { resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..Default::default() }] }
+        .encode_to_vec()
 }
 
 fn span(id: u8, parent: u8, extra: Vec<(&str, any_value::Value)>) -> Span {
@@ -186,7 +197,8 @@ fn span(id: u8, parent: u8, extra: Vec<(&str, any_value::Value)>) -> Span {
 
 #[test]
 fn an_outer_model_span_gives_way_to_the_inner_one() {
-    let seen = read(&spans(vec![span(1, 0, vec![]), span(2, 1, vec![]), span(3, 9, vec![]), span(4, 4, vec![])])).unwrap();
+    let seen =
+        read(&spans(vec![span(1, 0, vec![]), span(2, 1, vec![]), span(3, 9, vec![]), span(4, 4, vec![])])).unwrap();
     assert_eq!((seen.calls.len(), seen.skipped), (3, 1), "the outer one of two, a stranger's child, its own parent");
 }
 

@@ -31,11 +31,17 @@ fn push<'a>(texts: &mut Vec<Text<'a>>, part: Part, text: impl Into<Cow<'a, str>>
 
 /// Texts of a span or of a log record with a whole call.
 pub fn of_attributes<'a>(attributes: &Attributes<'a>, texts: &mut Vec<Text<'a>>, scratch: &mut Scratch) {
-    let lists = [(Field::SystemInstructions, Some(Part::System)), (Field::InputMessages, None), (Field::OutputMessages, Some(Part::Output))];
+    let lists = [
+        (Field::SystemInstructions, Some(Part::System)),
+        (Field::InputMessages, None),
+        (Field::OutputMessages, Some(Part::Output)),
+    ];
     for (field, fixed) in lists {
         match attributes.value(field).and_then(|value| value.value.as_ref()) {
             Some(any_value::Value::StringValue(json)) => from_json(json, fixed, texts, scratch),
-            Some(any_value::Value::ArrayValue(list)) => list.values.iter().for_each(|item| from_value(item, fixed, texts)),
+            Some(any_value::Value::ArrayValue(list)) => {
+                list.values.iter().for_each(|item| from_value(item, fixed, texts))
+            }
             _ => {}
         }
     }
@@ -84,7 +90,8 @@ fn json_message(message: Value<'_, '_>, fixed: Option<Part>, found: &mut Vec<(Pa
     };
     let part = fixed.unwrap_or_else(|| part(field(message, "role").as_deref().unwrap_or("user")));
     let mut texts: Vec<(Part, String)> = field(message, "content").map(|text| (part, text)).into_iter().collect();
-    let parts = message.fields().into_iter().flatten().find(|(key, _)| *key == "parts").and_then(|(_, value)| value.items());
+    let parts =
+        message.fields().into_iter().flatten().find(|(key, _)| *key == "parts").and_then(|(_, value)| value.items());
     for piece in parts.into_iter().flatten() {
         texts.extend(field(piece, "content").map(|text| (part, text)));
         // What a tool answered, as a part of its own type.
@@ -112,7 +119,10 @@ fn from_value<'a>(message: &'a AnyValue, fixed: Option<Part>, texts: &mut Vec<Te
     if let Some(text) = text_of(member(fields, "content")) {
         push(texts, part, text);
     }
-    let Some(any_value::Value::ArrayValue(parts)) = member(fields, "parts").and_then(|parts| parts.value.as_ref()) else { return };
+    let Some(any_value::Value::ArrayValue(parts)) = member(fields, "parts").and_then(|parts| parts.value.as_ref())
+    else {
+        return;
+    };
     for piece in parts.values.iter().map(pairs) {
         if let Some(text) = text_of(member(piece, "content")) {
             push(texts, part, text);
