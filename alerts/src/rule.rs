@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use leeway_core::alert::Severity;
-use leeway_core::clock::{HOUR, MINUTE, Micros, SECOND};
+use leeway_core::clock::{HOUR, MINUTE, Micros, SECOND, parse_rfc3339};
 use leeway_core::labels::{Dimensions, Labels, Level};
 use leeway_core::measure::Measure;
 use serde::{Deserialize, Deserializer};
@@ -29,11 +29,61 @@ pub enum NoData {
     Ok,
 }
 
+/// What a rule asks of its window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// A value against a bound.
+    Threshold,
+    /// A distribution against that of a reference; the rule's bound is the least effect.
+    Drift { reference: Reference, alpha: f64 },
+}
+
+/// What the present is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// The same window, a day earlier.
+    PreviousDay,
+    Fixed {
+        from: Micros,
+        to: Micros,
+    },
+}
+
+impl Reference {
+    /// The reference's time for a window.
+    pub fn window(self, from: Micros, to: Micros) -> (Micros, Micros) {
+        match self {
+            Self::PreviousDay => (from - 24 * HOUR, to - 24 * HOUR),
+            Self::Fixed { from, to } => (from, to),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+enum KindText {
     Threshold,
+    Drift,
 }
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected \"previous_day\" or { from = TIME, to = TIME }")]
+enum ReferenceText {
+    Named(String),
+    Fixed(FixedText),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FixedText {
+    from: String,
+    to: String,
+}
+
+/// Level of a drift test that has none of its own.
+const ALPHA: f64 = 0.001;
+/// Least effect of a drift rule that has none of its own: a debiased PSI of this size is a visible change.
+const MIN_EFFECT: f64 = 0.1;
 
 /// Which side of the bound is bad.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,7 +149,7 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct RuleText {
     id: String,
-    kind: Kind,
+    kind: KindText,
     measure: String,
     quantile: Option<f64>,
     #[serde(default, rename = "where")]
@@ -110,6 +160,9 @@ struct RuleText {
     window: Span,
     above: Option<f64>,
     below: Option<f64>,
+    reference: Option<ReferenceText>,
+    alpha: Option<f64>,
+    min_effect: Option<f64>,
     #[serde(default, rename = "for")]
     hold: Span,
     #[serde(default)]
@@ -211,20 +264,9 @@ fn check(
         return Err("`id` takes 1 to 64 letters, digits, - and _".to_owned());
     }
     let measure = Measure::parse(&text.measure).map_err(|error| error.to_string())?;
-    match text.quantile {
-        Some(_) if !measure.takes_quantile() => return Err(format!("`quantile` does not go with measure `{measure}`")),
-        Some(q) if !(0.0..=1.0).contains(&q) => {
-            return Err(format!("`quantile` is {q}, it lies between 0 and 1 (p95 is 0.95)"));
-        }
-        None if measure.needs_quantile() => {
-            return Err(format!("measure `{measure}` needs a `quantile`, for example 0.95"));
-        }
-        _ => {}
-    }
-    let bound = match (text.above, text.below) {
-        (Some(limit), None) if limit.is_finite() => Bound::Above(limit),
-        (None, Some(limit)) if limit.is_finite() => Bound::Below(limit),
-        _ => return Err("give exactly one of `above` and `below`, a finite number".to_owned()),
+    let (kind, bound) = match text.kind {
+        KindText::Threshold => threshold(&text, &measure)?,
+        KindText::Drift => drift(&text, &measure)?,
     };
     if text.window.0 < MINUTE || text.window.0 % MINUTE != 0 || text.window.0 > 24 * HOUR {
         return Err("`window` is a whole number of minutes, 1m to 24h".to_owned());
@@ -249,7 +291,7 @@ fn check(
     Ok(Rule {
         id: text.id,
         version,
-        kind: text.kind,
+        kind,
         measure,
         quantile: text.quantile,
         matches: text.matches.into_iter().map(|(name, value)| (name, values(value))).collect(),
@@ -264,6 +306,67 @@ fn check(
         receivers: text.receivers,
         annotations: text.annotations,
     })
+}
+
+fn threshold(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
+    if text.reference.is_some() || text.alpha.is_some() || text.min_effect.is_some() {
+        return Err("`reference`, `alpha` and `min_effect` belong to rules of kind `drift`".to_owned());
+    }
+    match text.quantile {
+        Some(_) if !measure.takes_quantile() => return Err(format!("`quantile` does not go with measure `{measure}`")),
+        Some(q) if !(0.0..=1.0).contains(&q) => {
+            return Err(format!("`quantile` is {q}, it lies between 0 and 1 (p95 is 0.95)"));
+        }
+        None if measure.needs_quantile() => {
+            return Err(format!("measure `{measure}` needs a `quantile`, for example 0.95"));
+        }
+        _ => {}
+    }
+    let bound = match (text.above, text.below) {
+        (Some(limit), None) if limit.is_finite() => Bound::Above(limit),
+        (None, Some(limit)) if limit.is_finite() => Bound::Below(limit),
+        _ => return Err("give exactly one of `above` and `below`, a finite number".to_owned()),
+    };
+    Ok((Kind::Threshold, bound))
+}
+
+fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
+    if text.above.is_some() || text.below.is_some() || text.quantile.is_some() {
+        return Err(
+            "`above`, `below` and `quantile` belong to rules of kind `threshold`; a drift rule has `min_effect`"
+                .to_owned(),
+        );
+    }
+    if !measure.takes_quantile() {
+        return Err(format!(
+            "measure `{measure}` has no distribution to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd"
+        ));
+    }
+    let time = |text: &str| {
+        parse_rfc3339(text).ok_or_else(|| format!("`reference`: `{text}` is no time such as 2026-11-01T00:00:00Z"))
+    };
+    let reference = match &text.reference {
+        Some(ReferenceText::Named(name)) if name == "previous_day" => Reference::PreviousDay,
+        Some(ReferenceText::Named(name)) => {
+            return Err(format!("`reference` is `{name}`; valid are \"previous_day\" and {{ from = TIME, to = TIME }}"));
+        }
+        Some(ReferenceText::Fixed(fixed)) => {
+            let (from, to) = (time(&fixed.from)?, time(&fixed.to)?);
+            if from >= to || to - from > 31 * 24 * HOUR {
+                return Err("`reference`: `from` lies before `to`, by 31 days at most".to_owned());
+            }
+            Reference::Fixed { from, to }
+        }
+        None => {
+            return Err("a drift rule needs a `reference`: \"previous_day\" or { from = TIME, to = TIME }".to_owned());
+        }
+    };
+    let alpha = text.alpha.unwrap_or(ALPHA);
+    let effect = text.min_effect.unwrap_or(MIN_EFFECT);
+    if !(1e-12..=0.2).contains(&alpha) || !effect.is_finite() || effect < 0.0 {
+        return Err("`alpha` lies between 1e-12 and 0.2, `min_effect` is a PSI of 0 or more".to_owned());
+    }
+    Ok((Kind::Drift { reference, alpha }, Bound::Above(effect)))
 }
 
 impl Rule {
@@ -312,6 +415,33 @@ receivers = ["oncall"]
     fn parse_text(text: &str) -> Result<Vec<Rule>, String> {
         let receivers = BTreeSet::from(["oncall".to_owned()]);
         parse("rules.toml", text, &Dimensions::default(), &receivers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_drift_rule_says_what_it_needs() {
+        let drift = |more: &str| {
+            let text = format!(
+                "[[rule]]\nid = \"d\"\nkind = \"drift\"\nmeasure = \"duration_ms\"\nseverity = \"ticket\"\n{more}"
+            );
+            parse("rules.toml", &text, &Dimensions::default(), &BTreeSet::new()).map(|rules| rules[0].clone())
+        };
+        let rule = drift("reference = \"previous_day\"\nwindow = \"1h\"").unwrap();
+        assert_eq!(rule.kind, Kind::Drift { reference: Reference::PreviousDay, alpha: ALPHA });
+        assert_eq!(rule.bound, Bound::Above(MIN_EFFECT));
+        let fixed = drift("reference = { from = \"2026-11-01T00:00:00Z\", to = \"2026-11-02T00:00:00Z\" }\nalpha = 0.01\nmin_effect = 0.2").unwrap();
+        let Kind::Drift { reference: reference @ Reference::Fixed { from, to }, .. } = fixed.kind else { panic!() };
+        assert_eq!((reference.window(5, 6), to - from), ((from, to), 24 * HOUR));
+        for (more, says) in [
+            ("", "needs a `reference`"),
+            ("reference = \"last_week\"", "previous_day"),
+            ("reference = { from = \"2026-11-02T00:00:00Z\", to = \"2026-11-01T00:00:00Z\" }", "before"),
+            ("reference = { from = \"yesterday\", to = \"today\" }", "is no time"),
+            ("reference = \"previous_day\"\nabove = 3", "min_effect"),
+            ("reference = \"previous_day\"\nalpha = 2.0", "alpha"),
+        ] {
+            let error = drift(more).unwrap_err().to_string();
+            assert!(error.contains(says), "{more}: {error}");
+        }
     }
 
     #[test]

@@ -103,12 +103,31 @@ pub struct Evidence {
     pub window_end: Micros,
     /// Share of partitions whose watermark had passed the window's end.
     pub coverage: f64,
+    /// Of a comparison with a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftEvidence>,
+}
+
+/// What a drift rule compared with, and how sure it is; `value` of the evidence is the debiased effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriftEvidence {
+    pub reference_from: Micros,
+    pub reference_to: Micros,
+    pub reference_n: u64,
+    /// `None` where there was too little to compare.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p: Option<f64>,
+    /// The level that `p` is held against.
+    pub alpha: f64,
+    /// Per bin: reference and present counts.
+    pub bins: Vec<(u64, u64)>,
 }
 
 impl Evidence {
     /// `p95 of duration_ms`, `error_rate`.
     pub fn what(&self) -> String {
         match self.quantile {
+            _ if self.drift.is_some() => format!("drift of {}", self.measure),
             Some(q) => format!("p{} of {}", trim(q * 100.0), self.measure),
             None => self.measure.clone(),
         }
@@ -120,6 +139,19 @@ impl Evidence {
 
     pub fn shown_interval(&self) -> String {
         self.unit.show_interval(crate::interval::Interval { low: self.low, high: self.high })
+    }
+
+    /// The test's answer and its reference; `None` where nothing was compared.
+    pub fn shown_test(&self) -> Option<String> {
+        let drift = self.drift.as_ref()?;
+        let answer = match drift.p {
+            Some(p) if p < 1e-12 => format!("p < 1e-12 (level {})", drift.alpha),
+            Some(p) => format!("p = {p:.2e} (level {})", drift.alpha),
+            None => "too little data to compare".to_owned(),
+        };
+        let time = |at: Micros| crate::clock::rfc3339(at)[..16].replace('T', " ");
+        let (from, to) = (time(drift.reference_from), time(drift.reference_to));
+        Some(format!("{answer}, against {from} to {to} UTC with n = {}", drift.reference_n))
     }
 
     pub fn shown_threshold(&self) -> String {

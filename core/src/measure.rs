@@ -9,6 +9,7 @@ use crate::interval::{self, Interval, LEVEL};
 use crate::money::{group_digits, readable_usd};
 use crate::pane::{Counter, LabelSum, Pane, Shape};
 use crate::scan::Origin;
+use crate::sketch::Sketch;
 
 /// A question that every pane can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +84,8 @@ pub enum Unit {
     Tokens,
     Usd,
     Score,
+    /// Population stability index.
+    Psi,
 }
 
 impl Measure {
@@ -122,6 +125,11 @@ impl Measure {
     /// Latency has no meaningful sum.
     pub fn needs_quantile(&self) -> bool {
         matches!(self, Self::Duration | Self::Ttft)
+    }
+
+    /// The distribution that the measure is taken from.
+    pub fn sketch<'p>(&self, pane: &'p Pane) -> Option<&'p Sketch> {
+        self.shape().map(|(shape, _)| pane.sketch(shape))
     }
 
     fn shape(&self) -> Option<(Shape, f64)> {
@@ -239,6 +247,7 @@ impl Unit {
             Self::Tokens => format!("{} tokens", group_digits(&format!("{value:.0}"))),
             Self::Usd => readable_usd(value * 1e9),
             Self::Score => format!("{value:.3}"),
+            Self::Psi => format!("PSI {value:.3}"),
         }
     }
 

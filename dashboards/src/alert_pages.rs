@@ -152,6 +152,7 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
         facts.push(("Sketch error", format!("at most {:.2} % of the value", e.sketch_error * 100.0)));
     }
     facts.push(("Bound", e.shown_threshold()));
+    facts.extend(e.shown_test().map(|test| ("Test", test)));
     facts.push(("Observations", format!("{} (the rule asks for {})", e.n, e.min_events)));
     facts.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));
     facts.push(("Coverage", format!("{:.0} % of the partitions had reported", e.coverage * 100.0)));

@@ -1,4 +1,5 @@
 //! Every check on panes and texts: pure functions.
 
+pub mod drift;
 pub mod scan;
 pub mod threshold;

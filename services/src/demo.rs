@@ -22,6 +22,7 @@ use crate::run::{Host, Role, Start, start_roles};
 use crate::settings::Settings;
 use crate::tasks::{Stop, Tasks, interrupted};
 use crate::traffic::figures::Figures;
+use crate::traffic::said::{self, Said};
 use crate::traffic::trace::{Draw, load};
 use crate::traffic::{Arrival, ERROR_SHARE, Incident, Outcomes, simulate, write_json};
 use crate::web;
@@ -38,6 +39,9 @@ pub struct Args {
     /// Replay the arrivals and tokens of a real trace (Azure CSV, Mooncake JSONL, ServeGen -rates.csv) instead
     #[arg(long)]
     trace: Option<PathBuf>,
+    /// Event time's speed through the first hour
+    #[arg(long, default_value_t = SPEED, hide = true)]
+    speed: f64,
     /// Emptied at every start; nothing is written elsewhere
     #[arg(long, default_value = "./leeway-demo-data")]
     data_dir: PathBuf,
@@ -88,6 +92,29 @@ receivers = ["oncall-webhook", "oncall-mail"]
 annotations = { summary = "calls are dear (median cost)", description = "Half of the calls cost more than 2 cents.", runbook = "https://example.com/runbooks/cost" }
 
 [[rule]]
+id = "quality"
+kind = "threshold"
+measure = "score.grounded"
+by = ["tenant", "app"]
+below = 0.80
+for = "2m"
+min_events = 100
+severity = "page"
+receivers = ["oncall-webhook", "oncall-mail"]
+annotations = { summary = "answers lose their ground", description = "Fewer than four answers of five are judged to rest on their documents.", runbook = "https://example.com/runbooks/quality" }
+
+[[rule]]
+id = "pii"
+kind = "threshold"
+measure = "pii_leaks"
+by = ["tenant", "app"]
+above = 3
+min_events = 1
+severity = "page"
+receivers = ["oncall-webhook", "oncall-mail"]
+annotations = { summary = "answers give away personal data", description = "Answers hold e-mail addresses, numbers or secrets that none of their inputs explains.", runbook = "https://example.com/runbooks/pii" }
+
+[[rule]]
 id = "errors"
 kind = "threshold"
 measure = "error_rate"
@@ -109,7 +136,7 @@ pub async fn run(args: Args) -> Result<()> {
     let listener = web::bind(args.bind, true).await?;
     let address = listener.local_addr().context("read the bound address")?;
     let (settings, key) = settings(&args.data_dir, &cluster.bootstrap_servers(), address)?;
-    let clock = Clock::catching_up(LAG, SPEED);
+    let clock = Clock::catching_up(LAG, args.speed.clamp(1.0, 240.0));
     let host = Host::claim(&args.data_dir)?;
     let demo = web::DemoReceivers { mailbox: args.data_dir.join("mailbox"), key, hooks: Mutex::default() };
     let roles = vec![Role::Ingest, Role::Evaluate, Role::Notify, Role::Web];
@@ -140,6 +167,12 @@ fn announce(address: SocketAddr, incident: Incident) -> Result<()> {
         Incident::Latency => {
             "slow answers begin in about 30 s, the alert and its mail follow, all is well again within two minutes"
         }
+        Incident::Quality => {
+            "worse answers begin in about 30 s, the alert and its mail follow, all is well again within two minutes"
+        }
+        Incident::Pii => {
+            "leaking answers begin in about 30 s, the alert and its mail follow, all is well again within two minutes"
+        }
         Incident::Cost => {
             "dear calls begin in about 30 s, the alert and its mail follow, all is well again within two minutes"
         }
@@ -169,7 +202,7 @@ fn settings(folder: &Path, brokers: &str, address: SocketAddr) -> Result<(Settin
     let secret = new_signing_key()?;
     let key = SigningKey::parse(&Secret::new(secret.clone()))?;
     let text = format!(
-        "[store]\ndata_dir = {folder:?}\n[kafka]\nbrokers = {brokers:?}\nthreads = 1\n[ingest]\nflush_ms = 250\n[rules]\nfile = {rules:?}\n\
+        "[store]\ndata_dir = {folder:?}\n[kafka]\nbrokers = {brokers:?}\nthreads = 1\n[ingest]\nflush_ms = 250\n[scores]\ngrounded = {{ type = \"bool\" }}\n[rules]\nfile = {rules:?}\n\
          [webhook]\nallow_private = true\nallow_http = true\n[smtp]\nhost = \"mailbox.invalid\"\nfrom = \"Leeway <leeway@example.com>\"\n\
          [[receiver]]\nname = \"oncall-webhook\"\nwebhook = {{ url = \"http://{address}/demo/hook\", signing_key = \"{secret}\" }}\n\
          [[receiver]]\nname = \"oncall-mail\"\nemail = {{ to = [\"oncall@example.com\"] }}\n"
@@ -207,6 +240,13 @@ fn arrivals(args: &Args) -> Result<Arrivals> {
     Ok(Box::new(repeated))
 }
 
+/// What went before the incident: a change that its owner registered.
+fn change(at: Micros) -> String {
+    format!(
+        r#"{{"kind":"change","id":"simulated-change","time":{at},"tenant":"acme","app":"checkout","type":"prompt","from":"v12","to":"v13","ticket":"SIM-1"}}"#
+    )
+}
+
 /// Produces the traffic as event time passes.
 struct Feed {
     brokers: String,
@@ -223,12 +263,17 @@ impl Feed {
         config.set("bootstrap.servers", &self.brokers);
         let producer = Producer::new(config, TOPIC)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        // A stream of its own: what calls say does not change when they come.
+        let mut words = ChaCha8Rng::seed_from_u64(self.seed ^ 0x5a1d);
         let mut payload = String::new();
         let (mut sent, mut bytes) = (0u64, 0usize);
         let mut sent_at: HashMap<u64, usize> = HashMap::new();
-        // Calls are sent when they complete, so they wait here in order of completion; bounded by the longest call.
-        let mut open: std::collections::BTreeMap<(Micros, u64), crate::traffic::Simulated> =
-            std::collections::BTreeMap::new();
+        // Events are sent when they happen: calls when they complete, feedback later. Bounded by the longest of both.
+        let mut later: std::collections::BTreeMap<(Micros, u64), (Micros, String)> = std::collections::BTreeMap::new();
+        if self.incident != Incident::None {
+            let change = change(self.start + INCIDENT_FROM);
+            later.insert((self.start + INCIDENT_FROM, u64::MAX), (self.start + INCIDENT_FROM, change));
+        }
         for (sequence, arrival) in arrivals.enumerate() {
             let at = self.start + arrival.at;
             while self.clock.now() < at {
@@ -238,16 +283,20 @@ impl Feed {
             }
             let incident = if self.hit(&arrival) { self.incident } else { Incident::None };
             let outcomes = Outcomes { seed: self.seed, incident, errors: ERROR_SHARE };
-            let call = simulate(arrival, self.start, sequence as u64, outcomes, &mut rng);
-            open.insert((call.time, sequence as u64), call);
-            while let Some(entry) = open.first_entry()
+            let mut call = simulate(arrival, self.start, sequence as u64, outcomes, &mut rng);
+            call.said = Said::draw(&call, incident, &mut words);
+            if let Some((time, text)) = said::feedback(&call) {
+                later.insert((time, 2 * sequence as u64 + 1), (time, text));
+            }
+            write_json(&call, 0, &mut payload);
+            later.insert((call.time, 2 * sequence as u64), (call.time, payload.clone()));
+            while let Some(entry) = later.first_entry()
                 && entry.key().0 <= at
             {
-                let call = entry.remove();
-                write_json(&call, 0, &mut payload);
-                producer.send(None, Some((sent % PARTITIONS as u64) as i32), payload.as_bytes(), call.time)?;
+                let (time, event) = entry.remove();
+                producer.send(None, Some((sent % PARTITIONS as u64) as i32), event.as_bytes(), time)?;
                 sent += 1;
-                bytes += payload.len();
+                bytes += event.len();
                 sent_at.insert(sent, bytes);
                 if sent % 256 == 0 && !self.wait_for_consumer(&mut sent_at, bytes, handle, &mut stop)? {
                     return Ok(());

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use leeway_alerts::notify::{Change, notices};
-use leeway_alerts::rule::{NoData, Rule};
+use leeway_alerts::rule::{Kind, NoData, Reference, Rule};
 use leeway_alerts::state::{Holds, Instance, Verdict, step};
-use leeway_core::alert::{AlertLabels, Evidence, Finding, Notice, State, fingerprint, notice_id};
+use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, Finding, Notice, State, fingerprint, notice_id};
 use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND, minute_of};
-use leeway_core::measure::Measure;
+use leeway_core::measure::{Measure, Unit};
 use leeway_core::pane::Pane;
-use leeway_core::sketch::RELATIVE_ERROR;
-use leeway_detectors::threshold;
+use leeway_core::sketch::{RELATIVE_ERROR, Sketch};
+use leeway_detectors::{drift, threshold};
 use leeway_store::{AlertRow, EvaluationWrite, Lease, PartitionRow, RuleProgress, Store};
 
 use crate::metrics::Metrics;
@@ -235,7 +235,14 @@ impl Evaluator {
     /// One rule at one window: reads panes, judges each instance, steps its state.
     async fn evaluate(&self, rule: &Rule, end: Micros) -> Result<EvaluationWrite> {
         let coverage = self.coverage(end).await?;
-        let panes = self.instances(rule, end).await?;
+        let panes = self.instances(rule, end - rule.window, end).await?;
+        let reference = match rule.kind {
+            Kind::Threshold => BTreeMap::new(),
+            Kind::Drift { reference, .. } => {
+                let (from, to) = reference.window(end - rule.window, end);
+                self.instances(rule, from, to).await?
+            }
+        };
         let known: BTreeMap<String, AlertRow> =
             self.store.alerts_of_rule(&rule.id).await?.into_iter().map(|row| (row.fingerprint.clone(), row)).collect();
         let mut subjects: BTreeMap<String, (AlertLabels, Pane)> = BTreeMap::new();
@@ -251,19 +258,20 @@ impl Evaluator {
         }
         let mut write = EvaluationWrite::default();
         for (print, (labels, pane)) in subjects {
+            let (reference, before) = (reference.get(&labels), known.get(&print));
             let subject =
-                Subject { rule, print: &print, labels: &labels, pane: &pane, before: known.get(&print), end, coverage };
+                Subject { rule, print: &print, labels: &labels, pane: &pane, reference, before, end, coverage };
             self.judge(&subject, &mut write);
         }
         Ok(write)
     }
 
-    /// Label sets of the rule with their merged panes over the trailing window.
-    async fn instances(&self, rule: &Rule, end: Micros) -> Result<BTreeMap<AlertLabels, Pane>> {
+    /// Label sets of the rule with their merged panes over `[from, to)`.
+    async fn instances(&self, rule: &Rule, from: Micros, to: Micros) -> Result<BTreeMap<AlertLabels, Pane>> {
         let level = rule.level();
         let tenant = rule.matches.get("tenant").filter(|values| values.len() == 1).map(|values| values[0].as_str());
         let mut merged: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
-        for series in self.store.panes(level, tenant, end - rule.window, end).await? {
+        for series in self.store.panes(level, tenant, from, to).await? {
             if rule.matches(&series.labels) {
                 let label = |name: &String| (name.clone(), series.labels.get(name).unwrap_or("").to_owned());
                 let labels: AlertLabels = rule.by.iter().map(label).collect();
@@ -324,6 +332,8 @@ struct Subject<'a> {
     print: &'a str,
     labels: &'a AlertLabels,
     pane: &'a Pane,
+    /// Of a drift rule: what the same labels did in its reference.
+    reference: Option<&'a Pane>,
     before: Option<&'a AlertRow>,
     end: Micros,
     coverage: f64,
@@ -362,28 +372,89 @@ fn instance(row: &AlertRow) -> Instance {
 }
 
 fn evidence(subject: &Subject<'_>) -> (Verdict, Evidence) {
+    match subject.rule.kind {
+        Kind::Threshold => measured(subject),
+        Kind::Drift { reference, alpha } => compared(subject, reference, alpha),
+    }
+}
+
+fn silent(rule: &Rule) -> Verdict {
+    match rule.no_data {
+        NoData::Show => Verdict::NoData,
+        NoData::Alert => Verdict::Breach,
+        NoData::Ok => Verdict::Clear,
+    }
+}
+
+fn measured(subject: &Subject<'_>) -> (Verdict, Evidence) {
     let rule = subject.rule;
     let judged = threshold::judge(subject.pane, &rule.measure, rule.quantile, rule.min_events);
     let verdict = match &judged {
-        threshold::Judged::NoData => match rule.no_data {
-            NoData::Show => Verdict::NoData,
-            NoData::Alert => Verdict::Breach,
-            NoData::Ok => Verdict::Clear,
-        },
+        threshold::Judged::NoData => silent(rule),
         threshold::Judged::TooLittle(_) => Verdict::Insufficient,
         threshold::Judged::Measured(estimate) if rule.bound.breached(estimate.value) => Verdict::Breach,
         threshold::Judged::Measured(_) => Verdict::Clear,
     };
     let estimate = judged.estimate();
-    let sketched = rule.quantile.is_some();
     let evidence = Evidence {
-        measure: rule.measure.to_string(),
-        quantile: rule.quantile,
-        unit: rule.measure.unit(),
         value: estimate.map(|e| e.value),
         low: estimate.and_then(|e| e.interval.low),
         high: estimate.and_then(|e| e.interval.high),
-        sketch_error: if sketched { RELATIVE_ERROR } else { 0.0 },
+        sketch_error: if rule.quantile.is_some() { RELATIVE_ERROR } else { 0.0 },
+        ..bare(subject)
+    };
+    (verdict, evidence)
+}
+
+/// A distribution against its reference: both gates, evidence and effect.
+fn compared(subject: &Subject<'_>, reference: Reference, alpha: f64) -> (Verdict, Evidence) {
+    let rule = subject.rule;
+    let empty = Sketch::default();
+    let of =
+        |pane: Option<&Pane>| pane.and_then(|pane| rule.measure.sketch(pane)).cloned().unwrap_or_else(|| empty.clone());
+    let (before, present) = (of(subject.reference), of(Some(subject.pane)));
+    let judged = drift::judge(&before, &present, rule.min_events);
+    let (verdict, psi) = match judged {
+        drift::Judged::NoData => (silent(rule), None),
+        drift::Judged::TooLittle => (Verdict::Insufficient, None),
+        drift::Judged::Measured(psi) if psi.p < alpha && rule.bound.breached(psi.effect) => {
+            (Verdict::Breach, Some(psi))
+        }
+        drift::Judged::Measured(psi) => (Verdict::Clear, Some(psi)),
+    };
+    let (reference_from, reference_to) = reference.window(subject.end - rule.window, subject.end);
+    let found = psi.as_ref();
+    let bins = found.map(|psi| psi.bins.iter().map(|bin| (bin.reference, bin.current)).collect()).unwrap_or_default();
+    let evidence = Evidence {
+        unit: Unit::Psi,
+        value: found.map(|psi| psi.effect),
+        low: found.and_then(|psi| psi.interval.low),
+        high: found.and_then(|psi| psi.interval.high),
+        n: present.n(),
+        drift: Some(DriftEvidence {
+            reference_from,
+            reference_to,
+            reference_n: before.n(),
+            p: found.map(|psi| psi.p),
+            alpha,
+            bins,
+        }),
+        ..bare(subject)
+    };
+    (verdict, evidence)
+}
+
+/// Evidence without a value.
+fn bare(subject: &Subject<'_>) -> Evidence {
+    let rule = subject.rule;
+    Evidence {
+        measure: rule.measure.to_string(),
+        quantile: rule.quantile,
+        unit: rule.measure.unit(),
+        value: None,
+        low: None,
+        high: None,
+        sketch_error: 0.0,
         n: Measure::events(&rule.measure, subject.pane, rule.quantile),
         direction: rule.bound.name().to_owned(),
         threshold: rule.bound.limit(),
@@ -391,8 +462,8 @@ fn evidence(subject: &Subject<'_>) -> (Verdict, Evidence) {
         window_start: subject.end - rule.window,
         window_end: subject.end,
         coverage: subject.coverage,
-    };
-    (verdict, evidence)
+        drift: None,
+    }
 }
 
 fn finding(subject: &Subject<'_>, from: State, to: State, evidence: &Evidence) -> Finding {

@@ -208,6 +208,7 @@ fn notice(receiver: &str, sequence: u64, status: State) -> Notice {
         window_start: at - 5 * MINUTE,
         window_end: at,
         coverage: 1.0,
+        drift: None,
     };
     Notice {
         id: notice_id("g:abc", receiver, sequence),

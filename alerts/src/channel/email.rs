@@ -69,6 +69,7 @@ fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
         lines.push(("Sketch error", format!("at most {:.2} % of the value", e.sketch_error * 100.0)));
     }
     lines.push(("Bound", e.shown_threshold()));
+    lines.extend(e.shown_test().map(|test| ("Test", test)));
     lines.push(("Calls", format!("{} in the window (the rule asks for {})", e.n, e.min_events)));
     lines.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));
     let scope: Vec<String> =
@@ -185,6 +186,7 @@ mod tests {
             window_start: 1_795_225_200_000_000,
             window_end: 1_795_225_500_000_000,
             coverage: 1.0,
+            drift: None,
         };
         Notice {
             id: "msg_2".into(),

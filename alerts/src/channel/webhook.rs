@@ -59,6 +59,7 @@ pub fn body(notice: &Notice) -> Value {
                 "bound": { "direction": e.direction, "threshold": e.threshold },
                 "window": { "from": rfc3339(e.window_start), "to": rfc3339(e.window_end) },
                 "coverage": e.coverage,
+                "drift": e.drift,
                 "text": format!("{} was {}, {}", e.what(), e.shown_value(), e.shown_threshold()),
             },
             "links": notice.links,

@@ -2,6 +2,7 @@
 //! published figures; texts, latencies and errors are invented and marked as simulated.
 
 pub mod figures;
+pub mod said;
 pub mod trace;
 
 use std::fmt::Write;
@@ -38,6 +39,8 @@ pub struct Simulated {
     pub error_class: Option<&'static str>,
     pub duration_ms: f64,
     pub ttft_ms: f64,
+    /// What the demo's calls say, and what is thought of it.
+    pub said: Option<said::Said>,
 }
 
 /// What goes wrong in a simulated incident.
@@ -46,6 +49,10 @@ pub enum Incident {
     None,
     /// Calls of one app take several times as long.
     Latency,
+    /// Answers of one app lose their ground: fewer are judged grounded, fewer users get what they came for.
+    Quality,
+    /// Answers of one app give away personal data that nobody asked about.
+    Pii,
     /// One app's prompts grow sixteen-fold: cost rises, answers and latency hardly change.
     Cost,
 }
@@ -96,6 +103,7 @@ pub fn simulate(
         duration_ms,
         ttft_ms,
         arrival,
+        said: None,
     }
 }
 
@@ -128,6 +136,11 @@ pub fn write_json(call: &Simulated, bytes: usize, out: &mut String) {
         }
     }
     out.push_str("}}");
+    if let Some(said) = &call.said {
+        out.pop();
+        said.write(out);
+        out.push('}');
+    }
     if out.len() + 24 < bytes {
         out.pop();
         out.push_str(r#","text":{"output":""#);

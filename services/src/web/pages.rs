@@ -10,9 +10,11 @@ use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse};
 use futures_util::stream::{self, Stream};
+use leeway_alerts::rule::Kind;
 use leeway_core::alert::{AlertLabels, State as AlertState};
 use leeway_core::clock::{HOUR, Micros, SECOND, day_of, readable_span};
 use leeway_core::labels::Level;
+use leeway_core::measure::Unit;
 use leeway_core::pane::Pane;
 use leeway_dashboards::alert_pages::{self, Alert, Delivery, Detail, RuleLine, Waiting};
 use leeway_dashboards::{RenderError, assets, overview as view};
@@ -323,11 +325,13 @@ fn partition(row: &leeway_store::PartitionRow) -> view::Partition {
 fn rule_line(rule: &leeway_alerts::rule::Rule) -> RuleLine {
     let quantile = rule.quantile.map_or_else(String::new, |q| format!("p{} of ", q * 100.0));
     let by = if rule.by.is_empty() { "all traffic".to_owned() } else { format!("each {}", rule.by.join(", ")) };
-    let bound = rule.measure.unit().show(rule.bound.limit());
+    let drift = matches!(rule.kind, Kind::Drift { .. });
+    let unit = if drift { Unit::Psi } else { rule.measure.unit() };
+    let (drift, bound) = (if drift { "drift of " } else { "" }, unit.show(rule.bound.limit()));
     RuleLine {
         id: rule.id.clone(),
         what: format!(
-            "{quantile}{} {} {bound} over {}, {by}, at least {} events",
+            "{drift}{quantile}{} {} {bound} over {}, {by}, at least {} events",
             rule.measure,
             rule.bound.name(),
             readable_span(rule.window),

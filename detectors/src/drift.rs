@@ -1,0 +1,230 @@
+//! Population stability index between a reference and the present, with a test and an interval.
+//!
+//! Null: the present's values fall into the reference's deciles as the reference's do. Statistic: PSI = Σ (p − q) ln
+//! (p / q) over at most ten bins whose edges are the reference's own bucket edges, so the present never moves them;
+//! half a count is added to every bin. Under the null PSI / (1/n + 1/m) is χ² with (bins − 1) degrees of freedom, which
+//! is where the p-value comes from; with a true PSI of ψ it is non-central χ² with non-centrality ψ / (1/n + 1/m),
+//! which is where the interval comes from. The effect shown is debiased: max(0, PSI − (bins − 1)(1/n + 1/m)).
+//!
+//! Assumptions: values are independent of one another. Bursts of one session are not, and make the test eager; the
+//! minimum effect stands against that, and against differences that are real and do not matter. The level is that of
+//! one test: a rule that is evaluated every minute has more than one chance.
+//!
+//! Source: B. Yurdakul, J. Naranjo, Statistical properties of the population stability index, J. Risk Model Validation
+//! 14 (2020).
+
+use leeway_core::interval::Interval;
+use leeway_core::sketch::Sketch;
+use statrs::distribution::{ChiSquared, ContinuousCDF, Discrete, Poisson};
+
+/// Bins of the comparison, where the reference has that many different values.
+const BINS: u64 = 10;
+/// Below this the χ² law is no good approximation, whatever a rule asks for.
+pub const MIN_EVENTS: u64 = 50;
+
+/// A bin's upper edge (in the sketch's bucket number) and its counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bin {
+    pub last_bucket: u16,
+    pub reference: u64,
+    pub current: u64,
+}
+
+/// What the comparison says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Psi {
+    /// As the formula gives it.
+    pub raw: f64,
+    /// What chance alone adds is taken off.
+    pub effect: f64,
+    /// Of the true PSI, at 95 %.
+    pub interval: Interval,
+    /// Probability of a PSI at least this large, if nothing changed.
+    pub p: f64,
+    pub bins: Vec<Bin>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judged {
+    /// The present is empty.
+    NoData,
+    /// The present or the reference has too few values to compare, or all of them are alike.
+    TooLittle,
+    Measured(Psi),
+}
+
+/// Compares; both sides need `min_events` values, and never fewer than [`MIN_EVENTS`].
+pub fn judge(reference: &Sketch, current: &Sketch, min_events: u64) -> Judged {
+    let least = min_events.max(MIN_EVENTS);
+    if current.n() == 0 {
+        return Judged::NoData;
+    }
+    let bins = bins(reference, current);
+    if current.n() < least || reference.n() < least || bins.len() < 2 {
+        return Judged::TooLittle;
+    }
+    Judged::Measured(psi(bins))
+}
+
+/// Bins with about a tenth of the reference each.
+fn bins(reference: &Sketch, current: &Sketch) -> Vec<Bin> {
+    let mut bins: Vec<Bin> = Vec::new();
+    let (mut seen, mut open) = (0, Bin { last_bucket: 0, reference: 0, current: 0 });
+    for (bucket, count) in reference.buckets() {
+        seen += count;
+        open.reference += count;
+        open.last_bucket = bucket;
+        if seen * BINS >= reference.n() * (bins.len() as u64 + 1) {
+            bins.push(open);
+            open = Bin { last_bucket: 0, reference: 0, current: 0 };
+        }
+    }
+    // What lies above the reference's largest value belongs to its last bin.
+    if let Some(last) = bins.last_mut() {
+        last.last_bucket = u16::MAX;
+    }
+    let mut place = 0;
+    for (bucket, count) in current.buckets() {
+        while bins.get(place).is_some_and(|bin| bin.last_bucket < bucket) {
+            place += 1;
+        }
+        if let Some(bin) = bins.get_mut(place) {
+            bin.current += count;
+        }
+    }
+    bins
+}
+
+fn psi(bins: Vec<Bin>) -> Psi {
+    let n: u64 = bins.iter().map(|bin| bin.reference).sum();
+    let m: u64 = bins.iter().map(|bin| bin.current).sum();
+    let (n, m, count) = (n as f64, m as f64, bins.len() as f64);
+    let term = |bin: &Bin| {
+        let p = (bin.reference as f64 + 0.5) / (n + count / 2.0);
+        let q = (bin.current as f64 + 0.5) / (m + count / 2.0);
+        (p - q) * (p / q).ln()
+    };
+    let raw: f64 = bins.iter().map(term).sum();
+    let (scale, freedom) = (1.0 / n + 1.0 / m, count - 1.0);
+    let statistic = raw / scale;
+    let p = ChiSquared::new(freedom).map_or(1.0, |law| law.sf(statistic));
+    let bound = |tail: f64| noncentrality(statistic, freedom, tail) * scale;
+    let interval = Interval::between(bound(0.975), bound(0.025));
+    Psi { raw, effect: (raw - freedom * scale).max(0.0), interval, p, bins }
+}
+
+/// The non-centrality at which the statistic's distribution function is `level`; 0 where none is so small.
+fn noncentrality(statistic: f64, freedom: f64, level: f64) -> f64 {
+    let at = |centre: f64| noncentral_cdf(statistic, freedom, centre);
+    if at(0.0) <= level {
+        return 0.0;
+    }
+    let (mut low, mut high) = (0.0, statistic + 50.0);
+    while at(high) > level {
+        high *= 2.0;
+    }
+    for _ in 0..100 {
+        let middle = f64::midpoint(low, high);
+        if at(middle) > level { low = middle } else { high = middle }
+    }
+    f64::midpoint(low, high)
+}
+
+/// Distribution function of non-central χ²: a Poisson mixture of central ones.
+fn noncentral_cdf(x: f64, freedom: f64, centre: f64) -> f64 {
+    let central = |extra: f64| ChiSquared::new(freedom + 2.0 * extra).map_or(0.0, |law| law.cdf(x));
+    let Ok(weights) = Poisson::new(centre / 2.0) else { return central(0.0) };
+    // Eight deviations either side of the mean hold all that a double can show.
+    let spread = 8.0 * (centre / 2.0).sqrt() + 20.0;
+    let (first, last) = ((centre / 2.0 - spread).max(0.0) as u64, (centre / 2.0 + spread) as u64);
+    (first..=last).map(|j| weights.pmf(j) * central(j as f64)).sum::<f64>().clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sketch(values: impl IntoIterator<Item = u64>) -> Sketch {
+        let mut sketch = Sketch::default();
+        values.into_iter().for_each(|value| sketch.push(value));
+        sketch
+    }
+
+    /// Values of a fixed sequence that spreads evenly over (0, 1): no randomness, no seed.
+    fn spread(n: u64, start: u64) -> impl Iterator<Item = f64> {
+        (0..n).map(move |i| ((i + start) as f64 * 0.618_033_988_749_894_9).fract())
+    }
+
+    fn latency(n: u64, start: u64, factor: f64) -> Sketch {
+        sketch(spread(n, start).map(|u| (1000.0 * factor * (1.0 / (1.0 - 0.999 * u)).powf(0.8)) as u64))
+    }
+
+    #[test]
+    fn psi_p_and_interval_equal_scipy() {
+        let current = [130, 120, 110, 100, 100, 100, 90, 90, 80, 80];
+        let bins = current.iter().enumerate().map(|(i, current)| Bin {
+            last_bucket: i as u16,
+            reference: 100,
+            current: *current,
+        });
+        let psi = psi(bins.collect());
+        // scipy 1.17.1: chi2.sf, and ncx2 inverted by brentq.
+        for (ours, scipy) in [
+            (psi.raw, 0.023_270_709_134_304_877),
+            (psi.p, 0.234_655_359_315_688_68),
+            (psi.effect, 0.005_270_709_134_304_875),
+            (psi.interval.low.unwrap(), 0.0),
+            (psi.interval.high.unwrap(), 0.037_322_633_716_425_066),
+        ] {
+            assert!((ours - scipy).abs() <= 1e-9 + 1e-7 * scipy.abs(), "{ours} {scipy}");
+        }
+        for (x, freedom, centre, scipy) in [
+            (10.0, 9.0, 3.5, 0.372_928_220_487_531_44),
+            (80.0, 9.0, 40.0, 0.981_674_272_368_181_9),
+            (200.0, 4.0, 150.0, 0.962_519_766_789_031),
+            (5.0, 9.0, 0.0, 0.165_691_739_806_592_52),
+        ] {
+            let ours = noncentral_cdf(x, freedom, centre);
+            assert!((ours - scipy).abs() < 1e-9, "{x} {freedom} {centre}: {ours} {scipy}");
+        }
+    }
+
+    #[test]
+    fn the_same_distribution_has_no_effect_and_another_one_has() {
+        let reference = latency(5000, 0, 1.0);
+        let Judged::Measured(same) = judge(&reference, &latency(2000, 9_999, 1.0), 100) else { panic!() };
+        assert!(same.p > 0.05 && same.effect < 0.005 && same.interval.low == Some(0.0), "{same:?}");
+        let Judged::Measured(slower) = judge(&reference, &latency(2000, 9_999, 1.5), 100) else { panic!() };
+        assert!(slower.p < 1e-6 && slower.effect > 0.1, "{slower:?}");
+        assert!(slower.interval.low.unwrap() < slower.effect && slower.effect < slower.interval.high.unwrap());
+        assert_eq!(slower.bins.iter().map(|bin| bin.current).sum::<u64>(), 2000, "every value has a bin");
+        assert_eq!(slower.bins.len(), 10);
+    }
+
+    #[test]
+    fn too_little_is_an_answer() {
+        let reference = latency(5000, 0, 1.0);
+        assert_eq!(judge(&reference, &Sketch::default(), 0), Judged::NoData);
+        assert_eq!(judge(&reference, &latency(49, 0, 1.0), 0), Judged::TooLittle);
+        assert_eq!(judge(&reference, &latency(99, 0, 1.0), 100), Judged::TooLittle);
+        assert_eq!(judge(&latency(40, 0, 1.0), &reference, 0), Judged::TooLittle);
+        let constant = sketch((0..500).map(|_| 7));
+        assert_eq!(judge(&constant, &constant, 0), Judged::TooLittle, "one bin tells nothing");
+    }
+
+    #[test]
+    fn the_level_holds_on_independent_values() {
+        use rand::{RngExt, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+        let mut draw = |n: u64| sketch((0..n).map(|_| (1e4 * -rng.random::<f64>().max(1e-12).ln()) as u64));
+        let rounds = 1_500;
+        let alarms = (0..rounds)
+            .filter(|_| match judge(&draw(1500), &draw(600), 100) {
+                Judged::Measured(psi) => psi.p < 0.05,
+                _ => false,
+            })
+            .count();
+        // 5 % of 1,500 is 75; four deviations of a binomial are 34.
+        assert!((41..=109).contains(&alarms), "{alarms} of {rounds}");
+    }
+}
