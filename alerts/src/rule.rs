@@ -348,7 +348,9 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
     let reference = match &text.reference {
         Some(ReferenceText::Named(name)) if name == "previous_day" => Reference::PreviousDay,
         Some(ReferenceText::Named(name)) => {
-            return Err(format!("`reference` is `{name}`; valid are \"previous_day\" and {{ from = TIME, to = TIME }}"));
+            return Err(format!(
+                "`reference` is `{name}`; valid are \"previous_day\" and {{ from = TIME, to = TIME }}"
+            ));
         }
         Some(ReferenceText::Fixed(fixed)) => {
             let (from, to) = (time(&fixed.from)?, time(&fixed.to)?);

@@ -90,6 +90,27 @@ pub fn parse_rfc3339(text: &str) -> Option<Micros> {
     text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond)
 }
 
+/// The ISO week (Monday to Sunday, UTC) that holds `at`: `2026-W46`.
+pub fn week_of(at: Micros) -> String {
+    let zoned = jiff::Timestamp::from_microsecond(at).map(|t| t.to_zoned(jiff::tz::TimeZone::UTC));
+    zoned.map_or_else(
+        |_| String::new(),
+        |zoned| {
+            let week = zoned.date().iso_week_date();
+            format!("{}-W{:02}", week.year(), week.week())
+        },
+    )
+}
+
+/// Start and end of an ISO week written `2026-W46`; `None` where there is no such week.
+pub fn week(text: &str) -> Option<(Micros, Micros)> {
+    let (year, week) = text.split_once("-W")?;
+    let (year, week): (i16, i8) = (year.parse().ok()?, week.parse().ok()?);
+    let monday = jiff::civil::ISOWeekDate::new(year, week, jiff::civil::Weekday::Monday).ok()?.date();
+    let start = monday.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond();
+    Some((start, start + 7 * DAY))
+}
+
 /// The start of the minute that holds `at`.
 pub fn minute_of(at: Micros) -> Micros {
     at.div_euclid(MINUTE) * MINUTE
@@ -111,6 +132,19 @@ mod tests {
         assert!((clock.now() - expected).abs() < SECOND);
         let done = Clock::CatchUp { started_at: wall() - HOUR, lag: HOUR, speed: 30.0 };
         assert!((done.now() - wall()).abs() < SECOND);
+    }
+
+    #[test]
+    fn weeks_begin_on_monday_and_years_may_have_53() {
+        let (from, to) = week("2026-W46").unwrap();
+        assert_eq!((readable(from), to - from), ("2026-11-09 00:00:00 UTC".to_owned(), 7 * DAY));
+        assert_eq!(
+            (week_of(from), week_of(to - 1), week_of(to)),
+            ("2026-W46".into(), "2026-W46".into(), "2026-W47".into())
+        );
+        assert_eq!(readable(week("2026-W01").unwrap().0), "2025-12-29 00:00:00 UTC");
+        assert!(week("2026-W53").is_some() && week("2025-W53").is_none());
+        assert_eq!((week("2026"), week("2026-W0"), week("x-W1")), (None, None, None));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod call_key;
 pub mod clock;
 pub mod event;
 pub mod interval;
+pub mod kpi;
 pub mod labels;
 pub mod ledger;
 pub mod measure;

@@ -22,6 +22,7 @@ use crate::run::{Host, Role, Start, start_roles};
 use crate::settings::Settings;
 use crate::tasks::{Stop, Tasks, interrupted};
 use crate::traffic::figures::Figures;
+use crate::traffic::history;
 use crate::traffic::said::{self, Said};
 use crate::traffic::trace::{Draw, load};
 use crate::traffic::{Arrival, ERROR_SHARE, Incident, Outcomes, simulate, write_json};
@@ -143,6 +144,7 @@ pub async fn run(args: Args) -> Result<()> {
     let mut tasks = Tasks::default();
     let start = Start { settings, clock, roles, demo: Some(demo), listener: Some(listener) };
     let (store, _) = start_roles(start, &host, &mut tasks).await?;
+    history::import(&store, args.seed, clock.now()).await?;
     let feed = Feed {
         brokers: cluster.bootstrap_servers(),
         store: store.clone(),

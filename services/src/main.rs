@@ -29,6 +29,8 @@ enum Command {
     Check(ConfigArgs),
     /// Bring the database to the newest schema
     Migrate(ConfigArgs),
+    /// Write a weekly report to standard output, or to a file
+    Report(ReportArgs),
     /// Write calls to Kafka and say per minute and series what was written
     Loadgen(loadgen::Args),
     /// Print every setting with its default and what it is for
@@ -42,6 +44,27 @@ struct ConfigArgs {
     /// Settings file; variables LEEWAY_SECTION__KEY win over it
     #[arg(long)]
     config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReportArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// ISO week such as 2026-W46; without it, the last whole week
+    #[arg(long)]
+    week: Option<String>,
+    #[arg(long, value_enum, default_value = "html")]
+    format: ReportFormat,
+    /// Write here instead
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ReportFormat {
+    Html,
+    Md,
+    Json,
 }
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +126,9 @@ async fn dispatch(command: Command) -> Result<()> {
             let (rules, channels, book) = (settings.rules()?, settings.channels()?, settings.price_book()?);
             settings.dimensions()?;
             settings.user_key()?;
+            settings.targets()?;
+            settings.report_receivers()?;
+            settings.kafka.formats()?;
             say(&format!(
                 "settings are right: {} rules, {} receivers, {} price book entries",
                 rules.len(),
@@ -116,9 +142,31 @@ async fn dispatch(command: Command) -> Result<()> {
             store.close().await;
             say("the database has the newest schema")
         }
+        Command::Report(args) => report(args).await,
         Command::Settings => say(leeway::settings::BUILT_IN.trim_end()),
         Command::Token => say(&demo::new_signing_key()?),
         Command::Loadgen(_) => Ok(()),
+    }
+}
+
+async fn report(args: ReportArgs) -> Result<()> {
+    let settings = Settings::load(args.config.config.as_deref())?;
+    let targets = settings.targets()?;
+    let store = Store::open(&settings.location()).await.context("open the store (store.url)")?;
+    let now = Clock::System.wall();
+    let week = args.week.unwrap_or_else(|| leeway_core::clock::week_of(now - 7 * leeway_core::clock::DAY));
+    let report = leeway::report::make(&store, &week, now, &targets).await?;
+    store.close().await;
+    let text = match args.format {
+        ReportFormat::Html => {
+            leeway_dashboards::report::file(&report).map_err(|error| anyhow::anyhow!("render: {}", error.0))?
+        }
+        ReportFormat::Md => leeway_dashboards::report::markdown(&report),
+        ReportFormat::Json => serde_json::to_string_pretty(&report).context("write JSON")?,
+    };
+    match args.out {
+        Some(path) => std::fs::write(&path, text).with_context(|| format!("write {}", path.display())),
+        None => say(text.trim_end()),
     }
 }
 

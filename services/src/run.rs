@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{self, Shared};
 use crate::settings::Settings;
 use crate::tasks::{Tasks, interrupted};
+use crate::weekly::Weekly;
 use crate::{consume, dead_letters, watch, web};
 
 /// What a process does; any number of processes may share the work.
@@ -108,6 +109,7 @@ pub async fn start_roles(start: Start, host: &Host, tasks: &mut Tasks) -> Result
     let Start { settings, clock, roles, demo, listener } = start;
     // Everything that a person can get wrong is read before anything starts.
     let (rules, channels, aggregation) = (settings.rules()?, settings.channels()?, aggregation(&settings)?);
+    settings.targets()?;
     let user_key = UserKey::new(settings.user_key()?);
     let location = settings.location();
     if let Location::Sqlite(path) = &location {
@@ -260,7 +262,19 @@ impl Node {
             metrics: Arc::clone(&self.metrics),
             mailbox,
         };
+        let weekly = Weekly {
+            store: self.store.clone(),
+            clock: self.clock,
+            owner: self.owner.clone(),
+            receivers: self.settings.report_receivers()?,
+            channels: Arc::clone(&deliverer.channels),
+            courier: Courier::new(self.settings.guard(), smtp.as_ref(), self.clock).map_err(anyhow::Error::msg)?,
+            mailbox: deliverer.mailbox.clone(),
+            targets: self.settings.targets()?,
+            hours: self.settings.report.hours_after_monday,
+        };
         tasks.spawn("notify", deliverer.run(tasks.stop()));
+        tasks.spawn("weekly", weekly.run(tasks.stop()));
         Ok(())
     }
 
@@ -277,6 +291,7 @@ impl Node {
             metrics: Arc::clone(&self.metrics),
             rules,
             series_cap: self.settings.ingest.max_series_per_tenant,
+            targets: self.settings.targets.clone(),
             demo,
             stop: tasks.stop(),
         };

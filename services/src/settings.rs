@@ -32,6 +32,9 @@ pub struct Settings {
     pub ingest: Ingest,
     #[serde(default)]
     pub scores: BTreeMap<String, ScoreType>,
+    #[serde(default)]
+    pub targets: BTreeMap<String, f64>,
+    pub report: ReportSettings,
     pub rules: RulesFile,
     pub web: Web,
     pub smtp: SmtpSettings,
@@ -123,6 +126,16 @@ pub struct Ingest {
     pub dimensions: Vec<String>,
     pub price_book: PathBuf,
     pub user_key: Secret,
+}
+
+/// The weekly report by mail.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportSettings {
+    /// Names of e-mail receivers; empty: no mail.
+    pub receivers: Vec<String>,
+    /// Hours after Monday 00:00 UTC.
+    pub hours_after_monday: i64,
 }
 
 /// What a declared inline score may be.
@@ -241,6 +254,33 @@ impl Settings {
 
     pub fn dimensions(&self) -> Result<Dimensions> {
         Dimensions::new(self.ingest.dimensions.clone()).context("ingest.dimensions")
+    }
+
+    /// Targets of key figures that replace the defaults.
+    pub fn targets(&self) -> Result<BTreeMap<String, f64>> {
+        for (id, target) in &self.targets {
+            if leeway_core::kpi::Kpi::find(id).is_none() {
+                let known = leeway_core::kpi::ALL.map(|kpi| kpi.id).join(", ");
+                bail!("targets: `{id}` is no key figure; valid are {known}");
+            }
+            if !target.is_finite() {
+                bail!("targets.{id} is no finite number");
+            }
+        }
+        Ok(self.targets.clone())
+    }
+
+    /// Receivers of the weekly report, which are e-mail receivers.
+    pub fn report_receivers(&self) -> Result<Vec<String>> {
+        for name in &self.report.receivers {
+            if !self.receivers.iter().any(|receiver| receiver.name == *name && receiver.email.is_some()) {
+                bail!("report.receivers: `{name}` is no receiver with `email`");
+            }
+        }
+        if !(0..168).contains(&self.report.hours_after_monday) {
+            bail!("report.hours_after_monday lies between 0 and 167");
+        }
+        Ok(self.report.receivers.clone())
     }
 
     pub fn price_book(&self) -> Result<PriceBook> {

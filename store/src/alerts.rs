@@ -159,6 +159,16 @@ impl Store {
         rows.iter().map(|row| read_json(&row.text(0)?)).collect()
     }
 
+    /// Findings of `[from, to)`, in order of time.
+    pub async fn findings_between(&self, from: Micros, to: Micros, limit: i64) -> Result<Vec<Finding>, StoreError> {
+        let sql = "SELECT body FROM finding WHERE at >= $1 AND at < $2 ORDER BY at, id LIMIT $3";
+        let rows = self.conn().await?.query(sql, args![from, to, limit]).await?;
+        let read = |row: &Row| {
+            serde_json::from_str(&row.text(0)?).map_err(|error| StoreError::Unreadable(format!("a finding: {error}")))
+        };
+        rows.iter().map(read).collect()
+    }
+
     pub async fn notices(&self, fingerprint: &str) -> Result<Vec<NoticeRow>, StoreError> {
         let sql = format!("{NOTICE} WHERE fingerprint = $1 ORDER BY sequence, receiver");
         let rows = self.conn().await?.query(&sql, args![fingerprint]).await?;

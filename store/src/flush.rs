@@ -426,6 +426,20 @@ impl FlushTx {
     }
 }
 
+/// Registers series without a cap.
+pub async fn enlist(conn: &mut crate::Conn, series: &[SeriesRef], now: Micros) -> Result<(), StoreError> {
+    let days: BTreeSet<(&str, i64)> = series.iter().map(|series| (series.labels.tenant(), series.day)).collect();
+    for (tenant, day) in days {
+        let sql =
+            "INSERT INTO tenant_day (tenant, day, series, folded_calls) VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING";
+        conn.run(sql, args![tenant, day]).await?;
+        let mine: Vec<&SeriesRef> =
+            series.iter().filter(|series| series.labels.tenant() == tenant && series.day == day).collect();
+        register(conn, tenant, day, &mine, now).await?;
+    }
+    Ok(())
+}
+
 /// Opens the windows of rows for the compactor.
 pub async fn touch(conn: &mut crate::Conn, rows: &[PaneRow]) -> Result<(), StoreError> {
     let windows: BTreeSet<(&str, Micros)> = rows.iter().map(|row| (row.tenant.as_str(), row.window_start)).collect();

@@ -56,6 +56,82 @@ pub struct TenantLoad {
 const DEAD_LETTER: &str = "SELECT source, topic, incarnation, part, source_offset, record, reason, field, bytes, received_at FROM dead_letter";
 
 impl Store {
+    /// (tenant, app) of every app that has series, `limit` at most.
+    pub async fn apps(&self, limit: i64) -> Result<Vec<(String, String)>, StoreError> {
+        let sql = "SELECT DISTINCT tenant, labels FROM series WHERE level = 'app' AND overflow = 0 ORDER BY tenant, labels LIMIT $1";
+        let rows = self.conn().await?.query(sql, args![limit]).await?;
+        let mut apps = Vec::new();
+        for row in rows {
+            let labels = leeway_core::labels::Labels::parse(leeway_core::labels::Level::App, &row.text(1)?);
+            let app = labels.and_then(|labels| labels.get("app").map(str::to_owned)).unwrap_or_default();
+            apps.push((row.text(0)?, app));
+        }
+        apps.sort();
+        apps.dedup();
+        Ok(apps)
+    }
+
+    /// Changes that were registered for `[from, to)`: time, tenant, app, type, body.
+    pub async fn changes(
+        &self,
+        from: Micros,
+        to: Micros,
+        limit: i64,
+    ) -> Result<Vec<(Micros, String, String, String, String)>, StoreError> {
+        let sql =
+            "SELECT time, tenant, app, name, body FROM change WHERE time >= $1 AND time < $2 ORDER BY time LIMIT $3";
+        let rows = self.conn().await?.query(sql, args![from, to, limit]).await?;
+        rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?, row.text(2)?, row.text(3)?, row.text(4)?))).collect()
+    }
+
+    /// Brings in panes of the past; a second call with the same id changes nothing. `false`: it was there.
+    pub async fn import(
+        &self,
+        id: &str,
+        note: &str,
+        series: &[crate::SeriesRef],
+        rows: &[crate::PaneRow],
+        now: Micros,
+    ) -> Result<bool, StoreError> {
+        let starts = || rows.iter().map(|row| row.window_start);
+        let (Some(from), Some(to)) = (starts().min(), starts().max()) else { return Ok(false) };
+        let mut tx = self.begin().await?;
+        let conn = tx.conn()?;
+        let sql = "INSERT INTO imported (id, from_at, to_at, simulated, note, imported_at) VALUES ($1, $2, $3, 1, $4, $5) ON CONFLICT DO NOTHING";
+        if conn.run(sql, args![id, from, to + leeway_core::clock::HOUR, note, now]).await? != 1 {
+            return Ok(false);
+        }
+        crate::flush::enlist(conn, series, now).await?;
+        if conn.postgres() {
+            crate::postgres::copy_panes(conn, 0, rows).await?;
+        } else {
+            crate::sqlite::insert_panes(conn, 0, rows).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Notes of what was imported into `[from, to)`.
+    pub async fn imported(&self, from: Micros, to: Micros) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT note FROM imported WHERE from_at < $2 AND to_at > $1 ORDER BY imported_at";
+        let rows = self.conn().await?.query(sql, args![from, to]).await?;
+        rows.iter().map(|row| row.text(0)).collect()
+    }
+
+    /// Whether a week's report went to a receiver.
+    pub async fn report_sent(&self, week: &str, receiver: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT COUNT(*) FROM report WHERE week = $1 AND receiver = $2";
+        let row = self.conn().await?.query_one(sql, args![week, receiver]).await?;
+        row.map_or(Ok(false), |row| Ok(row.int(0)? > 0))
+    }
+
+    pub async fn mark_report(&self, week: &str, receiver: &str, now: Micros) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let sql = "INSERT INTO report (week, receiver, sent_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        tx.conn()?.run(sql, args![week, receiver, now]).await?;
+        tx.commit().await
+    }
+
     pub async fn partitions(&self) -> Result<Vec<PartitionRow>, StoreError> {
         let sql = "SELECT source, topic, part, next_offset, high_offset, watermark, owner, flushed_at FROM source_partition \
                    WHERE owner <> '' ORDER BY source, topic, incarnation, part";

@@ -58,6 +58,36 @@ impl Email {
     }
 }
 
+/// A report as mail: its Markdown to read in place, its file attached.
+#[derive(Debug)]
+pub struct ReportMail<'a> {
+    /// Names every copy alike.
+    pub id: &'a str,
+    pub subject: &'a str,
+    pub markdown: String,
+    pub html: String,
+    pub file_name: &'a str,
+}
+
+impl Email {
+    pub fn report(&self, report: ReportMail<'_>) -> Result<Outgoing, RenderError> {
+        let mut builder = Message::builder()
+            .from(self.from.clone())
+            .subject(one_line(report.subject))
+            .message_id(Some(format!("<{}@{}>", report.id, self.from.email.domain())))
+            .header(AutoSubmitted);
+        for to in &self.to {
+            builder = builder.to(to.clone());
+        }
+        let text = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(report.markdown);
+        let file =
+            lettre::message::Attachment::new(report.file_name.to_owned()).body(report.html, ContentType::TEXT_HTML);
+        let body = MultiPart::mixed().singlepart(text).singlepart(file);
+        let message = builder.multipart(body).map_err(|error| RenderError(error.to_string()))?;
+        Ok(Outgoing::Mail(Box::new(message)))
+    }
+}
+
 /// The lines of a notice: label and content, in reading order.
 fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
     let e = &notice.evidence;

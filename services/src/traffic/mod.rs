@@ -2,6 +2,7 @@
 //! published figures; texts, latencies and errors are invented and marked as simulated.
 
 pub mod figures;
+pub mod history;
 pub mod said;
 pub mod trace;
 

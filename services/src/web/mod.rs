@@ -1,9 +1,11 @@
 //! HTTP: pages, live streams, the API, metrics, and the demo's receivers.
 
 mod demo;
+mod kpis;
 mod pages;
 mod response;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -43,6 +45,8 @@ pub struct Inner {
     pub series_cap: u64,
     pub demo: Option<DemoReceivers>,
     pub stop: Stop,
+    pub targets: BTreeMap<String, f64>,
+    periods: kpis::Periods,
     summary: tokio::sync::Mutex<Option<(Instant, Arc<overview::Input>)>>,
     streams: Arc<Semaphore>,
 }
@@ -63,15 +67,29 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub rules: Vec<Rule>,
     pub series_cap: u64,
+    pub targets: BTreeMap<String, f64>,
     pub demo: Option<DemoReceivers>,
     pub stop: Stop,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, metrics, rules, series_cap, demo, stop } = parts;
+        let Parts { store, clock, metrics, rules, series_cap, targets, demo, stop } = parts;
         let (summary, streams) = (tokio::sync::Mutex::default(), Arc::new(Semaphore::new(MAX_STREAMS)));
-        Self(Arc::new(Inner { store, clock, metrics, rules, series_cap, demo, stop, summary, streams }))
+        let periods = kpis::Periods::default();
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            metrics,
+            rules,
+            series_cap,
+            demo,
+            stop,
+            targets,
+            periods,
+            summary,
+            streams,
+        }))
     }
 
     fn frame(&self, here: &'static str) -> Frame {
@@ -84,6 +102,11 @@ pub fn router(app: App) -> Router {
     let mut router = Router::new()
         .route("/", get(pages::overview))
         .route("/overview.csv", get(pages::overview_csv))
+        .route("/kpis", get(kpis::page))
+        .route("/kpis.csv", get(kpis::csv))
+        .route("/api/v1/kpis", get(kpis::api))
+        .route("/reports", get(kpis::reports))
+        .route("/reports/{week}", get(kpis::report))
         .route("/alerts", get(pages::alerts))
         .route("/alerts/{fingerprint}", get(pages::alert))
         .route("/live/overview", get(pages::live_overview))

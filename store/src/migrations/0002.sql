@@ -20,3 +20,4 @@ CREATE TABLE imported (
     note TEXT NOT NULL, imported_at BIGINT NOT NULL);
 CREATE TABLE report (
     week TEXT NOT NULL, receiver TEXT NOT NULL, sent_at BIGINT NOT NULL, PRIMARY KEY (week, receiver));
+CREATE INDEX finding_at ON finding (at);

@@ -1,0 +1,381 @@
+//! The weekly drift report: one model, three renderings (page and file, Markdown, mail), JSON by its fields.
+
+use std::fmt::Write;
+
+use askama::Template;
+use leeway_core::clock::{Micros, readable, readable_span};
+use leeway_core::kpi::Reading;
+use serde::Serialize;
+
+use crate::{Frame, RenderError};
+
+/// A week in numbers, as sure as they are.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub schema: u32,
+    pub week: String,
+    pub from: Micros,
+    pub to: Micros,
+    pub made_at: Micros,
+    /// The week is not over: compared with the same part of the week before.
+    pub partial: bool,
+    pub verdict: Verdict,
+    pub data: Data,
+    /// Every key figure of the week beside the week before.
+    pub kpis: Vec<KpiRow>,
+    /// Earlier weeks, newest first.
+    pub weeks: Vec<String>,
+    pub drift: Vec<DriftRow>,
+    pub alerts: Vec<AlertLine>,
+    /// Changes that were registered for the week.
+    pub changes: Vec<ChangeLine>,
+    /// What could not be tested or seen, and why.
+    pub blind: Vec<String>,
+    pub methods: Vec<String>,
+    /// Set where numbers were imported or simulated.
+    pub imported: Option<String>,
+}
+
+/// How a comparison came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Sure, and large enough to matter.
+    Material,
+    /// One of the two.
+    Watch,
+    Stable,
+    NotAssessable,
+}
+
+impl Outcome {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Material => "material change",
+            Self::Watch => "watch",
+            Self::Stable => "stable",
+            Self::NotAssessable => "not assessable",
+        }
+    }
+
+    fn badge(self) -> &'static str {
+        match self {
+            Self::Material => "firing",
+            Self::Watch => "pending",
+            Self::Stable => "resolved",
+            Self::NotAssessable => "none",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Verdict {
+    pub material: usize,
+    pub watch: usize,
+    pub stable: usize,
+    pub not_assessable: usize,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Data {
+    pub calls: u64,
+    pub text_coverage: Option<f64>,
+    pub labels: u64,
+    /// Share of calls with a known outcome.
+    pub label_coverage: Option<f64>,
+    pub feedback_waiting: u64,
+    pub feedback_orphans: u64,
+    pub unpriced: u64,
+    /// Least watermark of the live partitions when the report was made.
+    pub watermark: Option<Micros>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct KpiRow {
+    #[serde(flatten)]
+    pub reading: Reading,
+    pub outcome: Outcome,
+    /// Of the change, adjusted over the family; `None` where the number is exact or missing.
+    pub p_adjusted: Option<f64>,
+    /// Least change that would have been seen with 80 % at 5 %.
+    pub sees: Option<f64>,
+    /// The same figure in the weeks before, newest first.
+    pub earlier: Vec<Option<f64>>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct DriftRow {
+    pub tenant: String,
+    pub app: String,
+    pub measure: String,
+    pub outcome: Outcome,
+    /// Debiased PSI with its 95 % interval.
+    pub psi: Option<f64>,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    pub p_adjusted: Option<f64>,
+    pub n: u64,
+    pub n_before: u64,
+    /// Medians of this week and the week before, with their unit.
+    pub medians: String,
+    /// Share of the week's calls.
+    pub share: f64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct AlertLine {
+    pub rule: String,
+    pub scope: String,
+    pub severity: String,
+    pub fired_at: Micros,
+    pub resolved_at: Option<Micros>,
+    /// What fired it.
+    pub what: String,
+    /// A registered change of the same app within the hour before.
+    pub coincides: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ChangeLine {
+    pub at: Micros,
+    pub scope: String,
+    pub what: String,
+}
+
+impl Report {
+    /// The one line that a reader may stop at.
+    pub fn line(&self) -> String {
+        let Verdict { material, watch, stable, not_assessable } = self.verdict;
+        if self.data.calls == 0 {
+            return format!("No calls were seen in {}: nothing can be said", self.week);
+        }
+        let s = |n: usize| if n == 1 { "" } else { "s" };
+        format!(
+            "{material} material change{}, {watch} to watch, {stable} stable, {not_assessable} not assessable",
+            s(material)
+        )
+    }
+
+    fn period(&self) -> String {
+        let until = if self.partial { ", which is not over" } else { "" };
+        format!("{} ({} to {}{until})", self.week, &readable(self.from)[..10], &readable(self.to - 1)[..10])
+    }
+
+    /// What changed, in sentences: what, how sure, who, what coincides, what to do.
+    fn sentences(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        for row in self.kpis.iter().filter(|row| row.outcome == Outcome::Material) {
+            let r = &row.reading;
+            let before = r.before.map_or_else(|| "nothing".to_owned(), |value| r.unit.show(value));
+            let sure = match (row.p_adjusted, r.low) {
+                (Some(p), _) => format!("95 % interval {}, adjusted p {}", r.shown_interval(), show_p(p)),
+                _ => "an exact figure".to_owned(),
+            };
+            let what =
+                format!("{} went from {before} to {} ({}); {sure}, n = {}.", r.title, r.shown(), r.shown_change(), r.n);
+            sentences.push(what);
+        }
+        for row in self.drift.iter().filter(|row| row.outcome == Outcome::Material) {
+            sentences.push(format!(
+                "{} of {} / {} is distributed differently: PSI {:.3} (95 % interval {:.3} to {:.3}, adjusted p {}), medians {}; {:.1} % of the calls.",
+                row.measure, row.tenant, row.app, row.psi.unwrap_or(0.0), row.low.unwrap_or(0.0), row.high.unwrap_or(0.0),
+                row.p_adjusted.map_or_else(|| "unknown".to_owned(), show_p), row.medians, row.share * 100.0
+            ));
+        }
+        sentences
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let d = &self.data;
+        let share =
+            |share: Option<f64>| share.map_or_else(|| "unknown".to_owned(), |share| format!("{:.1} %", share * 100.0));
+        vec![
+            ("Calls", leeway_core::money::group_digits(&d.calls.to_string())),
+            ("Outcome known", format!("{} of the calls ({} labels)", share(d.label_coverage), d.labels)),
+            ("Text seen", format!("{} of the calls", share(d.text_coverage))),
+            ("Unpriced", format!("{} calls", d.unpriced)),
+            ("Feedback", format!("{} waiting for their call, {} without one", d.feedback_waiting, d.feedback_orphans)),
+            ("Complete up to", d.watermark.map_or_else(|| "unknown: nothing is being read".to_owned(), readable)),
+            ("Made", readable(self.made_at)),
+        ]
+    }
+}
+
+/// A p-value, never as zero.
+pub fn show_p(p: f64) -> String {
+    if p < 1e-6 { "< 0.000001".to_owned() } else { format!("{p:.2e}") }
+}
+
+struct Row {
+    title: String,
+    value: String,
+    sure: String,
+    change: String,
+    earlier: String,
+    target: String,
+    outcome: Outcome,
+    sees: String,
+}
+
+fn kpi_row(row: &KpiRow) -> Row {
+    let r = &row.reading;
+    let earlier: Vec<String> =
+        row.earlier.iter().map(|value| value.map_or_else(|| "–".to_owned(), |value| r.unit.show(value))).collect();
+    Row {
+        title: r.title.to_owned(),
+        value: r.shown(),
+        sure: r.shown_interval(),
+        change: r.shown_change(),
+        earlier: earlier.join(", "),
+        target: r
+            .target
+            .map_or_else(|| "none".to_owned(), |target| format!("{}: {}", r.unit.show(target), r.standing.words())),
+        outcome: row.outcome,
+        sees: row.sees.map_or_else(|| "–".to_owned(), |least| r.unit.show(least)),
+    }
+}
+
+struct Drift<'a> {
+    row: &'a DriftRow,
+    effect: String,
+    p: String,
+}
+
+fn drift_row(row: &DriftRow) -> Drift<'_> {
+    let effect = match (row.psi, row.low, row.high) {
+        (Some(psi), Some(low), Some(high)) => format!("{psi:.3} ({low:.3} to {high:.3})"),
+        _ => "too little data".to_owned(),
+    };
+    Drift { row, effect, p: row.p_adjusted.map_or_else(|| "–".to_owned(), show_p) }
+}
+
+struct Line {
+    text: String,
+    when: String,
+}
+
+fn alert_line(line: &AlertLine) -> Line {
+    let became = line.resolved_at.map_or_else(
+        || "still open at the end of the week".to_owned(),
+        |at| format!("resolved after {}", readable_span(at - line.fired_at)),
+    );
+    let coincides = line.coincides.as_ref().map_or_else(String::new, |change| format!("; coincides with {change}"));
+    let text = format!("{} ({}) for {}: {}; {became}{coincides}", line.rule, line.severity, line.scope, line.what);
+    Line { text, when: readable(line.fired_at) }
+}
+
+#[derive(Template)]
+#[template(path = "report_body.html")]
+struct Body<'a> {
+    report: &'a Report,
+    line: String,
+    period: String,
+    sentences: Vec<String>,
+    facts: Vec<(&'static str, String)>,
+    kpis: Vec<Row>,
+    drift: Vec<Drift<'a>>,
+    alerts: Vec<Line>,
+    changes: Vec<(String, &'a ChangeLine)>,
+}
+
+#[derive(Template)]
+#[template(path = "report_page.html")]
+struct Page<'a> {
+    frame: &'a Frame,
+    week: &'a str,
+    body: String,
+}
+
+#[derive(Template)]
+#[template(path = "report_file.html")]
+struct File<'a> {
+    week: &'a str,
+    css: &'static str,
+    body: String,
+}
+
+#[derive(Template)]
+#[template(path = "reports.html")]
+struct List<'a> {
+    frame: &'a Frame,
+    weeks: &'a [String],
+}
+
+fn body(report: &Report) -> Result<String, RenderError> {
+    let body = Body {
+        report,
+        line: report.line(),
+        period: report.period(),
+        sentences: report.sentences(),
+        facts: report.facts(),
+        kpis: report.kpis.iter().map(kpi_row).collect(),
+        drift: report.drift.iter().map(drift_row).collect(),
+        alerts: report.alerts.iter().map(alert_line).collect(),
+        changes: report.changes.iter().map(|change| (readable(change.at), change)).collect(),
+    };
+    Ok(body.render()?)
+}
+
+/// The report inside Leeway's pages.
+pub fn page(frame: &Frame, report: &Report) -> Result<String, RenderError> {
+    Ok(Page { frame, week: &report.week, body: body(report)? }.render()?)
+}
+
+/// The report as one file that needs nothing else.
+pub fn file(report: &Report) -> Result<String, RenderError> {
+    Ok(File { week: &report.week, css: include_str!("../assets/leeway.css"), body: body(report)? }.render()?)
+}
+
+/// The choice of weeks.
+pub fn list(frame: &Frame, weeks: &[String]) -> Result<String, RenderError> {
+    Ok(List { frame, weeks }.render()?)
+}
+
+/// The report for wikis and mails.
+pub fn markdown(report: &Report) -> String {
+    let mut out = format!("# Leeway weekly report {}\n\n**{}.**\n\n{}\n", report.week, report.line(), report.period());
+    if let Some(note) = &report.imported {
+        let _ = write!(out, "\n> {note}\n");
+    }
+    let list = |out: &mut String, title: &str, lines: Vec<String>, none: &str| {
+        let _ = write!(out, "\n## {title}\n\n");
+        if lines.is_empty() {
+            let _ = writeln!(out, "{none}");
+        }
+        for line in lines {
+            let _ = writeln!(out, "- {line}");
+        }
+    };
+    list(&mut out, "What changed", report.sentences(), "Nothing that is both sure and large enough to matter.");
+    let _ = write!(
+        out,
+        "\n## Key figures\n\n| Figure | Value | 95 % interval | Change | Weeks before | Target | Outcome |\n|---|---|---|---|---|---|---|\n"
+    );
+    for row in report.kpis.iter().map(kpi_row) {
+        let cells = [&row.title, &row.value, &row.sure, &row.change, &row.earlier, &row.target]
+            .map(|cell| cell.replace('|', "\\|"));
+        let _ = writeln!(out, "| {} | {} |", cells.join(" | "), row.outcome.words());
+    }
+    let drift = report.drift.iter().filter(|row| row.outcome != Outcome::Stable).map(drift_row);
+    let drift = drift.map(|d| {
+        format!(
+            "{} / {} {}: PSI {}, adjusted p {} ({})",
+            d.row.tenant,
+            d.row.app,
+            d.row.measure,
+            d.effect,
+            d.p,
+            d.row.outcome.words()
+        )
+    });
+    list(&mut out, "Drift", drift.collect(), "No distribution moved.");
+    let alerts = report.alerts.iter().map(alert_line).map(|line| format!("{}: {}", line.when, line.text));
+    list(&mut out, "Alerts", alerts.collect(), "No alert fired.");
+    let changes =
+        report.changes.iter().map(|change| format!("{}: {} {}", readable(change.at), change.scope, change.what));
+    list(&mut out, "Registered changes", changes.collect(), "None was registered.");
+    list(&mut out, "What this report cannot tell", report.blind.clone(), "Nothing was left out.");
+    list(&mut out, "Methods", report.methods.clone(), "");
+    list(&mut out, "Data", report.facts().into_iter().map(|(name, fact)| format!("{name}: {fact}")).collect(), "");
+    out
+}

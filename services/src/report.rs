@@ -1,0 +1,367 @@
+//! The weekly report: reads two weeks and more, compares, and says what could not be compared.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result};
+use leeway_core::alert::{AlertLabels, Finding, State};
+use leeway_core::clock::{DAY, HOUR, Micros, week, week_of};
+use leeway_core::kpi::{ALL, Kpi, Reading};
+use leeway_core::labels::Level;
+use leeway_core::measure::Measure;
+use leeway_core::pane::{Counter, Pane};
+use leeway_core::special::normal_tail;
+use leeway_dashboards::report::{AlertLine, ChangeLine, Data, DriftRow, KpiRow, Outcome, Report, Verdict};
+use leeway_detectors::drift;
+use leeway_store::{Store, headline};
+
+use crate::periods::{self, Scope};
+
+const WEEK: Micros = 7 * DAY;
+/// Weeks before, shown beside each figure.
+const EARLIER: i64 = 4;
+/// False discoveries of the whole report.
+const LEVEL: f64 = 0.05;
+/// A debiased PSI that matters in a report.
+const MIN_PSI: f64 = 0.05;
+/// Apps whose distributions are compared: those with most calls.
+const APPS: usize = 20;
+const MAX_FINDINGS: i64 = 10_000;
+const MAX_CHANGES: i64 = 200;
+const MEASURES: [Measure; 5] =
+    [Measure::Duration, Measure::Ttft, Measure::InputTokens, Measure::OutputTokens, Measure::Cost];
+
+/// The report of an ISO week.
+pub async fn make(store: &Store, name: &str, now: Micros, targets: &BTreeMap<String, f64>) -> Result<Report> {
+    let (from, end) = week(name).with_context(|| format!("`{name}` is no ISO week such as 2026-W46"))?;
+    let to = end.min(now.max(from));
+    let partial = to < end;
+    let all = Scope::default();
+    // An unfinished week is compared with the same part of the one before.
+    let span = to - from;
+    let mut earlier = Vec::new();
+    for back in 1..=EARLIER {
+        let start = from - back * WEEK;
+        earlier.push((week_of(start), periods::whole(store, &all, start, start + span.max(1)).await?));
+    }
+    let this = if span > 0 { periods::whole(store, &all, from, to).await? } else { Pane::default() };
+    let before = earlier.first().map(|(_, pane)| pane.clone()).unwrap_or_default();
+    let mut kpis = kpi_rows(&this, &before, &earlier, targets);
+    let (mut drift, mut blind) = drift_rows(store, from, to.max(from + 1)).await?;
+    adjust(&mut kpis, &mut drift);
+    let changes = store.changes(from, to, MAX_CHANGES).await?;
+    let findings = store.findings_between(from, to, MAX_FINDINGS).await?;
+    let alerts = alert_lines(store, &findings, &changes).await?;
+    blind.extend(blind_spots(&kpis, &this, &findings));
+    let notes = store.imported(from - EARLIER * WEEK, to).await?;
+    let data = data(store, &this, now).await?;
+    Ok(Report {
+        schema: 1,
+        week: name.to_owned(),
+        from,
+        to: to.max(from + 1),
+        made_at: now,
+        partial,
+        verdict: verdict(&kpis, &drift),
+        data,
+        weeks: earlier.into_iter().map(|(week, _)| week).collect(),
+        kpis,
+        drift,
+        alerts,
+        changes: changes.iter().map(change_line).collect(),
+        blind,
+        methods: methods(),
+        imported: (!notes.is_empty()).then(|| notes.join(" ")),
+    })
+}
+
+fn kpi_rows(this: &Pane, before: &Pane, earlier: &[(String, Pane)], targets: &BTreeMap<String, f64>) -> Vec<KpiRow> {
+    let row = |kpi: &Kpi| {
+        let reading = kpi.read(this, before, targets.get(kpi.id).copied().or(kpi.target));
+        let p = reading.z().map(|z| 2.0 * normal_tail(z.abs()));
+        KpiRow {
+            sees: sees(&reading),
+            p_adjusted: p,
+            outcome: Outcome::NotAssessable,
+            earlier: earlier.iter().map(|(_, pane)| kpi.of(pane).ok().map(|e| e.value)).collect(),
+            reading,
+        }
+    };
+    ALL.iter().map(row).collect()
+}
+
+/// The least change that the two intervals would have shown with 80 % at 5 %.
+fn sees(reading: &Reading) -> Option<f64> {
+    let half = |low: Option<f64>, high: Option<f64>| Some((high? - low?) / (2.0 * 1.959_963_984_540_054));
+    let spread = half(reading.low, reading.high)?.hypot(half(reading.before_low, reading.before_high)?);
+    Some(2.801_585_2 * spread)
+}
+
+/// Distributions of the busiest apps, this week against the one before.
+async fn drift_rows(store: &Store, from: Micros, to: Micros) -> Result<(Vec<DriftRow>, Vec<String>)> {
+    let (now, mut before) = (by_app(store, from, to).await?, by_app(store, from - WEEK, to - WEEK).await?);
+    let total: u64 = now.values().map(Pane::calls).sum();
+    let mut apps: Vec<(&Scope, &Pane)> = now.iter().collect();
+    apps.sort_by_key(|(scope, pane)| (std::cmp::Reverse(pane.calls()), *scope));
+    let mut blind = Vec::new();
+    if apps.len() > APPS {
+        blind.push(format!("{} apps with fewer calls than the busiest {APPS} were not compared.", apps.len() - APPS));
+    }
+    let mut rows = Vec::new();
+    for (scope, pane) in apps.into_iter().take(APPS) {
+        let earlier = before.remove(scope).unwrap_or_default();
+        for measure in &MEASURES {
+            rows.extend(drift_row(scope, measure, pane, &earlier, total));
+        }
+    }
+    for scope in before.keys().filter(|scope| !now.contains_key(scope)) {
+        blind.push(format!("{} / {} had calls the week before and none in this one.", scope.tenant, scope.app));
+    }
+    for row in rows.iter().filter(|row: &&DriftRow| row.psi.is_none()) {
+        let (n, m) = (row.n, row.n_before);
+        blind.push(format!(
+            "{} of {} / {} could not be compared: {n} values now, {m} before.",
+            row.measure, row.tenant, row.app
+        ));
+    }
+    Ok((rows, blind))
+}
+
+async fn by_app(store: &Store, from: Micros, to: Micros) -> Result<BTreeMap<Scope, Pane>> {
+    let mut found: BTreeMap<Scope, Pane> = BTreeMap::new();
+    let mut start = from;
+    while start < to {
+        let end = (start + DAY).min(to);
+        for series in store.panes(Level::App, None, start, end).await? {
+            if headline(&series.labels) && series.labels.get("overflow").is_none() {
+                let app = series.labels.get("app").unwrap_or("").to_owned();
+                let scope = Scope { tenant: series.labels.tenant().to_owned(), app };
+                found.entry(scope).or_default().merge(&series.pane);
+            }
+        }
+        start = end;
+    }
+    Ok(found)
+}
+
+fn drift_row(scope: &Scope, measure: &Measure, now: &Pane, before: &Pane, total: u64) -> Option<DriftRow> {
+    let (present, reference) = (measure.sketch(now)?, measure.sketch(before)?);
+    if present.n() == 0 && reference.n() == 0 {
+        return None;
+    }
+    let psi = match drift::judge(reference, present, drift::MIN_EVENTS) {
+        drift::Judged::Measured(psi) => Some(psi),
+        _ => None,
+    };
+    let median = |pane: &Pane| {
+        measure.of(pane, Some(0.5)).map_or_else(|| "none".to_owned(), |found| measure.unit().show(found.value))
+    };
+    Some(DriftRow {
+        tenant: scope.tenant.clone(),
+        app: scope.app.clone(),
+        measure: measure.to_string(),
+        outcome: Outcome::NotAssessable,
+        psi: psi.as_ref().map(|psi| psi.effect),
+        low: psi.as_ref().and_then(|psi| psi.interval.low),
+        high: psi.as_ref().and_then(|psi| psi.interval.high),
+        p_adjusted: psi.as_ref().map(|psi| psi.p),
+        n: present.n(),
+        n_before: reference.n(),
+        medians: format!("{} and {}", median(now), median(before)),
+        share: now.calls() as f64 / total.max(1) as f64,
+    })
+}
+
+/// Benjamini–Hochberg over the whole family of the report; then the outcomes.
+fn adjust(kpis: &mut [KpiRow], drift: &mut [DriftRow]) {
+    let mut raw: Vec<&mut f64> = kpis.iter_mut().filter_map(|row| row.p_adjusted.as_mut()).collect();
+    raw.extend(drift.iter_mut().filter_map(|row| row.p_adjusted.as_mut()));
+    benjamini_hochberg(&mut raw);
+    for row in kpis {
+        let (reading, sure) = (&row.reading, row.p_adjusted.map(|p| p < LEVEL));
+        row.outcome = match (reading.value, reading.before, sure) {
+            (None, ..) | (_, None, _) => Outcome::NotAssessable,
+            // An exact figure needs no test; without a good side it is news, not a verdict.
+            (.., None) if reading.matters() && reading.better != leeway_core::kpi::Better::Neither => Outcome::Material,
+            (.., Some(true)) if reading.matters() => Outcome::Material,
+            (.., Some(true)) => Outcome::Watch,
+            (..) if reading.matters() => Outcome::Watch,
+            _ => Outcome::Stable,
+        };
+    }
+    for row in drift {
+        row.outcome = match (row.psi, row.p_adjusted) {
+            (Some(psi), Some(p)) if p < LEVEL && psi >= MIN_PSI => Outcome::Material,
+            (Some(psi), Some(p)) if p < LEVEL || psi >= MIN_PSI => Outcome::Watch,
+            (Some(_), Some(_)) => Outcome::Stable,
+            _ => Outcome::NotAssessable,
+        };
+    }
+}
+
+/// Adjusted p-values in place: the least level at which each is a discovery (Benjamini and Hochberg 1995).
+fn benjamini_hochberg(p: &mut [&mut f64]) {
+    let family = p.len() as f64;
+    p.sort_by(|a, b| a.total_cmp(b));
+    let mut least: f64 = 1.0;
+    for (rank, value) in p.iter_mut().enumerate().rev() {
+        least = least.min(**value * family / (rank + 1) as f64);
+        **value = least;
+    }
+}
+
+fn verdict(kpis: &[KpiRow], drift: &[DriftRow]) -> Verdict {
+    let count = |outcome: Outcome| {
+        kpis.iter().filter(|row| row.outcome == outcome).count()
+            + drift.iter().filter(|row| row.outcome == outcome).count()
+    };
+    Verdict {
+        material: count(Outcome::Material),
+        watch: count(Outcome::Watch),
+        stable: count(Outcome::Stable),
+        not_assessable: count(Outcome::NotAssessable),
+    }
+}
+
+type Change = (Micros, String, String, String, String);
+
+async fn alert_lines(store: &Store, findings: &[Finding], changes: &[Change]) -> Result<Vec<AlertLine>> {
+    let mut open: HashMap<&str, usize> = HashMap::new();
+    let mut lines: Vec<AlertLine> = Vec::new();
+    for finding in findings {
+        match finding.to {
+            State::Firing => {
+                let row = store.alert(&finding.fingerprint).await?;
+                let labels: AlertLabels =
+                    row.as_ref().and_then(|row| serde_json::from_str(&row.labels).ok()).unwrap_or_default();
+                let scope: Vec<String> = labels.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+                open.insert(&finding.fingerprint, lines.len());
+                let evidence = &finding.evidence;
+                lines.push(AlertLine {
+                    rule: finding.rule.clone(),
+                    scope: if scope.is_empty() { "all traffic".to_owned() } else { scope.join(", ") },
+                    severity: row.map_or_else(String::new, |row| row.severity.name().to_owned()),
+                    fired_at: finding.at,
+                    resolved_at: None,
+                    what: format!("{} was {}, {}", evidence.what(), evidence.shown_value(), evidence.shown_threshold()),
+                    coincides: coinciding(&labels, finding.at, changes),
+                });
+            }
+            State::Resolved => {
+                if let Some(line) = open.remove(finding.fingerprint.as_str()).and_then(|place| lines.get_mut(place)) {
+                    line.resolved_at = Some(finding.at);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(lines)
+}
+
+/// The last change of the alert's app within the hour before it fired.
+fn coinciding(labels: &AlertLabels, at: Micros, changes: &[Change]) -> Option<String> {
+    let fits = |label: &str, value: &str| labels.get(label).is_none_or(|own| value.is_empty() || own == value);
+    let mut near = changes.iter().rev().filter(|(time, tenant, app, ..)| {
+        (at - HOUR..=at).contains(time) && fits("tenant", tenant) && fits("app", app)
+    });
+    near.next().map(|change| change_line(change).what)
+}
+
+fn change_line((at, tenant, app, kind, body): &Change) -> ChangeLine {
+    let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let part = |name: &str| body.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let (from, to, ticket) = (part("from"), part("to"), part("ticket"));
+    let mut what = format!("{kind} change");
+    if !to.is_empty() {
+        what += &if from.is_empty() { format!(" to {to}") } else { format!(" from {from} to {to}") };
+    }
+    if !ticket.is_empty() {
+        what += &format!(" ({ticket})");
+    }
+    let scope = if app.is_empty() { tenant.clone() } else { format!("{tenant} / {app}") };
+    ChangeLine { at: *at, scope, what }
+}
+
+fn blind_spots(kpis: &[KpiRow], this: &Pane, findings: &[Finding]) -> Vec<String> {
+    let mut blind = Vec::new();
+    for row in kpis {
+        let reading = &row.reading;
+        match (reading.reason, reading.before) {
+            (Some(reason), _) => blind.push(format!("{}: {reason}.", reading.title)),
+            (None, None) => {
+                blind.push(format!("{}: the week before has no such figure to compare with.", reading.title))
+            }
+            _ => {}
+        }
+    }
+    let unseen = this.calls().saturating_sub(this.get(Counter::Scanned).n);
+    if unseen > 0 && this.calls() > 0 {
+        let share = unseen as f64 / this.calls() as f64 * 100.0;
+        blind.push(format!(
+            "{share:.1} % of the calls came without their answer's text: leaks and refusals in them were not seen."
+        ));
+    }
+    let starved: std::collections::BTreeSet<&str> = findings
+        .iter()
+        .filter(|finding| finding.to == State::InsufficientData)
+        .map(|finding| finding.rule.as_str())
+        .collect();
+    if !starved.is_empty() {
+        let rules: Vec<&str> = starved.into_iter().collect();
+        blind.push(format!("At times these rules had too few events to judge by: {}.", rules.join(", ")));
+    }
+    blind
+}
+
+fn methods() -> Vec<String> {
+    vec![
+        "Figures: intervals at 95 %, Wilson's for shares, order statistics for percentiles, Student's for means; sums and counts are exact.".to_owned(),
+        "Change of a figure: the difference over the root of both periods' variances, as their intervals give them, against the normal law. Calls are taken as independent; sessions and tenants that call in bursts make it eager.".to_owned(),
+        "Drift: population stability index over the deciles of the week before, debiased, tested against χ².".to_owned(),
+        format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 10 % of a time or price; a quarter and 0.2 points of a share)."),
+        "Changes that coincide with an alert are named; that they caused it is not claimed.".to_owned(),
+    ]
+}
+
+async fn data(store: &Store, this: &Pane, now: Micros) -> Result<Data> {
+    let counts = store.feedback_counts().await?;
+    let count = |state: &str| counts.get(state).copied().unwrap_or(0);
+    let share = |n: u64| (this.calls() > 0).then(|| (n as f64 / this.calls() as f64).min(1.0));
+    let labels = u64::try_from(this.outcome("success").valued).unwrap_or(0);
+    let partitions = store.partitions().await?;
+    let live = partitions.iter().filter(|row| row.flushed_at >= now - HOUR && row.watermark > 0);
+    Ok(Data {
+        calls: this.calls(),
+        text_coverage: share(this.get(Counter::Scanned).n),
+        labels,
+        label_coverage: share(labels),
+        feedback_waiting: count("pending"),
+        feedback_orphans: count("orphan"),
+        unpriced: this.get(Counter::Unpriced).n,
+        watermark: live.map(|row| row.watermark).min(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adjusted_p_values_equal_scipy() {
+        // scipy.stats.false_discovery_control([0.01, 0.04, 0.03, 0.5, 0.002])
+        let mut p = [0.01, 0.04, 0.03, 0.5, 0.002];
+        benjamini_hochberg(&mut p.iter_mut().collect::<Vec<_>>());
+        for (ours, scipy) in p.iter().zip([0.025, 0.05, 0.05, 0.5, 0.01]) {
+            assert!((ours - scipy).abs() < 1e-12, "{ours} {scipy}");
+        }
+    }
+
+    #[test]
+    fn a_change_within_the_hour_before_an_alert_of_its_app_coincides() {
+        let body = r#"{"from":"v1","to":"v2"}"#.to_owned();
+        let change = |at, app: &str| (at, "acme".to_owned(), app.to_owned(), "prompt".to_owned(), body.clone());
+        let changes = [change(0, "a"), change(HOUR, "a"), change(HOUR, "b")];
+        let labels = AlertLabels::from([("app".to_owned(), "a".to_owned())]);
+        assert_eq!(coinciding(&labels, HOUR + 5, &changes).as_deref(), Some("prompt change from v1 to v2"));
+        assert_eq!(coinciding(&labels, 3 * HOUR, &changes), None);
+    }
+}

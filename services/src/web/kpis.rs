@@ -1,0 +1,123 @@
+//! Key figures and reports over HTTP.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{Html, IntoResponse};
+use leeway_core::clock::{Micros, minute_of, week, week_of};
+use leeway_core::pane::Pane;
+use leeway_dashboards::{kpis as view, report as report_view};
+use serde::Deserialize;
+
+use super::App;
+use super::response::HttpError;
+use crate::periods::{self, Scope};
+use crate::report;
+
+/// A period is read once for all viewers of this while.
+const FRESH: Duration = Duration::from_secs(20);
+/// Periods that are remembered.
+const REMEMBERED: usize = 64;
+const APPS: i64 = 200;
+/// Weeks that the list of reports offers.
+const WEEKS: i64 = 8;
+
+pub type Key = (Scope, Micros);
+pub type Periods = tokio::sync::Mutex<std::collections::HashMap<Key, (Instant, Arc<view::Input>)>>;
+
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    window: String,
+    #[serde(default)]
+    tenant: String,
+    #[serde(default)]
+    app: String,
+}
+
+pub async fn page(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Html<String>, HttpError> {
+    let input = app.period(asked).await?;
+    rendered(view::page(&app.frame("kpis"), &input))
+}
+
+pub async fn csv(State(app): State<App>, Query(asked): Query<Asked>) -> Result<impl IntoResponse, HttpError> {
+    let csv = view::csv(&*app.period(asked).await?);
+    let file = "attachment; filename=\"leeway-kpis.csv\"";
+    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, file)], csv))
+}
+
+pub async fn api(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Json<serde_json::Value>, HttpError> {
+    Ok(Json(view::json(&*app.period(asked).await?)))
+}
+
+pub async fn reports(State(app): State<App>) -> Result<Html<String>, HttpError> {
+    let now = app.0.clock.now();
+    let weeks: Vec<String> = (0..WEEKS).map(|back| week_of(now - back * 7 * leeway_core::clock::DAY)).collect();
+    rendered(report_view::list(&app.frame("reports"), &weeks))
+}
+
+/// `/reports/2026-W46`, with `.json` or `.md` as data.
+pub async fn report(State(app): State<App>, Path(name): Path<String>) -> Result<axum::response::Response, HttpError> {
+    let (name, format) = name.rsplit_once('.').unwrap_or((&name, "html"));
+    if week(name).is_none() {
+        return Err(HttpError::NotFound("a report is named by its ISO week, such as /reports/2026-W46"));
+    }
+    let report = report::make(&app.0.store, name, app.0.clock.now(), &app.0.targets).await.map_err(HttpError::Inner)?;
+    Ok(match format {
+        "json" => Json(serde_json::to_value(&report).map_err(anyhow::Error::from)?).into_response(),
+        "md" => {
+            ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], report_view::markdown(&report)).into_response()
+        }
+        "html" => rendered(report_view::page(&app.frame("reports"), &report))?.into_response(),
+        _ => return Err(HttpError::NotFound("a report has the formats .json and .md beside its page")),
+    })
+}
+
+fn rendered(page: Result<String, leeway_dashboards::RenderError>) -> Result<Html<String>, HttpError> {
+    page.map(Html).map_err(|error| HttpError::Inner(anyhow::anyhow!("render: {}", error.0)))
+}
+
+impl App {
+    async fn period(&self, asked: Asked) -> Result<Arc<view::Input>, HttpError> {
+        let asked_window = if asked.window.is_empty() { "24h" } else { &asked.window };
+        let window = view::WINDOWS.iter().find(|(id, ..)| *id == asked_window);
+        let Some((.., window)) = window else { return Err(HttpError::NotFound("`window` is 1h, 24h or 7d")) };
+        let key = (Scope { tenant: asked.tenant, app: asked.app }, *window);
+        let mut periods = self.0.periods.lock().await;
+        if let Some((_, input)) = periods.get(&key).filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(Arc::clone(input));
+        }
+        let input = Arc::new(self.read_period(&key.0, *window).await?);
+        if periods.len() >= REMEMBERED {
+            periods.clear();
+        }
+        periods.insert(key, (Instant::now(), Arc::clone(&input)));
+        Ok(input)
+    }
+
+    async fn read_period(&self, scope: &Scope, window: Micros) -> Result<view::Input, HttpError> {
+        let store = &self.0.store;
+        let now = minute_of(self.0.clock.now());
+        let parts = periods::parts(store, scope, now - window, now, periods::step(window)).await?;
+        let before: Pane = periods::whole(store, scope, now - 2 * window, now - window).await?;
+        let counts = store.feedback_counts().await?;
+        let count = |state: &str| counts.get(state).copied().unwrap_or(0);
+        let notes = store.imported(now - 2 * window, now).await?;
+        Ok(view::Input {
+            now,
+            window,
+            tenant: scope.tenant.clone(),
+            app: scope.app.clone(),
+            scopes: store.apps(APPS).await?,
+            parts,
+            before,
+            targets: self.0.targets.clone(),
+            waiting: count("pending"),
+            orphans: count("orphan"),
+            imported: (!notes.is_empty()).then(|| notes.join(" ")),
+        })
+    }
+}
