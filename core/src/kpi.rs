@@ -349,6 +349,7 @@ impl Reading {
     /// `+4.2 %` against the period before; points for shares.
     pub fn shown_change(&self) -> String {
         match (self.value, self.before) {
+            (Some(now), Some(before)) if now == before => "unchanged".to_owned(),
             (Some(now), Some(before)) if self.unit == Unit::Share => format!("{:+.2} points", (now - before) * 100.0),
             (Some(now), Some(before)) if before != 0.0 => format!("{:+.1} %", (now / before - 1.0) * 100.0),
             (Some(now), Some(_)) => format!("from {} to {}", self.unit.show(0.0), self.unit.show(now)),
@@ -369,6 +370,9 @@ impl Reading {
     /// points of a share, 0.05 of a score, any leak more.
     pub fn matters(&self) -> bool {
         let (Some(now), Some(before)) = (self.value, self.before) else { return false };
+        if now == before {
+            return false;
+        }
         let (change, ratio) =
             ((now - before).abs(), if before == 0.0 { f64::INFINITY } else { (now / before - 1.0).abs() });
         match self.unit {

@@ -42,10 +42,11 @@ pub struct Report {
 pub enum Outcome {
     /// Sure, and large enough to matter.
     Material,
-    /// One of the two.
+    /// Large enough to matter, and not sure.
     Watch,
-    Stable,
     NotAssessable,
+    /// Too small to matter, or none.
+    Stable,
 }
 
 impl Outcome {
@@ -274,6 +275,7 @@ struct Body<'a> {
     facts: Vec<(&'static str, String)>,
     kpis: Vec<Row>,
     drift: Vec<Drift<'a>>,
+    stable: Vec<Drift<'a>>,
     alerts: Vec<Line>,
     changes: Vec<(String, &'a ChangeLine)>,
 }
@@ -309,7 +311,8 @@ fn body(report: &Report) -> Result<String, RenderError> {
         sentences: report.sentences(),
         facts: report.facts(),
         kpis: report.kpis.iter().map(kpi_row).collect(),
-        drift: report.drift.iter().map(drift_row).collect(),
+        drift: report.drift.iter().filter(|row| row.outcome != Outcome::Stable).map(drift_row).collect(),
+        stable: report.drift.iter().filter(|row| row.outcome == Outcome::Stable).map(drift_row).collect(),
         alerts: report.alerts.iter().map(alert_line).collect(),
         changes: report.changes.iter().map(|change| (readable(change.at), change)).collect(),
     };

@@ -139,12 +139,15 @@ pub async fn run(args: Args) -> Result<()> {
     let (settings, key) = settings(&args.data_dir, &cluster.bootstrap_servers(), address)?;
     let clock = Clock::catching_up(LAG, args.speed.clamp(1.0, 240.0));
     let host = Host::claim(&args.data_dir)?;
+    // Before anybody else writes.
+    let past = Store::open(&settings.location()).await.context("open the demo's store")?;
+    history::import(&past, args.seed, clock.now()).await?;
+    past.close().await;
     let demo = web::DemoReceivers { mailbox: args.data_dir.join("mailbox"), key, hooks: Mutex::default() };
     let roles = vec![Role::Ingest, Role::Evaluate, Role::Notify, Role::Web];
     let mut tasks = Tasks::default();
     let start = Start { settings, clock, roles, demo: Some(demo), listener: Some(listener) };
     let (store, _) = start_roles(start, &host, &mut tasks).await?;
-    history::import(&store, args.seed, clock.now()).await?;
     let feed = Feed {
         brokers: cluster.bootstrap_servers(),
         store: store.clone(),

@@ -183,19 +183,21 @@ fn adjust(kpis: &mut [KpiRow], drift: &mut [DriftRow]) {
             // An exact figure needs no test; without a good side it is news, not a verdict.
             (.., None) if reading.matters() && reading.better != leeway_core::kpi::Better::Neither => Outcome::Material,
             (.., Some(true)) if reading.matters() => Outcome::Material,
-            (.., Some(true)) => Outcome::Watch,
             (..) if reading.matters() => Outcome::Watch,
+            // However sure: too small to matter.
             _ => Outcome::Stable,
         };
     }
-    for row in drift {
+    for row in drift.iter_mut() {
         row.outcome = match (row.psi, row.p_adjusted) {
             (Some(psi), Some(p)) if p < LEVEL && psi >= MIN_PSI => Outcome::Material,
-            (Some(psi), Some(p)) if p < LEVEL || psi >= MIN_PSI => Outcome::Watch,
+            (Some(psi), Some(_)) if psi >= MIN_PSI => Outcome::Watch,
             (Some(_), Some(_)) => Outcome::Stable,
             _ => Outcome::NotAssessable,
         };
     }
+    // What needs reading comes first; the order of the apps stays within.
+    drift.sort_by_key(|row| row.outcome);
 }
 
 /// Adjusted p-values in place: the least level at which each is a discovery (Benjamini and Hochberg 1995).

@@ -16,11 +16,11 @@ use leeway_store::Store;
 use crate::report;
 use crate::tasks::Stop;
 
-const EVERY: Duration = Duration::from_secs(20);
+const EVERY: Duration = Duration::from_secs(10);
 const LEASE: &str = "weekly";
 const LEASE_FOR: Micros = 5 * MINUTE;
 /// A report that could not be sent is tried again after this.
-const PAUSE: Micros = 10 * MINUTE;
+const PAUSE: Micros = MINUTE / 2;
 /// A week whose report could not be sent for this long has had its time.
 const TOO_LATE: Micros = 5 * DAY;
 

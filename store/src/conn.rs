@@ -5,8 +5,10 @@ use sqlx::{AssertSqlSafe, Postgres, Row as _, Sqlite};
 
 use crate::StoreError;
 
-/// Rows × columns of one statement stay below SQLite's 32,766 parameters.
+/// Rows × columns of one statement.
 const MAX_PARAMS: usize = 30_000;
+/// SQLite looks each `$1` up by name, one by one: statements of 30,000 parameters took seconds.
+const MAX_PARAMS_SQLITE: usize = 1_000;
 
 #[derive(Debug)]
 pub enum Conn {
@@ -180,7 +182,7 @@ impl Conn {
         params: &[Param<'_>],
         tail: &str,
     ) -> Result<(), StoreError> {
-        for chunk in params.chunks(MAX_PARAMS / columns * columns) {
+        for chunk in params.chunks(self.most() / columns * columns) {
             let sql = format!("{head} VALUES {} {tail}", placeholders(chunk.len() / columns, columns));
             self.run_with(&sql, chunk, chunk.len() == columns).await?;
         }
@@ -196,11 +198,15 @@ impl Conn {
         tail: &str,
     ) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
-        for chunk in params.chunks(MAX_PARAMS / columns * columns) {
+        for chunk in params.chunks(self.most() / columns * columns) {
             let sql = format!("{head} VALUES {} {tail}", placeholders(chunk.len() / columns, columns));
             rows.extend(self.query_with(&sql, chunk, false).await?);
         }
         Ok(rows)
+    }
+
+    fn most(&self) -> usize {
+        if self.postgres() { MAX_PARAMS } else { MAX_PARAMS_SQLITE }
     }
 
     fn close_on_drop(&mut self) {

@@ -54,7 +54,7 @@ impl Store {
     ) -> Result<HashMap<CallKey, (SeriesId, Micros)>, StoreError> {
         let mut found = HashMap::new();
         let mut conn = self.conn().await?;
-        for chunk in keys.chunks(5_000) {
+        for chunk in keys.chunks(900) {
             let mut params: Vec<Param<'_>> = vec![tenant.into()];
             params.extend(chunk.iter().map(Param::from));
             let list: Vec<String> = (2..=params.len()).map(|place| format!("${place}")).collect();

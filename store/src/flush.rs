@@ -268,7 +268,7 @@ impl FlushTx {
             let mut count = row.map_or(Ok(0), |row| row.count(0))?;
             let mut params: Vec<Param<'_>> = vec![tenant.into(), day.into()];
             let mut known = HashSet::new();
-            for chunk in group.chunks(10_000) {
+            for chunk in group.chunks(900) {
                 params.truncate(2);
                 params.extend(chunk.iter().map(|series| Param::from(&series.id)));
                 let list: Vec<String> = (3..params.len() + 1).map(|i| format!("${i}")).collect();
@@ -463,7 +463,7 @@ async fn counted<'a>(
     let mut found = HashMap::new();
     let claims: Vec<&CallClaim> = claims.collect();
     for group in claims.chunk_by(|a, b| a.tenant == b.tenant) {
-        for chunk in group.chunks(10_000) {
+        for chunk in group.chunks(900) {
             let mut params: Vec<Param<'_>> = vec![(&chunk[0].tenant).into()];
             params.extend(chunk.iter().map(|claim| Param::from(&claim.key)));
             let list: Vec<String> = (2..=params.len()).map(|place| format!("${place}")).collect();

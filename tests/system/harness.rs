@@ -128,23 +128,34 @@ pub fn topic(partitions: i32) -> String {
 }
 
 pub fn create_topic(name: &str, partitions: i32) {
+    create_topic_at(&kafka(), name, partitions);
+}
+
+pub fn create_topic_at(brokers: &str, name: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     wait_for("the topic", 30, || {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let made = block(admin().create_topics(&[topic], &AdminOptions::new())).map_err(|error| error.to_string())?;
+        let made = block(admin.create_topics(&[topic], &AdminOptions::new())).map_err(|error| error.to_string())?;
         made.into_iter().try_for_each(|result| result.map(|_| ()).map_err(|(_, code)| code.to_string()))
     });
 }
 
 /// Writes messages to one partition, stamped with event time (µs).
 pub fn produce<'a>(topic: &str, messages: impl IntoIterator<Item = (i32, i64, &'a [u8])>) {
+    produce_to(&kafka(), topic, messages);
+}
+
+/// As `produce`, to a given broker; waits for its word on every message.
+pub fn produce_to<'a>(brokers: &str, topic: &str, messages: impl IntoIterator<Item = (i32, i64, &'a [u8])>) {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", kafka()).set("message.max.bytes", "20000000");
+    config.set("bootstrap.servers", brokers).set("message.max.bytes", "20000000");
     let producer: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
     for (partition, at, payload) in messages {
         let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(payload).timestamp(at / 1000);
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
-    producer.flush(Duration::from_secs(30)).unwrap();
+    producer.flush(Duration::from_secs(90)).unwrap();
 }
 
 /// A running `leeway run`, killed when dropped.

@@ -15,8 +15,12 @@ mod demo;
 #[cfg(test)]
 mod exactly_once;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod scale;
 #[cfg(test)]
 mod traces;

@@ -86,6 +86,17 @@ let watched;
   if (!/Resolved/.test(await frame.locator("body").textContent())) fail("the newest mail says Resolved");
   await articles("/demo/webhooks", 2);
   if ((await page.locator("text=signature verified").count()) !== 2) fail("two verified webhooks");
+  // Last week's report opens over imported, marked history, and finds what was put there.
+  await page.goto(address + "/reports");
+  await page.locator("main li a").nth(1).click();
+  await page.waitForSelector(".verdict");
+  const report = new URL(page.url()).pathname;
+  const words = await page.locator("main").textContent();
+  if (!/Simulated history/.test(words)) fail("the report's history is marked");
+  if (!/output_tokens of acme \/ support is distributed differently/.test(words)) fail(`the report finds the drift: ${words.slice(0, 900)}`);
+  console.log("the report says:", await page.locator(".verdict").textContent());
+  await page.goto(address + "/kpis?window=1h");
+  if ((await page.locator(".card").count()) !== 14) fail("fourteen key figures");
   if (violations.length) fail("policy violations or errors: " + violations.join("\n"));
   if (foreign.length) fail("foreign requests: " + foreign);
   for (const theme of ["light", "dark"]) {
@@ -93,6 +104,10 @@ let watched;
     await audit(context, "/", "overview", theme);
     await audit(context, "/alerts", "alerts", theme);
     await audit(context, alert, "alert", theme);
+    await audit(context, "/kpis?window=24h", "kpis", theme);
+    await audit(context, "/kpis?window=7d&tenant=acme&app=checkout", "kpis-app", theme);
+    await audit(context, "/reports", "reports", theme);
+    await audit(context, report, "report", theme);
     await audit(context, "/demo/mailbox", "mailbox", theme);
     await audit(context, "/demo/webhooks", "webhooks", theme);
     await context.close();

@@ -1,7 +1,6 @@
 //! The demo's past: hourly panes of the weeks before, brought in through the import path and marked as simulated.
 //!
-//! A few calls of each hour are drawn and their pane is doubled until it holds about as many as the live traffic
-//! would, so totals fit and shapes are the figures' own. Intervals over it are too narrow; the mark says so.
+//! Fewer calls than the live traffic has, each drawn by itself: intervals over them are as wide as they should be.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +16,14 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::figures::Figures;
-use super::{Arrival, ENVIRONMENT, ERROR_SHARE, Incident, Outcomes, RELEASE, simulate};
+use super::{Arrival, ERROR_SHARE, Incident, Outcomes, simulate};
 use crate::flush::row;
 
 /// Whole weeks before the one that the demo plays in.
 const WEEKS: i64 = 2;
-/// Mean drawn calls a second; each stands for 2^DOUBLED.
-const DENSITY: f64 = 0.05;
-const DOUBLED: u32 = 8;
-pub const NOTE: &str = "Simulated history: hourly panes of the weeks before were made up from the figures and imported; each drawn call stands for many, so intervals over them are too narrow.";
+/// Mean calls a second.
+const DENSITY: f64 = 0.15;
+pub const NOTE: &str = "Simulated history: hourly panes of the weeks before were drawn from published figures, at a hundredth of the live traffic's rate, and imported.";
 
 /// Brings in the weeks before `now`, up to the last whole hour.
 pub async fn import(store: &Store, seed: u64, now: Micros) -> Result<()> {
@@ -46,48 +44,30 @@ pub async fn import(store: &Store, seed: u64, now: Micros) -> Result<()> {
 fn panes(seed: u64, start: Micros, end: Micros) -> Result<BTreeMap<(Labels, Micros), Pane>> {
     let prices = PriceBook::built_in().context("read the built-in price book")?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x415);
-    let mut panes: BTreeMap<(Labels, Micros), Pane> = BTreeMap::new();
+    let last = week_of(end - 7 * DAY);
+    let mut by_app: BTreeMap<(String, String, Micros), Pane> = BTreeMap::new();
     let arrivals = Figures::load()?.arrivals(seed, DENSITY).take_while(|arrival| start + arrival.at < end);
     for arrival in arrivals {
         let hour = (start + arrival.at).div_euclid(HOUR) * HOUR;
-        let last_week = end - hour < 14 * DAY && hour >= end - end.rem_euclid(DAY) - 7 * DAY;
-        let pane = call(arrival, start, &prices, last_week, &mut rng);
-        for (labels, pane) in pane {
-            panes.entry((labels, hour)).or_default().merge(&pane);
-        }
+        let key = (arrival.tenant.clone(), arrival.app.clone(), hour);
+        // One app answers at greater length in the last whole week: something for its report to find.
+        let longer = arrival.app == "support" && arrival.tenant == "acme" && week_of(hour) == last;
+        call(arrival, start, &prices, longer, by_app.entry(key).or_default(), &mut rng);
     }
-    for pane in panes.values_mut() {
-        for _ in 0..DOUBLED {
-            let same = pane.clone();
-            pane.merge(&same);
+    let mut panes: BTreeMap<(Labels, Micros), Pane> = BTreeMap::new();
+    for ((tenant, app, hour), pane) in by_app {
+        let values = [("operation", "chat"), ("served", "true"), ("tenant", &tenant), ("app", &app)];
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let leaf = Labels { level: Level::Leaf, values };
+        for level in [Level::All, Level::Tenant, Level::App] {
+            panes.entry((leaf.at(level), hour)).or_default().merge(&pane);
         }
     }
     Ok(panes)
 }
 
-/// The panes of one drawn call: everything's, its tenant's, its app's and its model's.
-fn call(
-    arrival: Arrival,
-    start: Micros,
-    prices: &PriceBook,
-    recent: bool,
-    rng: &mut ChaCha8Rng,
-) -> Vec<(Labels, Pane)> {
-    let values = [
-        ("operation", "chat"),
-        ("served", "true"),
-        ("tenant", &arrival.tenant),
-        ("app", &arrival.app),
-        ("route", &arrival.route),
-        ("provider", arrival.provider),
-        ("model", arrival.model),
-        ("release", RELEASE),
-        ("environment", ENVIRONMENT),
-    ];
-    let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let leaf = Labels { level: Level::Leaf, values };
-    // One app answers at greater length from the last week on: something for the report to find.
-    let longer = recent && arrival.app == "support" && arrival.tenant == "acme";
+/// Draws the outcome of one call and counts it.
+fn call(arrival: Arrival, start: Micros, prices: &PriceBook, longer: bool, pane: &mut Pane, rng: &mut ChaCha8Rng) {
     let arrival = Arrival { output_tokens: arrival.output_tokens * if longer { 2 } else { 1 }, ..arrival };
     let outcomes = Outcomes { seed: 0, incident: Incident::None, errors: ERROR_SHARE };
     let call = simulate(arrival, start, 0, outcomes, rng);
@@ -113,11 +93,9 @@ fn call(
         moderated: ok.then(Box::default),
         ..Numbers::default()
     };
-    let mut pane = Pane::default();
     pane.add(&numbers);
     if ok && rng.random::<f64>() < 0.12 {
         let success = i64::from(rng.random::<f64>() < 0.86) * UNIT_WEIGHT as i64;
         pane.label("success", "user", LabelSum::of(Some(success), 1));
     }
-    [Level::All, Level::Tenant, Level::App, Level::Model].map(|level| (leaf.at(level), pane.clone())).into()
 }

@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse};
 use leeway_core::clock::{Micros, minute_of, week, week_of};
 use leeway_core::pane::Pane;
+use leeway_dashboards::report::Report;
 use leeway_dashboards::{kpis as view, report as report_view};
 use serde::Deserialize;
 
@@ -25,6 +26,7 @@ const APPS: i64 = 200;
 /// Weeks that the list of reports offers.
 const WEEKS: i64 = 8;
 
+pub type Reports = tokio::sync::Mutex<std::collections::HashMap<String, (Instant, Arc<Report>)>>;
 pub type Key = (Scope, Micros);
 pub type Periods = tokio::sync::Mutex<std::collections::HashMap<Key, (Instant, Arc<view::Input>)>>;
 
@@ -65,9 +67,9 @@ pub async fn report(State(app): State<App>, Path(name): Path<String>) -> Result<
     if week(name).is_none() {
         return Err(HttpError::NotFound("a report is named by its ISO week, such as /reports/2026-W46"));
     }
-    let report = report::make(&app.0.store, name, app.0.clock.now(), &app.0.targets).await.map_err(HttpError::Inner)?;
+    let report = app.week(name).await?;
     Ok(match format {
-        "json" => Json(serde_json::to_value(&report).map_err(anyhow::Error::from)?).into_response(),
+        "json" => Json(serde_json::to_value(&*report).map_err(anyhow::Error::from)?).into_response(),
         "md" => {
             ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], report_view::markdown(&report)).into_response()
         }
@@ -81,6 +83,21 @@ fn rendered(page: Result<String, leeway_dashboards::RenderError>) -> Result<Html
 }
 
 impl App {
+    /// One reader at a time: a report reads weeks of panes.
+    async fn week(&self, name: &str) -> Result<Arc<Report>, HttpError> {
+        let mut reports = self.0.reports.lock().await;
+        if let Some((_, report)) = reports.get(name).filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(Arc::clone(report));
+        }
+        let made = report::make(&self.0.store, name, self.0.clock.now(), &self.0.targets).await;
+        let report = Arc::new(made.map_err(HttpError::Inner)?);
+        if reports.len() >= WEEKS as usize {
+            reports.clear();
+        }
+        reports.insert(name.to_owned(), (Instant::now(), Arc::clone(&report)));
+        Ok(report)
+    }
+
     async fn period(&self, asked: Asked) -> Result<Arc<view::Input>, HttpError> {
         let asked_window = if asked.window.is_empty() { "24h" } else { &asked.window };
         let window = view::WINDOWS.iter().find(|(id, ..)| *id == asked_window);

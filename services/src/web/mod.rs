@@ -47,6 +47,7 @@ pub struct Inner {
     pub stop: Stop,
     pub targets: BTreeMap<String, f64>,
     periods: kpis::Periods,
+    reports: kpis::Reports,
     summary: tokio::sync::Mutex<Option<(Instant, Arc<overview::Input>)>>,
     streams: Arc<Semaphore>,
 }
@@ -76,7 +77,7 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, metrics, rules, series_cap, targets, demo, stop } = parts;
         let (summary, streams) = (tokio::sync::Mutex::default(), Arc::new(Semaphore::new(MAX_STREAMS)));
-        let periods = kpis::Periods::default();
+        let (periods, reports) = (kpis::Periods::default(), kpis::Reports::default());
         Self(Arc::new(Inner {
             store,
             clock,
@@ -87,6 +88,7 @@ impl App {
             stop,
             targets,
             periods,
+            reports,
             summary,
             streams,
         }))
