@@ -14,8 +14,11 @@ pub enum Name<'a> {
     Span(&'a str, &'a str),
     /// All calls of one trace; the index holds the first that was counted.
     Trace(&'a str),
-    /// The provider's response id: the same call seen by two instrumentations has one.
-    Response(&'a str),
+    /// A provider and its response id: the same call seen by two instrumentations has one. Some servers count ids up
+    /// from nothing again and again, so it names a call only where the numbers agree.
+    Response(&'a str, &'a str),
+    /// The response id alone, as feedback has it.
+    ResponseId(&'a str),
 }
 
 impl Name<'_> {
@@ -36,7 +39,8 @@ impl Name<'_> {
                 part("trace");
                 part(&trace.to_ascii_lowercase());
             }
-            Self::Response(id) => ["response", id].iter().for_each(|text| part(text)),
+            Self::Response(provider, id) => ["response", provider, id].iter().for_each(|text| part(text)),
+            Self::ResponseId(id) => ["response-id", id].iter().for_each(|text| part(text)),
         }
         let mut key = [0; 16];
         key.copy_from_slice(&hash.finalize()[..16]);
@@ -50,8 +54,14 @@ mod tests {
 
     #[test]
     fn kinds_and_parts_do_not_run_into_each_other() {
-        let names =
-            [Name::Id("ab"), Name::Trace("ab"), Name::Response("ab"), Name::Span("a", "b"), Name::Span("", "ab")];
+        let names = [
+            Name::Id("ab"),
+            Name::Trace("ab"),
+            Name::ResponseId("ab"),
+            Name::Response("a", "b"),
+            Name::Span("a", "b"),
+            Name::Span("", "ab"),
+        ];
         let keys: std::collections::BTreeSet<_> = names.iter().map(|name| name.key()).collect();
         assert_eq!(keys.len(), names.len());
         assert_eq!(Name::Span("AB", "C").key(), Name::Span("ab", "c").key());

@@ -252,28 +252,31 @@ impl<'a> Call<'a> {
         if self.response_model.is_empty() { self.request_model } else { self.response_model }
     }
 
-    /// The names under which the call is counted once, strongest first. A whole record with an id of its own has that
-    /// alone; else its span and its response both name it.
-    pub fn names(&self) -> impl Iterator<Item = CallKey> {
-        let id = self.id.map(Name::Id);
+    /// The name under which the call is counted once: its own id, its span, or (without either) its response.
+    pub fn name(&self) -> Option<CallKey> {
         let span = self.trace_id.zip(self.span_id).map(|(trace, span)| Name::Span(trace, span));
-        let response = self.response_id.map(Name::Response);
-        let names = match (id, self.brings.whole) {
-            (Some(id), _) => [Some(id), None],
-            // A whole record is its producer's only one: one name will do.
-            (None, true) if span.is_some() => [span, None],
-            _ => [span, response],
-        };
-        names.into_iter().flatten().map(Name::key)
+        let name = self.id.map(Name::Id).or(span).or_else(|| self.response());
+        name.map(Name::key)
+    }
+
+    /// A further name of a part of a call: another instrumentation may tell of the same response.
+    pub fn copy_name(&self) -> Option<CallKey> {
+        let other = !self.brings.whole && self.brings.call && self.id.is_none();
+        self.response().filter(|_| other && self.trace_id.is_some() && self.span_id.is_some()).map(Name::key)
+    }
+
+    fn response(&self) -> Option<Name<'a>> {
+        self.response_id.map(|id| Name::Response(self.provider, id))
     }
 
     /// Further names under which feedback may find the call.
     pub fn aliases(&self) -> impl Iterator<Item = CallKey> {
         let span = self.trace_id.zip(self.span_id).map(|(trace, span)| Name::Span(trace, span));
-        let response = self.response_id.map(Name::Response);
-        let named = self.id.is_some();
-        let whole_span = !named && self.brings.whole && span.is_some();
-        let names = [span.filter(|_| named), response.filter(|_| named || whole_span), self.trace_id.map(Name::Trace)];
+        let names = [
+            span.filter(|_| self.id.is_some()),
+            self.response_id.map(Name::ResponseId),
+            self.trace_id.map(Name::Trace),
+        ];
         names.into_iter().flatten().map(Name::key)
     }
 

@@ -228,7 +228,7 @@ fn cost_per_success(pane: &Pane) -> Figure {
 
 fn judged(pane: &Pane) -> u64 {
     let told = u64::try_from(pane.outcome("grounded").valued).unwrap_or(0);
-    if told > 0 { told } else { pane.scores().get("grounded").map_or(0, |sum| sum.n) }
+    if told > 0 { told } else { pane.scores().get("grounded").map_or(0, |sum| sum.valued) }
 }
 
 fn quality(pane: &Pane) -> Figure {
@@ -272,6 +272,8 @@ pub struct Reading {
     pub better: Better,
     pub definition: &'static str,
     pub value: Option<f64>,
+    /// A count or sum of all there is: without an interval because it needs none.
+    pub exact: bool,
     pub low: Option<f64>,
     pub high: Option<f64>,
     pub n: u64,
@@ -291,6 +293,10 @@ impl Kpi {
         ALL.iter().find(|kpi| kpi.id == id)
     }
 
+    fn exact(&self) -> bool {
+        matches!(self.id, "calls" | "cost_per_call" | "cost_per_1k" | "pii_leaks")
+    }
+
     pub fn of(&self, pane: &Pane) -> Result<Estimate, &'static str> {
         (self.of)(pane)
     }
@@ -305,13 +311,14 @@ impl Kpi {
             better: self.better,
             definition: self.definition,
             value: estimate.map(|e| e.value),
+            exact: self.exact(),
             low: estimate.and_then(|e| e.interval.low),
             high: estimate.and_then(|e| e.interval.high),
             n: estimate.map_or(0, |e| e.n),
             reason: figure.err(),
             coverage: (self.coverage)(now),
             target,
-            standing: standing(self.better, estimate, target),
+            standing: standing(self, estimate, target),
             before: earlier.map(|e| e.value),
             before_low: earlier.and_then(|e| e.interval.low),
             before_high: earlier.and_then(|e| e.interval.high),
@@ -319,16 +326,19 @@ impl Kpi {
     }
 }
 
-fn standing(better: Better, estimate: Option<Estimate>, target: Option<f64>) -> Standing {
+fn standing(kpi: &Kpi, estimate: Option<Estimate>, target: Option<f64>) -> Standing {
     let Some(estimate) = estimate else { return Standing::Unknown };
     let Some(target) = target else { return Standing::NoTarget };
-    let met = |value: f64| if better == Better::Higher { value >= target } else { value <= target };
-    let ends = [estimate.interval.low, estimate.interval.high].map(|end| met(end.unwrap_or(estimate.value)));
+    let met = |value: f64| if kpi.better == Better::Higher { value >= target } else { value <= target };
+    // A bound that the data do not give may lie anywhere.
+    let (lowest, highest) =
+        if kpi.exact() { (estimate.value, estimate.value) } else { (f64::NEG_INFINITY, f64::INFINITY) };
+    let ends = [estimate.interval.low.unwrap_or(lowest), estimate.interval.high.unwrap_or(highest)].map(met);
     match (met(estimate.value), ends) {
         (true, [true, true]) => Standing::Met,
         (false, [false, false]) => Standing::Missed,
         // A count of nothing meets a target of nothing, however wide its interval.
-        (true, _) if target == 0.0 && better == Better::Lower => Standing::Met,
+        (true, _) if target == 0.0 && kpi.better == Better::Lower => Standing::Met,
         _ => Standing::Unsure,
     }
 }
@@ -341,7 +351,8 @@ impl Reading {
     pub fn shown_interval(&self) -> String {
         match (self.value, self.low, self.high) {
             (None, ..) => self.reason.unwrap_or("unknown").to_owned(),
-            (_, None, None) => "exact".to_owned(),
+            (_, None, None) if self.exact => "exact".to_owned(),
+            (_, None, None) => "too few for an interval".to_owned(),
             _ => self.unit.show_interval(Interval { low: self.low, high: self.high }),
         }
     }
@@ -452,6 +463,23 @@ mod tests {
         assert_eq!(value("pii_leaks", &pane), Ok(0.0));
         assert_eq!(super::hits(&pane)[0], ("echo", 3));
         assert_eq!(Kpi::find("pii_leaks").unwrap().read(&pane, &Pane::default(), Some(0.0)).standing, Standing::Met);
+    }
+
+    #[test]
+    fn a_missing_bound_is_no_certainty() {
+        let few = pane(3, 0, 1);
+        let reading = Kpi::find("latency_p95_ms").unwrap().read(&few, &few, Some(3000.0));
+        assert_eq!((reading.standing, reading.exact), (Standing::Unsure, false));
+        assert!(!reading.shown_interval().contains("exact"), "{}", reading.shown_interval());
+        assert_eq!(Kpi::find("calls").unwrap().read(&few, &few, Some(10.0)).standing, Standing::Met);
+    }
+
+    #[test]
+    fn an_undeclared_score_is_no_quality_of_nothing() {
+        let mut pane = Pane::default();
+        let scores = vec![("grounded".into(), None)];
+        pane.add(&Numbers { scores, weight_micro: UNIT_WEIGHT, ..Numbers::default() });
+        assert!(value("quality", &pane).unwrap_err().contains("declare"));
     }
 
     #[test]

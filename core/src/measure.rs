@@ -190,7 +190,7 @@ impl Measure {
     /// Observations that the measure has, which `min_events` is compared with.
     pub fn events(&self, pane: &Pane, quantile: Option<f64>) -> u64 {
         match (self, quantile) {
-            (Self::Score(name), _) => pane.scores().get(name).map_or(0, |sum| sum.n),
+            (Self::Score(name), _) => pane.scores().get(name).map_or(0, |sum| sum.valued),
             (Self::Feedback(name), _) => u64::try_from(pane.outcome(name).valued).unwrap_or(0),
             (Self::RefusalRate | Self::PiiLeakRate | Self::PiiLeaks | Self::Pii(_), _) => pane.get(Counter::Scanned).n,
             (Self::SafetyRate, _) => pane.get(Counter::Moderated).n,
@@ -228,11 +228,11 @@ pub fn label_mean(sum: LabelSum) -> Option<Estimate> {
 }
 
 fn score_mean(pane: &Pane, name: &str) -> Option<Estimate> {
-    let sum = pane.scores().get(name).filter(|sum| sum.n > 0)?;
-    let n = sum.n as f64;
+    let sum = pane.scores().get(name).filter(|sum| sum.valued > 0)?;
+    let n = sum.valued as f64;
     let value = sum.sum_micro as f64 / 1e6 / n;
     let variance = (sum.sum_squares_micro as f64 / 1e6 - n * value * value) / (n - 1.0).max(1.0);
-    Some(Estimate { value, interval: interval::mean(value, variance, sum.n, LEVEL), n: sum.n })
+    Some(Estimate { value, interval: interval::mean(value, variance, sum.valued, LEVEL), n: sum.valued })
 }
 
 impl Unit {

@@ -17,8 +17,6 @@ const VERSION: u8 = 2;
 const SKETCHES_VERSION: u8 = 1;
 /// Raised labels beyond this many names are counted as `other`.
 const MAX_FLAGS: usize = 64;
-/// Feedback names and sources beyond this many are counted as `other`.
-const MAX_LABELS: usize = 64;
 
 /// What is counted; the discriminant is stored, so it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +83,8 @@ impl Count {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScoreSum {
     pub n: u64,
+    /// Those whose value is summed: declared, and in range.
+    pub valued: u64,
     pub sum_micro: i128,
     pub sum_squares_micro: u128,
 }
@@ -92,6 +92,7 @@ pub struct ScoreSum {
 impl ScoreSum {
     fn merge(&mut self, other: Self) {
         self.n += other.n;
+        self.valued += other.valued;
         self.sum_micro += other.sum_micro;
         self.sum_squares_micro += other.sum_squares_micro;
     }
@@ -323,9 +324,9 @@ impl Pane {
         }
     }
 
-    /// Adds or takes back one label of feedback.
+    /// Adds or takes back one label of feedback. The caller bounds the names: what adds and what takes back must agree.
     pub fn label(&mut self, name: &str, source: &str, sum: LabelSum) {
-        slot(&mut self.labels, &format!("{name}/{source}"), MAX_LABELS).merge(sum);
+        self.labels.entry(format!("{name}/{source}")).or_default().merge(sum);
     }
 
     fn add_cost(&mut self, call: &Numbers) {
@@ -349,6 +350,7 @@ impl Pane {
         let Some(sum) = self.scores.get_mut(name) else { return };
         sum.n += 1;
         if let Some(micro) = micro {
+            sum.valued += 1;
             sum.sum_micro += i128::from(micro);
             sum.sum_squares_micro += u128::from(micro.unsigned_abs()).pow(2) / u128::from(UNIT_WEIGHT);
         }
@@ -372,7 +374,7 @@ impl Pane {
         }
         self.hits.merge(&other.hits);
         for (name, theirs) in &other.flags {
-            *self.flags.entry(name.clone()).or_default() += theirs;
+            *slot(&mut self.flags, name, MAX_FLAGS) += theirs;
         }
         for (name, theirs) in &other.labels {
             self.labels.entry(name.clone()).or_default().merge(*theirs);
@@ -416,7 +418,10 @@ impl Pane {
     pub fn outcome(&self, name: &str) -> LabelSum {
         let mut sum = LabelSum::default();
         for (key, theirs) in &self.labels {
-            if key.rsplit_once('/').is_some_and(|(named, source)| named == name && source != "model") {
+            if key
+                .rsplit_once('/')
+                .is_some_and(|(named, source)| named == name && matches!(source, "human" | "user" | "code"))
+            {
                 sum.merge(*theirs);
             }
         }
@@ -454,6 +459,7 @@ impl Pane {
         for (name, sum) in &self.scores {
             varint::write_text(&mut out, name);
             varint::write(&mut out, sum.n.into());
+            varint::write(&mut out, sum.valued.into());
             varint::write(&mut out, varint::zigzag(sum.sum_micro));
             varint::write(&mut out, sum.sum_squares_micro);
         }
@@ -531,9 +537,11 @@ impl Pane {
         for _ in 0..reader.number()? {
             let name = reader.text()?.to_owned();
             let n = reader.number()?;
+            // Version 1 did not tell them apart.
+            let valued = if counters == COUNTERS_V1 { n } else { reader.number()? };
             let sum_micro = varint::unzigzag(reader.wide()?);
             let sum_squares_micro = reader.wide()?;
-            self.scores.insert(name, ScoreSum { n, sum_micro, sum_squares_micro });
+            self.scores.insert(name, ScoreSum { n, valued, sum_micro, sum_squares_micro });
         }
         Ok(())
     }
@@ -565,7 +573,9 @@ impl Pane {
     pub fn size(&self) -> usize {
         let sketches: usize = self.sketches.iter().map(|sketch| sketch.size() - size_of::<Sketch>()).sum();
         let scores: usize = self.scores.keys().map(|name| name.len() + size_of::<ScoreSum>() + 64).sum();
-        size_of::<Self>() + sketches + scores
+        let flags: usize = self.flags.keys().map(|name| name.len() + 64).sum();
+        let labels: usize = self.labels.keys().map(|name| name.len() + size_of::<LabelSum>() + 64).sum();
+        size_of::<Self>() + sketches + scores + flags + labels
     }
 }
 

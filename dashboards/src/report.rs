@@ -195,7 +195,10 @@ impl Report {
             ("Outcome known", format!("{} of the calls ({} labels)", share(d.label_coverage), d.labels)),
             ("Text seen", format!("{} of the calls", share(d.text_coverage))),
             ("Unpriced", format!("{} calls", d.unpriced)),
-            ("Feedback", format!("{} waiting for their call, {} without one", d.feedback_waiting, d.feedback_orphans)),
+            (
+                "Feedback, of all time",
+                format!("{} waiting for their call, {} without one", d.feedback_waiting, d.feedback_orphans),
+            ),
             ("Complete up to", d.watermark.map_or_else(|| "unknown: nothing is being read".to_owned(), readable)),
             ("Made", readable(self.made_at)),
         ]

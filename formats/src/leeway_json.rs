@@ -128,7 +128,7 @@ fn call<'i>(value: Value<'_, 'i>, unknown: &mut u32) -> Result<Call<'i>, Reject>
         (None, Some(start)) => start.saturating_add(call.duration_us.unwrap_or(0) as i64),
         (None, None) => return Err(Reject::NoTime),
     };
-    call.incomplete = seen.cut_texts || (seen.retrieved && !call.texts.iter().any(|text| text.part == Part::Document));
+    call.incomplete |= seen.cut_texts || (seen.retrieved && !call.texts.iter().any(|text| text.part == Part::Document));
     if call.status.failed() && call.error_class.is_none() {
         call.error_class = Some(classify(call.status, seen.http_status, seen.error_type));
     }
@@ -376,7 +376,6 @@ fn texts<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
         if value.null() {
             continue;
         }
-        let mut push = |text: &'i str| call.texts.push(Text { part, text: Cow::Borrowed(text) });
         match (part, value.items()) {
             (Part::Document | Part::History, Some(items)) => {
                 for item in items {
@@ -384,13 +383,13 @@ fn texts<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
                     let inner = item.fields().and_then(|mut fields| fields.find(own)).map_or(item, |(_, value)| value);
                     // A document may be told by its id alone.
                     match inner.prose() {
-                        Some(text) => push(text),
-                        None if item.fields().is_some() => {}
+                        Some(text) => call.texts.push(Text { part, text: Cow::Borrowed(text) }),
+                        None if item.fields().is_some() => call.incomplete = true,
                         None => return Err(WRONG),
                     }
                 }
             }
-            _ => push(value.prose().ok_or(WRONG)?),
+            _ => call.texts.push(Text { part, text: Cow::Borrowed(value.prose().ok_or(WRONG)?) }),
         }
     }
     Ok(())

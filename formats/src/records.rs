@@ -289,7 +289,7 @@ fn call_key(target: &Json) -> Option<CallKey> {
         (Some(id), ..) => Name::Id(id),
         (_, Some(trace), Some(span), _) => Name::Span(trace, span),
         (_, Some(trace), None, _) => Name::Trace(trace),
-        (.., Some(response)) => Name::Response(response),
+        (.., Some(response)) => Name::ResponseId(response),
         _ => return None,
     };
     Some(name.key())

@@ -41,8 +41,10 @@ pub struct Rules {
 /// One call that waits for the call index.
 #[derive(Debug)]
 pub struct Contribution {
-    /// Any of these names the call.
-    pub names: Vec<CallKey>,
+    /// Names the call.
+    pub name: CallKey,
+    /// Names it too, where the numbers agree.
+    pub copy_name: Option<CallKey>,
     /// Feedback may find it by these too.
     pub aliases: Vec<CallKey>,
     pub digest: i64,
@@ -166,10 +168,12 @@ impl Buffer {
         // A producer with a fast clock must not close windows before their time.
         self.newest_at = self.newest_at.max(call.time.min(origin.received));
         let indexed = rules.call_index != CallIndex::Off && call.time >= origin.received - rules.index_days * DAY;
-        let names: Vec<CallKey> = if indexed { call.names().collect() } else { Vec::new() };
+        let name = if indexed { call.name() } else { None };
         let ledger = self.minute(origin.received);
         ledger.seen += 1;
-        if names.is_empty() {
+        let Some(name) = name else {
+            // Nothing tells whether the span of a log record was counted: spans count then, log records do not.
+            numbers.brings.call &= numbers.brings.timing || call.span_id.is_none();
             if numbers.brings.call {
                 ledger.unindexed += u64::from(rules.call_index != CallIndex::Off);
                 count_accepted(ledger, late);
@@ -178,14 +182,15 @@ impl Buffer {
             }
             self.add(series, minute, &numbers);
             return;
-        }
+        };
         let digest = digest(call, &numbers);
         let aliases: Vec<CallKey> = call.aliases().collect();
         let scanned = numbers.scanned.as_ref().map_or(0, |_| size_of::<Scanned>());
-        let keys = (names.len() + aliases.len()) * size_of::<CallKey>();
+        let keys = aliases.len() * size_of::<CallKey>();
         self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + keys;
         let received = minute_of(origin.received);
-        self.contributions.push(Contribution { names, aliases, digest, series, minute, received, numbers });
+        let copy_name = call.copy_name();
+        self.contributions.push(Contribution { name, copy_name, aliases, digest, series, minute, received, numbers });
     }
 
     /// Counts one call in its pane.
@@ -396,7 +401,7 @@ mod tests {
         ];
         let buffer = feed(&messages, CallIndex::On);
         assert_eq!((buffer.contributions.len(), buffer.panes.len(), sum(&buffer).unindexed), (2, 1, 1));
-        assert_ne!(buffer.contributions[0].names, buffer.contributions[1].names);
+        assert_ne!(buffer.contributions[0].name, buffer.contributions[1].name);
         assert_eq!(feed(&messages, CallIndex::Off).contributions.len(), 0);
     }
 

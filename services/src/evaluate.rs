@@ -54,6 +54,8 @@ pub struct Memory {
     /// Watermark by partition, and when (event time's clock) it was seen to move.
     moved: HashMap<(String, String, i64), (Micros, Micros)>,
     progress: HashMap<String, RuleProgress>,
+    /// Fixed references by rule id and version.
+    references: HashMap<(String, String), BTreeMap<AlertLabels, Pane>>,
     held: Option<Lease>,
 }
 
@@ -233,15 +235,12 @@ impl Evaluator {
     }
 
     /// One rule at one window: reads panes, judges each instance, steps its state.
-    async fn evaluate(&self, rule: &Rule, end: Micros) -> Result<EvaluationWrite> {
+    async fn evaluate(&mut self, rule: &Rule, end: Micros) -> Result<EvaluationWrite> {
         let coverage = self.coverage(end).await?;
         let panes = self.instances(rule, end - rule.window, end).await?;
         let reference = match rule.kind {
             Kind::Threshold => BTreeMap::new(),
-            Kind::Drift { reference, .. } => {
-                let (from, to) = reference.window(end - rule.window, end);
-                self.instances(rule, from, to).await?
-            }
+            Kind::Drift { reference, .. } => self.reference(rule, reference, end).await?,
         };
         let known: BTreeMap<String, AlertRow> =
             self.store.alerts_of_rule(&rule.id).await?.into_iter().map(|row| (row.fingerprint.clone(), row)).collect();
@@ -264,6 +263,33 @@ impl Evaluator {
             self.judge(&subject, &mut write);
         }
         Ok(write)
+    }
+
+    /// What a drift rule compares with. A fixed reference that lies behind is read once and remembered.
+    async fn reference(
+        &mut self,
+        rule: &Rule,
+        reference: Reference,
+        end: Micros,
+    ) -> Result<BTreeMap<AlertLabels, Pane>> {
+        let (from, to) = reference.window(end - rule.window, end);
+        let key = (rule.id.clone(), rule.version.clone());
+        if let Some(known) = self.memory.references.get(&key) {
+            return Ok(known.clone());
+        }
+        let mut merged: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
+        let mut start = from;
+        while start < to {
+            let stop = (start + DAY).min(to);
+            for (labels, pane) in self.instances(rule, start, stop).await? {
+                merged.entry(labels).or_default().merge(&pane);
+            }
+            start = stop;
+        }
+        if matches!(reference, Reference::Fixed { .. }) && to < end - DAY {
+            self.memory.references.insert(key, merged.clone());
+        }
+        Ok(merged)
     }
 
     /// Label sets of the rule with their merged panes over `[from, to)`.

@@ -3,7 +3,7 @@
 //! A correction takes back what the earlier form added, in the same transaction that adds the new one, so a pane
 //! always holds the latest word and no other. One process resolves at a time, under a lease.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub struct Resolver {
     pub clock: Clock,
     /// How long feedback waits for its call before it is an orphan.
     pub wait: Micros,
+    /// Declared scores: feedback of these names is summed beside the fixed ones.
+    pub names: BTreeSet<String>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -89,20 +91,31 @@ impl Resolver {
         let keys: HashSet<CallKey> = waiting.iter().map(|waiting| waiting.target).collect();
         let found = self.store.find_calls(tenant, &keys.into_iter().collect::<Vec<_>>()).await?;
         let joined: Vec<Joined> = waiting.into_iter().map(|waiting| self.place(waiting, &found, now)).collect();
-        let panes = deltas(&joined);
-        let ids = panes.keys().map(|(series, _)| *series).collect();
-        let rows = self.rows(tenant, &ids, panes).await?;
-        let orphans = joined.iter().filter(|join| join.orphan).count();
-        if self.store.join_feedback(lease, random_id()?, &joined, &rows).await? {
-            self.metrics.joined(joined.iter().filter(|join| join.place.is_some()).count(), orphans);
+        if !self.write(lease, tenant, &joined).await? {
+            // Somebody corrects one of them right now: the others do not wait for him.
+            for one in joined {
+                self.write(lease, tenant, &[one]).await?;
+            }
         }
         Ok(())
     }
 
+    /// `false`: some of it was corrected meanwhile, and nothing was written.
+    async fn write(&self, lease: &Lease, tenant: &str, joined: &[Joined]) -> Result<bool> {
+        let panes = deltas(joined, &self.names);
+        let ids = panes.keys().map(|(series, _)| *series).collect();
+        let rows = self.rows(tenant, &ids, panes).await?;
+        let orphans = joined.iter().filter(|join| join.orphan).count();
+        let written = self.store.join_feedback(lease, random_id()?, joined, &rows).await?;
+        if written {
+            self.metrics.joined(joined.iter().filter(|join| join.place.is_some()).count(), orphans);
+        }
+        Ok(written)
+    }
+
     fn place(&self, waiting: Waiting, found: &HashMap<CallKey, Place>, now: Micros) -> Joined {
         // What was joined once stays with its call, whatever the index has forgotten since.
-        let before = waiting.applied.map(|(_, series, minute)| (series, minute));
-        let place = found.get(&waiting.target).copied().or(before);
+        let place = waiting.place.or_else(|| found.get(&waiting.target).copied());
         let age = now - waiting.received_at;
         let next_try_at = now + (age / 10).clamp(SOONEST, LATEST);
         Joined { place, orphan: place.is_none() && age >= self.wait, next_try_at, waiting }
@@ -128,7 +141,11 @@ impl Resolver {
         }
         let mut merged: BTreeMap<(String, SeriesId, Micros), Pane> = BTreeMap::new();
         for ((series, minute), pane) in &panes {
-            let Some(leaf) = labels.get(series) else { continue };
+            let Some(leaf) = labels.get(series) else {
+                return Err(StoreError::Unreadable(format!(
+                    "a call of tenant {tenant} is counted in a series that is not there"
+                )));
+            };
             for labels in family(leaf) {
                 // A parent that the cap folded has its numbers in the overflow series of its level.
                 let id = if registered.contains(&labels.id()) { labels.id() } else { labels.overflow().id() };
@@ -139,17 +156,36 @@ impl Resolver {
     }
 }
 
+/// Names with a fixed meaning; they and the declared scores are summed by name, others together as `other`.
+const NAMES: [&str; 13] = [
+    "success",
+    "resolved",
+    "escalated",
+    "abandoned",
+    "thumbs",
+    "rating",
+    "complaint",
+    "grounded",
+    "correct",
+    "relevant",
+    "violation",
+    "pii_confirmed",
+    "clicked",
+];
+
 /// What changes in which pane: − what was said before, + what is said now.
-fn deltas(joined: &[Joined]) -> BTreeMap<Place, Pane> {
+fn deltas(joined: &[Joined], declared: &BTreeSet<String>) -> BTreeMap<Place, Pane> {
     let mut panes: BTreeMap<Place, Pane> = BTreeMap::new();
     for join in joined {
         let waiting = &join.waiting;
         let Some(place) = join.place else { continue };
+        let known = NAMES.contains(&waiting.name.as_str()) || declared.contains(&waiting.name);
+        let name = if known { &waiting.name } else { "other" };
         let mut add = |place: Place, sum: LabelSum| {
-            panes.entry(place).or_default().label(&waiting.name, &waiting.source, sum);
+            panes.entry(place).or_default().label(name, &waiting.source, sum);
         };
-        if let Some((micro, series, minute)) = waiting.applied {
-            add((series, minute), LabelSum::of(micro, -1));
+        if let Some(micro) = waiting.applied {
+            add(place, LabelSum::of(micro, -1));
         }
         if waiting.given {
             add(place, LabelSum::of(waiting.micro, 1));
@@ -162,7 +198,7 @@ fn deltas(joined: &[Joined]) -> BTreeMap<Place, Pane> {
 mod tests {
     use super::*;
 
-    fn joined(given: bool, micro: Option<i64>, applied: Option<(Option<i64>, SeriesId, Micros)>) -> Joined {
+    fn joined(given: bool, micro: Option<i64>, applied: Option<Option<i64>>) -> Joined {
         let waiting = Waiting {
             tenant: "t".into(),
             id: "i".into(),
@@ -173,6 +209,7 @@ mod tests {
             micro,
             revision: 1,
             received_at: 0,
+            place: applied.map(|_| ([2; 16], MINUTE)),
             applied,
         };
         Joined { waiting, place: Some(([2; 16], MINUTE)), orphan: false, next_try_at: 0 }
@@ -180,19 +217,18 @@ mod tests {
 
     fn sum(joined: &[Joined]) -> LabelSum {
         let mut all = LabelSum::default();
-        deltas(joined).values().for_each(|pane| all.merge(pane.outcome("success")));
+        deltas(joined, &BTreeSet::new()).values().for_each(|pane| all.merge(pane.outcome("success")));
         all
     }
 
     #[test]
     fn a_correction_moves_the_sum_and_a_retraction_empties_it() {
         let (yes, no) = (Some(1_000_000), Some(0));
-        let place = |micro| Some((micro, [2; 16], MINUTE));
         let first = sum(&[joined(true, yes, None)]);
         assert_eq!((first.n, first.sum_micro), (1, 1_000_000));
-        let corrected = sum(&[joined(true, no, place(yes))]);
+        let corrected = sum(&[joined(true, no, Some(yes))]);
         assert_eq!((corrected.n, corrected.sum_micro), (0, -1_000_000));
-        let retracted = sum(&[joined(false, None, place(no))]);
+        let retracted = sum(&[joined(false, None, Some(no))]);
         assert_eq!((retracted.n, retracted.valued), (-1, -1));
         assert_eq!(sum(&[joined(false, None, None)]), LabelSum::default());
     }

@@ -164,6 +164,7 @@ impl Flusher {
                     Some(part) => {
                         tracing::error!(%error, topic = part.write.key.topic, partition = part.write.key.partition, offset = part.write.from, "the store refuses this message; it is quarantined");
                         part.quarantine();
+                        self.memory.admitted.clear();
                         flush_id = random_id()?;
                     }
                     None => return Err(error).context("flush"),
@@ -226,12 +227,15 @@ impl Flusher {
         Ok(once::count(candidates, ledgers))
     }
 
-    /// A leaf's tenant, and the series that it is counted in.
+    /// A leaf's tenant, and the finest of its series that the cap admitted: feedback goes there and to its parents.
     fn home(&mut self, key: &[u8], minute: Micros) -> (String, SeriesId) {
         let family = self.family(key);
-        let Some((leaf, labels)) = family.0.last() else { return (String::new(), [0; 16]) };
-        let folded = self.memory.admitted.get(&(*leaf, day_of(minute))) == Some(&false);
-        (labels.tenant().to_owned(), if folded { labels.overflow().id() } else { *leaf })
+        let day = day_of(minute);
+        let admitted = |(id, _): &&(SeriesId, Labels)| self.memory.admitted.get(&(*id, day)) != Some(&false);
+        let tenant = family.0.last().map_or_else(String::new, |(_, labels)| labels.tenant().to_owned());
+        // A tenant's own series is always admitted; everything's belongs to no tenant.
+        let own = family.0.iter().filter(|(_, labels)| labels.level != Level::All).rev().find(admitted);
+        (tenant, own.map_or([0; 16], |(id, _)| *id))
     }
 
     /// Leaf panes of all partitions, merged, and their parents.

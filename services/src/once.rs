@@ -25,9 +25,13 @@ pub struct Candidate<'a> {
     left: Brings,
     /// A fuller record of this flush has its call.
     merged: bool,
+    /// It is another instrumentation's record of a response that this flush counts.
+    copy: bool,
     conflicting: bool,
 }
 
+/// Every part of a call, each for itself.
+const PARTS: Brings = Brings { call: true, timing: true, text: true, whole: false };
 const NONE: Brings = Brings { call: false, timing: false, text: false, whole: false };
 
 /// The records of all partitions, fullest first: they win within a flush.
@@ -41,6 +45,7 @@ pub fn candidates(parts: &[PartBatch]) -> Vec<Candidate<'_>> {
             series: [0; 16],
             left: contribution.numbers.brings,
             merged: false,
+            copy: false,
             conflicting: false,
         }));
     }
@@ -70,39 +75,44 @@ fn drop_facet(left: &mut Brings, facet: Facet) {
 
 /// Leaves each part of a call to the fullest record that brings it.
 pub fn within(candidates: &mut [Candidate<'_>]) {
-    // Digest of the call's winner and whether it is whole, by (tenant, name) and facet.
+    // Digest of the winner and whether it is whole, by (tenant, name) and facet.
     let mut taken: HashMap<(String, CallKey, Facet), (i64, bool)> = HashMap::new();
     for candidate in candidates {
         let contribution = candidate.contribution;
         // A record without text has no text to claim.
         candidate.left.text &= contribution.numbers.brings.whole || contribution.numbers.scanned.is_some();
-        let key = |name: &CallKey, facet| (candidate.tenant.clone(), *name, facet);
+        let key = |name: CallKey, facet| (candidate.tenant.clone(), name, facet);
         let mut left = candidate.left;
+        let own = taken.get(&key(contribution.name, Facet::Call)).copied();
         for facet in facets(candidate.left) {
-            let winner = contribution.names.iter().find_map(|name| taken.get(&key(name, facet)));
-            if let Some((digest, _)) = winner {
+            if taken.contains_key(&key(contribution.name, facet)) {
                 drop_facet(&mut left, facet);
-                if facet == Facet::Call {
-                    candidate.merged = true;
-                    candidate.conflicting = *digest != contribution.digest;
-                }
             }
         }
-        let whole = contribution.names.iter().find_map(|name| taken.get(&key(name, Facet::Call)));
-        if whole.is_some_and(|(_, whole)| *whole) {
-            left = NONE;
+        if let Some((digest, whole)) = own {
             candidate.merged = true;
-        }
-        for facet in facets(left) {
-            for name in &contribution.names {
-                taken.entry(key(name, facet)).or_insert((contribution.digest, left.whole));
+            candidate.conflicting = candidate.left.call && digest != contribution.digest;
+            if whole {
+                left = NONE;
             }
+        } else if contribution.copy_name.is_some_and(|name| {
+            taken.get(&key(name, Facet::Call)).is_some_and(|(digest, _)| *digest == contribution.digest)
+        }) {
+            // Another instrumentation's record of the same response: all of it was told.
+            (left, candidate.merged, candidate.copy) = (NONE, true, true);
+        }
+        for facet in facets(if candidate.copy { PARTS } else { left }) {
+            taken.entry(key(contribution.name, facet)).or_insert((contribution.digest, left.whole));
+        }
+        if let Some(name) = contribution.copy_name.filter(|_| left.call) {
+            taken.entry(key(name, Facet::Call)).or_insert((contribution.digest, false));
         }
         candidate.left = left;
     }
 }
 
-/// What is left, as claims for the index: every name for every part, and further names for feedback.
+/// What is left, as claims for the index, and further names for feedback. A copy's name is claimed whole, so that
+/// nothing that comes under it later counts again.
 pub fn claims(candidates: &[Candidate<'_>], day: i64) -> Vec<CallClaim> {
     let mut claims = Vec::with_capacity(candidates.len());
     for candidate in candidates {
@@ -117,10 +127,11 @@ pub fn claims(candidates: &[Candidate<'_>], day: i64) -> Vec<CallClaim> {
             series: candidate.series,
             minute: contribution.minute,
         };
-        for facet in facets(candidate.left) {
-            claims.extend(contribution.names.iter().map(|name| claim(*name, facet)));
-        }
+        claims.extend(
+            facets(if candidate.copy { PARTS } else { candidate.left }).map(|facet| claim(contribution.name, facet)),
+        );
         if candidate.left.call {
+            claims.extend(contribution.copy_name.map(|name| claim(name, Facet::Call)));
             claims.extend(contribution.aliases.iter().map(|name| claim(*name, Facet::Join)));
         }
     }
@@ -133,23 +144,23 @@ pub fn claims(candidates: &[Candidate<'_>], day: i64) -> Vec<CallClaim> {
 /// Drops what an earlier flush counted.
 pub fn across(candidates: &mut [Candidate<'_>], claimed: &Counted) {
     for candidate in candidates {
-        let names = &candidate.contribution.names;
-        let key = |name: &CallKey| (candidate.tenant.clone(), *name);
+        let contribution = candidate.contribution;
+        let known = |name: CallKey| claimed.counted.get(&(candidate.tenant.clone(), name)).copied();
         let mut left = candidate.left;
         for facet in facets(candidate.left) {
-            let fresh = |name: &CallKey| {
-                let (tenant, name) = key(name);
-                claimed.fresh.contains(&(tenant, name, facet))
-            };
-            if !names.iter().all(fresh) {
+            if !claimed.fresh.contains(&(candidate.tenant.clone(), contribution.name, facet)) {
                 drop_facet(&mut left, facet);
             }
         }
-        for (digest, whole) in names.iter().filter_map(|name| claimed.counted.get(&key(name))) {
-            candidate.conflicting |= candidate.left.call && *digest != candidate.contribution.digest;
-            if *whole {
+        if let Some((digest, whole)) = known(contribution.name) {
+            candidate.conflicting |= candidate.left.call && digest != contribution.digest;
+            if whole {
                 left = NONE;
             }
+        } else if left.call
+            && contribution.copy_name.and_then(known).is_some_and(|(digest, _)| digest == contribution.digest)
+        {
+            left = NONE;
         }
         candidate.left = left;
     }
@@ -177,4 +188,105 @@ pub fn count<'a>(
         }
     }
     counted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leeway_core::pane::Numbers;
+    use leeway_core::scan::Scanned;
+
+    fn record(name: u8, copy: Option<u8>, digest: i64, brings: Brings, known: u64) -> Contribution {
+        let numbers = Numbers {
+            brings,
+            duration_us: (known > 1).then_some(1),
+            ttft_us: (known > 2).then_some(1),
+            scanned: brings.text.then(|| Box::new(Scanned::default())),
+            ..Numbers::default()
+        };
+        let copy_name = copy.map(|name| [name; 16]);
+        Contribution {
+            name: [name; 16],
+            copy_name,
+            aliases: Vec::new(),
+            digest,
+            series: 0,
+            minute: 0,
+            received: 0,
+            numbers,
+        }
+    }
+
+    fn waiting(contributions: &[Contribution]) -> Vec<Candidate<'_>> {
+        let candidate = |contribution| Candidate {
+            place: 0,
+            contribution,
+            tenant: "t".into(),
+            series: [0; 16],
+            left: contribution.numbers.brings,
+            merged: false,
+            copy: false,
+            conflicting: false,
+        };
+        contributions.iter().map(candidate).collect()
+    }
+
+    /// Counts records flush by flush against an index kept here, as the store keeps it.
+    fn calls(flushes: &[&[Contribution]]) -> (usize, usize, usize) {
+        let mut index: HashMap<(CallKey, Facet), (i64, bool)> = HashMap::new();
+        let (mut calls, mut timings, mut texts) = (0, 0, 0);
+        for flush in flushes {
+            let mut candidates = waiting(flush);
+            within(&mut candidates);
+            let mut answer = Counted::default();
+            for claim in claims(&candidates, 1) {
+                let fresh = !index.contains_key(&(claim.key, claim.facet));
+                if fresh {
+                    answer.fresh.insert(("t".to_owned(), claim.key, claim.facet));
+                }
+                if let Some(known) = index.get(&(claim.key, Facet::Call)) {
+                    answer.counted.insert(("t".to_owned(), claim.key), *known);
+                }
+                index.entry((claim.key, claim.facet)).or_insert((claim.digest, claim.whole));
+            }
+            // What this flush inserted itself is not what was counted before.
+            answer.counted.retain(|(tenant, key), _| !answer.fresh.contains(&(tenant.clone(), *key, Facet::Call)));
+            across(&mut candidates, &answer);
+            for candidate in candidates {
+                let (left, numbers) = (candidate.left, &candidate.contribution.numbers);
+                calls += usize::from(left.call);
+                timings += usize::from(left.timing && numbers.duration_us.is_some());
+                texts += usize::from(left.text && numbers.scanned.is_some());
+            }
+        }
+        (calls, timings, texts)
+    }
+
+    #[test]
+    fn parts_whole_records_and_copies_count_once_in_any_split() {
+        let part = |call, timing, text| Brings { call, timing, text, whole: false };
+        let span = || record(1, Some(9), 5, part(true, true, false), 3);
+        let log = || record(1, Some(9), 5, part(true, false, true), 1);
+        let copy = || record(2, Some(9), 5, part(true, true, true), 2);
+        let words = || record(1, None, 0, part(false, false, true), 1);
+        assert_eq!(calls(&[&[span(), log()]]), (1, 1, 1));
+        assert_eq!(calls(&[&[span()], &[log()]]), (1, 1, 1));
+        assert_eq!(calls(&[&[log()], &[span()]]), (1, 1, 1));
+        assert_eq!(calls(&[&[span(), log(), span()], &[log(), words()], &[span()]]), (1, 1, 1));
+        assert_eq!(calls(&[&[words()], &[span()]]), (1, 1, 1));
+        // Two instrumentations of one response, together and apart, and what follows under the copy's name.
+        let under_copy = || record(2, None, 0, part(false, false, true), 1);
+        assert_eq!(calls(&[&[span(), copy()], &[under_copy()]]).0, 1);
+        assert_eq!(calls(&[&[span(), copy()], &[under_copy()]]).2, 0, "the copy was told whole");
+        assert_eq!(calls(&[&[span()], &[copy()]]).0, 1);
+        // A server that counts its response ids up again: other numbers, another call.
+        let other = || record(3, Some(9), 6, part(true, true, false), 2);
+        assert_eq!(calls(&[&[span(), other()]]).0, 2);
+        assert_eq!(calls(&[&[span()], &[other()]]).0, 2);
+        // A whole record under the same name stands for all parts.
+        let whole = || record(1, None, 5, Brings::default(), 3);
+        assert_eq!(calls(&[&[whole()], &[span(), log()], &[words()]]), (1, 1, 1));
+        assert_eq!(calls(&[&[whole()], &[words()]]), (1, 1, 1));
+        assert_eq!(calls(&[&[whole(), words()], &[whole()]]), (1, 1, 1));
+    }
 }

@@ -293,7 +293,7 @@ impl<'a> Worker<'a> {
         let careful = partition.careful_bytes > 0;
         if !careful {
             let buffer = &mut partition.buffer;
-            decode(self.shared.format, payload, origin, buffer, &self.shared.rules, &mut self.scratch);
+            decode(self.shared, payload, origin, buffer, &mut self.scratch);
         } else if !touch_alone(self.shared, partition, payload, origin, &mut self.scratch)? {
             return Ok(Some(End::Restart("another owner took the partition")));
         }
@@ -559,22 +559,15 @@ fn touch_alone(
     if !mark(Some(origin.offset))? {
         return Ok(false);
     }
-    decode(shared.format, payload, origin, &mut partition.buffer, &shared.rules, scratch);
+    decode(shared, payload, origin, &mut partition.buffer, scratch);
     mark(None)
 }
 
 /// Decodes one message into its buffer.
-pub fn decode(
-    format: &dyn Format,
-    payload: &[u8],
-    origin: Origin,
-    buffer: &mut Buffer,
-    rules: &Rules,
-    scratch: &mut Scratch,
-) {
+fn decode(shared: &Shared, payload: &[u8], origin: Origin, buffer: &mut Buffer, scratch: &mut Scratch) {
     crate::faults::poison(payload);
-    let mut feed = Feed { buffer, origin, rules };
-    match format.decode(payload, scratch, &mut feed) {
+    let mut feed = Feed { buffer, origin, rules: &shared.rules };
+    match shared.format.decode(payload, scratch, &mut feed) {
         Ok(()) => buffer.decoded(origin),
         Err(reason) => buffer.undecodable(origin, &reason),
     }

@@ -50,7 +50,12 @@ pub async fn make(store: &Store, name: &str, now: Micros, targets: &BTreeMap<Str
     adjust(&mut kpis, &mut drift);
     let changes = store.changes(from, to, MAX_CHANGES).await?;
     let findings = store.findings_between(from, to, MAX_FINDINGS).await?;
-    let alerts = alert_lines(store, &findings, &changes).await?;
+    let mut alerts = alert_lines(store, &findings, &changes).await?;
+    alerts.extend(lasting(store, from, &findings).await?);
+    alerts.sort_by_key(|line| line.fired_at);
+    if findings.len() as i64 == MAX_FINDINGS || changes.len() as i64 == MAX_CHANGES {
+        blind.push(format!("More than {MAX_FINDINGS} findings or {MAX_CHANGES} changes: the later ones are left out."));
+    }
     blind.extend(blind_spots(&kpis, &this, &findings));
     let notes = store.imported(from - EARLIER * WEEK, to).await?;
     let data = data(store, &this, now).await?;
@@ -181,6 +186,7 @@ fn adjust(kpis: &mut [KpiRow], drift: &mut [DriftRow]) {
         row.outcome = match (reading.value, reading.before, sure) {
             (None, ..) | (_, None, _) => Outcome::NotAssessable,
             // An exact figure needs no test; without a good side it is news, not a verdict.
+            (.., None) if !reading.exact => Outcome::NotAssessable,
             (.., None) if reading.matters() && reading.better != leeway_core::kpi::Better::Neither => Outcome::Material,
             (.., Some(true)) if reading.matters() => Outcome::Material,
             (..) if reading.matters() => Outcome::Watch,
@@ -259,6 +265,42 @@ async fn alert_lines(store: &Store, findings: &[Finding], changes: &[Change]) ->
     Ok(lines)
 }
 
+/// Alerts that fired before the week and still did when it began.
+async fn lasting(store: &Store, from: Micros, findings: &[Finding]) -> Result<Vec<AlertLine>> {
+    let mut first: BTreeMap<&str, &Finding> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| matches!(finding.to, State::Firing | State::Resolved)) {
+        first.entry(&finding.fingerprint).or_insert(finding);
+    }
+    let resolved = first.values().filter(|finding| finding.to == State::Resolved);
+    let mut rows = Vec::new();
+    for finding in resolved {
+        rows.extend(store.alert(&finding.fingerprint).await?.map(|row| (row, Some(finding.at))));
+    }
+    let open = store.open_alerts().await?.into_iter();
+    rows.extend(
+        open.filter(|row| row.state == State::Firing && !first.contains_key(row.fingerprint.as_str()))
+            .map(|row| (row, None)),
+    );
+    let mut lines = Vec::new();
+    for (row, resolved_at) in rows {
+        // The row holds the newest episode; of an older one only the end is known.
+        let fired_at = row.fired_at.filter(|at| *at < from);
+        let labels: AlertLabels = serde_json::from_str(&row.labels).unwrap_or_default();
+        let scope: Vec<String> = labels.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        let Some(fired_at) = fired_at.or(resolved_at.map(|_| from)) else { continue };
+        lines.push(AlertLine {
+            rule: row.rule,
+            scope: if scope.is_empty() { "all traffic".to_owned() } else { scope.join(", ") },
+            severity: row.severity.name().to_owned(),
+            fired_at,
+            resolved_at,
+            what: "it fired before this week".to_owned(),
+            coincides: None,
+        });
+    }
+    Ok(lines)
+}
+
 /// The last change of the alert's app within the hour before it fired.
 fn coinciding(labels: &AlertLabels, at: Micros, changes: &[Change]) -> Option<String> {
     let fits = |label: &str, value: &str| labels.get(label).is_none_or(|own| value.is_empty() || own == value);
@@ -316,7 +358,7 @@ fn blind_spots(kpis: &[KpiRow], this: &Pane, findings: &[Finding]) -> Vec<String
 
 fn methods() -> Vec<String> {
     vec![
-        "Figures: intervals at 95 %, Wilson's for shares, order statistics for percentiles, Student's for means; sums and counts are exact.".to_owned(),
+        "Figures: intervals at 95 %, Wilson's for shares, order statistics for percentiles, the normal law's for means; sums and counts are exact.".to_owned(),
         "Change of a figure: the difference over the root of both periods' variances, as their intervals give them, against the normal law. Calls are taken as independent; sessions and tenants that call in bursts make it eager.".to_owned(),
         "Drift: population stability index over the deciles of the week before, debiased, tested against χ².".to_owned(),
         format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 10 % of a time or price; a quarter and 0.2 points of a share)."),

@@ -244,6 +244,7 @@ impl Node {
             owner: self.owner.clone(),
             clock: self.clock,
             wait: self.settings.ingest.feedback_wait_hours * HOUR,
+            names: self.settings.scores.keys().cloned().collect(),
             metrics: Arc::clone(&self.metrics),
         };
         tasks.spawn("feedback", resolver.run(tasks.stop()));

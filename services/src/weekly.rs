@@ -67,9 +67,10 @@ impl Weekly {
     /// Sends what is due; `false` where a receiver did not take it.
     async fn round(&self) -> Result<bool> {
         let now = self.clock.now();
-        let name = week_of(now - 7 * DAY);
+        // The last week whose hour has come, also where that hour lies late in the week after.
+        let name = week_of(now - self.hours * HOUR - 7 * DAY);
         let Some((_, end)) = week(&name) else { return Ok(true) };
-        if now < end + self.hours * HOUR || now > end + self.hours * HOUR + TOO_LATE {
+        if now > end + self.hours * HOUR + TOO_LATE {
             return Ok(true);
         }
         let mut due = Vec::new();
@@ -78,16 +79,31 @@ impl Weekly {
                 due.push(receiver);
             }
         }
-        let wall = self.clock.wall();
-        if due.is_empty() || self.store.lease(LEASE, &self.owner, wall, wall + LEASE_FOR).await?.is_none() {
+        if due.is_empty() || !self.held().await? {
             return Ok(true);
         }
         let report = report::make(&self.store, &name, now, &self.targets).await?;
         let mut all = true;
         for receiver in due {
-            all &= self.send(&name, receiver, &report).await?;
+            // Making the report took its time: somebody else may have sent it meanwhile.
+            if !self.held().await? || self.store.report_sent(&name, receiver).await? {
+                continue;
+            }
+            match self.send(&name, receiver, &report).await {
+                Ok(accepted) => all &= accepted,
+                Err(error) => {
+                    tracing::warn!(receiver, "the weekly report could not be sent and is tried again: {error:#}");
+                    all = false;
+                }
+            }
         }
         Ok(all)
+    }
+
+    /// Takes or prolongs the lease.
+    async fn held(&self) -> Result<bool> {
+        let wall = self.clock.wall();
+        Ok(self.store.lease(LEASE, &self.owner, wall, wall + LEASE_FOR).await?.is_some())
     }
 
     async fn send(&self, week: &str, receiver: &str, report: &leeway_dashboards::report::Report) -> Result<bool> {

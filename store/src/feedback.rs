@@ -21,8 +21,10 @@ pub struct Waiting {
     pub micro: Option<i64>,
     pub revision: i64,
     pub received_at: Micros,
-    /// What an earlier form added, and where: its value, series and minute.
-    pub applied: Option<(Option<i64>, SeriesId, Micros)>,
+    /// Series and minute of its call, once it was found.
+    pub place: Option<(SeriesId, Micros)>,
+    /// What an earlier form added there.
+    pub applied: Option<Option<i64>>,
 }
 
 /// What becomes of it.
@@ -41,7 +43,7 @@ impl Store {
     /// Feedback whose turn it is, longest due first.
     pub async fn waiting_feedback(&self, now: Micros, limit: i64) -> Result<Vec<Waiting>, StoreError> {
         let sql = "SELECT tenant, id, name, source, target, given, micro, revision, received_at, applied, applied_micro, series_id, minute \
-                   FROM feedback WHERE state = 'pending' AND next_try_at <= $1 ORDER BY next_try_at LIMIT $2";
+                   FROM feedback WHERE state = 'pending' AND target IS NOT NULL AND next_try_at <= $1 ORDER BY next_try_at LIMIT $2";
         let rows = self.conn().await?.query(sql, args![now, limit]).await?;
         rows.iter().map(waiting).collect()
     }
@@ -60,11 +62,12 @@ impl Store {
             let list: Vec<String> = (2..=params.len()).map(|place| format!("${place}")).collect();
             let sql = format!(
                 "SELECT call_key, series_id, minute FROM call_index WHERE tenant = $1 AND facet IN ('call', 'join') \
-                 AND series_id IS NOT NULL AND call_key IN ({})",
+                 AND series_id IS NOT NULL AND call_key IN ({}) ORDER BY facet",
                 list.join(",")
             );
             for row in conn.query(&sql, &params).await? {
-                found.insert(key16(&row.bytes(0)?)?, (key16(&row.bytes(1)?)?, row.int(2)?));
+                // A call of that name before one that is only also called so.
+                found.entry(key16(&row.bytes(0)?)?).or_insert((key16(&row.bytes(1)?)?, row.int(2)?));
             }
         }
         Ok(found)
@@ -149,10 +152,11 @@ impl Store {
 }
 
 fn waiting(row: &Row) -> Result<Waiting, StoreError> {
-    let before = match (row.int(9)?, row.maybe_bytes(11)?, row.maybe_int(12)?) {
-        (1, Some(series), Some(minute)) => Some((row.maybe_int(10)?, key16(&series)?, minute)),
+    let place = match (row.maybe_bytes(11)?, row.maybe_int(12)?) {
+        (Some(series), Some(minute)) => Some((key16(&series)?, minute)),
         _ => None,
     };
+    let micro = row.maybe_int(10)?;
     Ok(Waiting {
         tenant: row.text(0)?,
         id: row.text(1)?,
@@ -163,6 +167,7 @@ fn waiting(row: &Row) -> Result<Waiting, StoreError> {
         micro: row.maybe_int(6)?,
         revision: row.int(7)?,
         received_at: row.int(8)?,
-        applied: before,
+        applied: (row.int(9)? == 1).then_some(micro),
+        place,
     })
 }

@@ -232,8 +232,9 @@ impl FlushTx {
             let facet = Facet::parse(&facet).ok_or_else(|| StoreError::Unreadable(format!("facet `{facet}`")))?;
             claimed.fresh.insert((row.text(0)?, key16(&row.bytes(1)?)?, facet));
         }
+        // Also for a part alone: a whole record may have told all of its call.
         let known = |claim: &&CallClaim| {
-            claim.facet == Facet::Call && !claimed.fresh.contains(&(claim.tenant.clone(), claim.key, Facet::Call))
+            claim.facet != Facet::Join && !claimed.fresh.contains(&(claim.tenant.clone(), claim.key, Facet::Call))
         };
         claimed.counted = counted(conn, sorted.into_iter().filter(known)).await?;
         Ok(claimed)
@@ -394,8 +395,9 @@ impl FlushTx {
         let sql = "INSERT INTO feedback (tenant, id, time, app, name, body, target, source, given, micro, state, revision, received_at, next_try_at, applied) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $12, 0) \
                    ON CONFLICT (tenant, id) DO UPDATE SET time = excluded.time, app = excluded.app, body = excluded.body, \
-                   given = excluded.given, micro = excluded.micro, state = excluded.state, revision = feedback.revision + 1, \
-                   next_try_at = excluded.next_try_at \
+                   target = excluded.target, source = excluded.source, given = excluded.given, micro = excluded.micro, \
+                   state = excluded.state, revision = feedback.revision + 1, next_try_at = excluded.next_try_at, \
+                   received_at = CASE WHEN feedback.received_at = 0 THEN excluded.received_at ELSE feedback.received_at END \
                    WHERE excluded.time >= feedback.time AND (excluded.time <> feedback.time OR excluded.body <> feedback.body)";
         let state = if label.target.is_some() { "pending" } else { "unjoined" };
         let target = label.target.as_ref().map(|key| &key[..]);

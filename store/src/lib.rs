@@ -27,7 +27,7 @@ pub use lease::Lease;
 pub use panes::{SeriesPane, headline};
 pub use partition::{Acquired, LogRange, PartitionKey};
 pub use postgres::encode as copy_bytes;
-pub use read::{DeadLetterRow, LedgerTotals, PartitionRow, TenantLoad};
+pub use read::{DeadLetterRow, Import, LedgerTotals, PartitionRow, TenantLoad};
 
 /// Which database.
 #[derive(Debug, Clone, PartialEq, Eq)]

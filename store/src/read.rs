@@ -55,6 +55,17 @@ pub struct TenantLoad {
 
 const DEAD_LETTER: &str = "SELECT source, topic, incarnation, part, source_offset, record, reason, field, bytes, received_at FROM dead_letter";
 
+/// Panes of the past.
+#[derive(Debug, Clone, Copy)]
+pub struct Import<'a> {
+    /// Names the import: it is done once.
+    pub id: &'a str,
+    /// What pages say of it.
+    pub note: &'a str,
+    pub series: &'a [crate::SeriesRef],
+    pub rows: &'a [crate::PaneRow],
+}
+
 impl Store {
     /// (tenant, app) of every app that has series, `limit` at most.
     pub async fn apps(&self, limit: i64) -> Result<Vec<(String, String)>, StoreError> {
@@ -85,14 +96,8 @@ impl Store {
     }
 
     /// Brings in panes of the past; a second call with the same id changes nothing. `false`: it was there.
-    pub async fn import(
-        &self,
-        id: &str,
-        note: &str,
-        series: &[crate::SeriesRef],
-        rows: &[crate::PaneRow],
-        now: Micros,
-    ) -> Result<bool, StoreError> {
+    pub async fn import(&self, import: &Import<'_>, now: Micros) -> Result<bool, StoreError> {
+        let Import { id, note, series, rows } = *import;
         let starts = || rows.iter().map(|row| row.window_start);
         let (Some(from), Some(to)) = (starts().min(), starts().max()) else { return Ok(false) };
         let mut tx = self.begin().await?;

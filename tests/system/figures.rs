@@ -87,7 +87,11 @@ fn key_figures_and_the_report_equal_a_recount() {
     assert!(get(&address, "/kpis?tenant=nobody&app=x").1.contains("not computable"));
     assert_eq!(get(&address, "/kpis?window=9y").0, 404);
     assert!(get(&address, "/kpis.csv?window=24h").1.contains("error_rate,0.04,"));
+    reports_equal(&node, at);
+}
 
+/// The same numbers by `leeway report`.
+fn reports_equal(node: &Node, at: i64) {
     let report = |args: &[&str]| {
         Command::new(leeway())
             .args(["report", "--config"])

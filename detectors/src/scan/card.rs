@@ -72,10 +72,10 @@ fn issued(digits: &[u8]) -> bool {
 
 pub(super) fn luhn(digits: &[u8]) -> bool {
     let sum: u32 = digits.iter().rev().enumerate().map(|(place, digit)| luhn_digit(place, *digit)).sum();
-    sum % 10 == 0 && digits.iter().any(|digit| *digit != digits[0])
+    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != digits[0])
 }
 
 fn luhn_digit(place: usize, digit: u8) -> u32 {
     let digit = u32::from(digit);
-    if place % 2 == 0 { digit } else { digit * 2 - if digit > 4 { 9 } else { 0 } }
+    if place.is_multiple_of(2) { digit } else { digit * 2 - if digit > 4 { 9 } else { 0 } }
 }

@@ -2,6 +2,7 @@
 
 use leeway_core::event::Reject;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::conventions::{ATTRIBUTES, FIELDS, FLAT_INPUT, FLAT_OUTPUT, Field};
 use super::text_of;
@@ -9,33 +10,55 @@ use super::text_of;
 /// Attributes of one record beyond this many are not looked at.
 const MAX_ATTRIBUTES: usize = 1_000;
 
+/// What a resource may say of all its records; never texts, ids or numbers of a call.
+const OF_RESOURCE: [Field; 5] = [Field::App, Field::Release, Field::Environment, Field::Region, Field::Tenant];
+
 /// The known attributes of a record and of its resource; the record's own win.
+#[derive(Default)]
 pub struct Attributes<'a> {
-    /// Rank (list, then place in the table) and value of each field.
+    /// Rank (place in the table) and value of each field.
     found: [Option<(usize, &'a AnyValue)>; FIELDS],
+    /// Some were not looked at.
+    pub cut: bool,
     /// Flattened messages: whether they are the answer's, their number, `role` or `content`, text.
     pub flat: Vec<(bool, usize, &'a str, &'a str)>,
 }
 
 impl<'a> Attributes<'a> {
-    pub fn read(lists: &[&'a [KeyValue]]) -> Self {
-        let mut read = Self { found: [None; FIELDS], flat: Vec::new() };
-        for (place, list) in lists.iter().enumerate() {
-            for pair in list.iter().take(MAX_ATTRIBUTES) {
-                let Some(value) = &pair.value else { continue };
-                if let Some(rank) = ATTRIBUTES.iter().position(|(name, _)| *name == pair.key) {
-                    let rank = place * ATTRIBUTES.len() + rank;
-                    let field = ATTRIBUTES[rank % ATTRIBUTES.len()].1;
-                    let slot = &mut read.found[field as usize];
-                    if slot.is_none_or(|(best, _)| rank < best) {
-                        *slot = Some((rank, value));
-                    }
-                } else {
-                    read.flat(&pair.key, value);
-                }
-            }
+    pub fn of_resource(resource: Option<&'a Resource>) -> Self {
+        let mut read = Self::default();
+        for pair in resource.into_iter().flat_map(|resource| &resource.attributes).take(MAX_ATTRIBUTES) {
+            read.known(pair, |field| OF_RESOURCE.contains(&field));
         }
         read
+    }
+
+    pub fn read(own: &'a [KeyValue], resource: &Self) -> Self {
+        let mut read = Self { cut: own.len() > MAX_ATTRIBUTES, ..Self::default() };
+        for pair in own.iter().take(MAX_ATTRIBUTES) {
+            if !read.known(pair, |_| true)
+                && let Some(value) = &pair.value
+            {
+                read.flat(&pair.key, value);
+            }
+        }
+        for (mine, theirs) in read.found.iter_mut().zip(&resource.found) {
+            *mine = mine.or(*theirs);
+        }
+        read
+    }
+
+    /// Takes an attribute that the table knows and `wanted` wants.
+    fn known(&mut self, pair: &'a KeyValue, wanted: impl Fn(Field) -> bool) -> bool {
+        let Some(rank) = ATTRIBUTES.iter().position(|(name, _)| *name == pair.key) else { return false };
+        let field = ATTRIBUTES[rank].1;
+        if let Some(value) = pair.value.as_ref().filter(|_| wanted(field)) {
+            let slot = &mut self.found[field as usize];
+            if slot.is_none_or(|(best, _)| rank < best) {
+                *slot = Some((rank, value));
+            }
+        }
+        true
     }
 
     fn flat(&mut self, key: &'a str, value: &'a AnyValue) {

@@ -28,6 +28,8 @@ use conventions::{DETAILS_EVENT, Field, MESSAGE_EVENTS, OPERATIONS};
 const MAX_RECORDS: usize = 10_000;
 /// Longest id that a producer may give.
 const MAX_ID: usize = 256;
+/// Longest duration, µs; a longer one is a clock that was not set.
+const YEAR: u64 = 366 * 86_400_000_000;
 /// Status code ERROR of a span.
 const FAILED: i32 = 2;
 
@@ -66,22 +68,42 @@ pub fn either(message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Res
 }
 
 fn parse<M: Message + Default>(message: &[u8], scratch: &Scratch) -> Result<M, Reject> {
-    if message.len() > scratch.options.max_message_bytes {
+    // Counted before they are made: an empty span takes two bytes here and hundreds in memory.
+    if message.len() > scratch.options.max_message_bytes || records(message, &[1, 2, 2]) > MAX_RECORDS {
         return Err(Reject::TooLarge);
     }
     M::decode(message).map_err(|_| Reject::Undecodable)
 }
 
+/// How many messages lie at the end of a path of fields; spans and log records have one path.
+fn records(mut message: &[u8], path: &[u32]) -> usize {
+    let Some((field, rest)) = path.split_first() else { return 1 };
+    let mut found = 0;
+    while let Ok((tag, wire)) = prost::encoding::decode_key(&mut message) {
+        if wire == prost::encoding::WireType::LengthDelimited {
+            let length =
+                prost::encoding::decode_varint(&mut message).ok().and_then(|length| usize::try_from(length).ok());
+            let Some((inner, after)) = length.and_then(|length| message.split_at_checked(length)) else { break };
+            if tag == *field {
+                found += records(inner, rest);
+            }
+            message = after;
+        } else if prost::encoding::skip_field(wire, tag, &mut message, prost::encoding::DecodeContext::default())
+            .is_err()
+        {
+            break;
+        }
+    }
+    found
+}
+
 fn traces(data: &TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
     let mut spans: Vec<(Attributes<'_>, &Span)> = Vec::new();
     for group in &data.resource_spans {
-        let resource = group.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
+        let resource = Attributes::of_resource(group.resource.as_ref());
         for span in group.scope_spans.iter().flat_map(|scope| &scope.spans) {
-            spans.push((Attributes::read(&[&span.attributes, resource]), span));
+            spans.push((Attributes::read(&span.attributes, &resource), span));
         }
-    }
-    if spans.len() > MAX_RECORDS {
-        return Err(Reject::TooLarge);
     }
     let outer = outer(&spans);
     let mut skipped = 0;
@@ -135,6 +157,9 @@ fn span_call<'a>(
     call.time = time;
     call.brings = Brings { call: true, timing: true, text: true, whole: false };
     call.duration_us = start.zip(end).and_then(|(start, end)| u64::try_from(end - start).ok());
+    if call.duration_us.is_some_and(|duration| duration > YEAR) {
+        return Err(Reject::WrongType("duration_ms"));
+    }
     if call.ttft_us.is_none() {
         let first = span.events.iter().find(|event| event.name == "First Token Stream Event");
         let at = first.and_then(|event| micros(event.time_unix_nano));
@@ -142,11 +167,12 @@ fn span_call<'a>(
     }
     // The type of an error may stand in the event of its exception alone.
     let exception = span.events.iter().find(|event| event.name == "exception");
-    let raised = exception.map(|event| Attributes::read(&[&event.attributes]));
+    let raised = exception.map(|event| Attributes::read(&event.attributes, &Attributes::default()));
     let error = attributes.text(Field::ErrorType).or_else(|| raised.and_then(|raised| raised.text(Field::ErrorType)));
     let failed = error.is_some() || span.status.as_ref().is_some_and(|status| status.code == FAILED);
     end_of(&mut call, failed, error.unwrap_or_default(), attributes.count(Field::HttpStatus)?);
-    texts::of_attributes(attributes, &mut call.texts, scratch);
+    texts::of_attributes(attributes, &mut call, scratch);
+    call.incomplete |= span.dropped_attributes_count > 0;
     Ok(call)
 }
 
@@ -234,24 +260,28 @@ fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, names: &'a Nam
     Ok(call)
 }
 
+/// Number of the first of one call's message events, and all of them by role.
+type Messages<'a> = (u32, Vec<(&'static str, &'a LogRecord)>);
+
 fn logs(data: &LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-    let records: usize =
-        data.resource_logs.iter().flat_map(|group| &group.scope_logs).map(|scope| scope.log_records.len()).sum();
-    if records > MAX_RECORDS {
-        return Err(Reject::TooLarge);
-    }
     let (mut index, mut skipped) = (0, 0);
     for group in &data.resource_logs {
-        let resource = group.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
+        let resource = Attributes::of_resource(group.resource.as_ref());
         // The messages of one call, which only together tell where a value came from.
-        let mut calls: BTreeMap<(&[u8], &[u8]), Vec<(&'static str, &LogRecord)>> = BTreeMap::new();
+        let mut calls: BTreeMap<(&[u8], &[u8]), Messages<'_>> = BTreeMap::new();
         for record in group.scope_logs.iter().flat_map(|scope| &scope.log_records) {
             index += 1;
-            let attributes = Attributes::read(&[&record.attributes, resource]);
+            let attributes = Attributes::read(&record.attributes, &resource);
             let event = Some(record.event_name.as_str()).filter(|name| !name.is_empty());
             let event = event.or_else(|| attributes.text(Field::EventName)).unwrap_or_default();
             if let Some((_, role)) = MESSAGE_EVENTS.iter().find(|(name, _)| *name == event) {
-                calls.entry((&record.trace_id, &record.span_id)).or_default().push((role, record));
+                // Without a span nobody can say whose message it is.
+                if hex(&record.span_id).is_empty() {
+                    skipped += 1;
+                    continue;
+                }
+                let first = (index as u32 - 1, Vec::new());
+                calls.entry((&record.trace_id, &record.span_id)).or_insert(first).1.push((role, record));
             } else if event == DETAILS_EVENT && operation(&attributes).is_some() {
                 let names = Names::of(&attributes, &record.trace_id, &record.span_id, scratch);
                 let made = log_call(&attributes, record, &names, scratch);
@@ -260,11 +290,11 @@ fn logs(data: &LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(
                 skipped += 1;
             }
         }
-        for ((trace, span), messages) in calls {
+        for ((trace, span), (first, messages)) in calls {
             let names = Names { trace: hex(trace), span: hex(span), tenant: None };
             let number = messages.len() as u32;
-            let made = message_call(resource, &messages, &names);
-            sink.record(index as u32, made.map(Event::Call));
+            let made = message_call(&resource, &messages, &names);
+            sink.record(first, made.map(Event::Call));
             // One call's messages are one record, the others went into it.
             skipped += number - 1;
         }
@@ -291,23 +321,24 @@ fn log_call<'a>(
     call.brings = Brings { call: true, timing: false, text: true, whole: false };
     let error = attributes.text(Field::ErrorType);
     end_of(&mut call, error.is_some(), error.unwrap_or_default(), attributes.count(Field::HttpStatus)?);
-    texts::of_attributes(attributes, &mut call.texts, scratch);
+    texts::of_attributes(attributes, &mut call, scratch);
+    call.incomplete |= record.dropped_attributes_count > 0;
     Ok(call)
 }
 
 /// Texts of one call from its message events: they say nothing else of it.
 fn message_call<'a>(
-    resource: &'a [opentelemetry_proto::tonic::common::v1::KeyValue],
+    resource: &Attributes<'a>,
     messages: &[(&'static str, &'a LogRecord)],
     names: &'a Names,
 ) -> Result<Call<'a>, Reject> {
     let newest = messages.last().ok_or(Reject::Undecodable)?.1;
-    let attributes = Attributes::read(&[&newest.attributes, resource]);
+    let attributes = Attributes::read(&newest.attributes, resource);
     let mut call = call(&attributes, "chat", names)?;
     call.time = logged_at(newest)?;
     call.brings = Brings { call: false, timing: false, text: true, whole: false };
     for (role, record) in messages {
-        texts::of_message(role, record.body.as_ref(), &mut call.texts);
+        texts::of_message(role, record.body.as_ref(), &mut call);
     }
     Ok(call)
 }
@@ -316,7 +347,11 @@ fn micros(nanos: u64) -> Option<Micros> {
     (nanos > 0).then(|| i64::try_from(nanos / 1000).unwrap_or(i64::MAX))
 }
 
+/// An id of zeros alone is none, by the protocol's own word.
 fn hex(bytes: &[u8]) -> String {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return String::new();
+    }
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -27,13 +27,14 @@ struct Owned {
     tokens: Tokens,
     duration_us: Option<u64>,
     texts: Vec<(Part, String)>,
+    incomplete: bool,
 }
 
 impl Sink for Seen {
     fn record(&mut self, _: u32, decoded: Result<Event<'_>, Reject>) {
         match decoded {
             Ok(Event::Call(call)) => self.calls.push(Owned {
-                names: call.names().collect(),
+                names: call.name().into_iter().chain(call.copy_name()).collect(),
                 brings: call.brings,
                 operation: call.operation.to_owned(),
                 tenant: call.tenant.to_owned(),
@@ -43,6 +44,7 @@ impl Sink for Seen {
                 class: call.error_class,
                 tokens: call.tokens,
                 duration_us: call.duration_us,
+                incomplete: call.incomplete,
                 texts: call.texts.iter().map(|text| (text.part, text.text.clone().into_owned())).collect(),
             }),
             Ok(Event::Record(_)) => panic!("OTLP has no such record"),
@@ -219,6 +221,53 @@ fn absurd_attributes_reject_their_span_alone() {
     let codes: Vec<_> = seen.rejects.iter().map(Reject::code).collect();
     assert_eq!(codes, ["negative_count", "wrong_type", "wrong_type", "wrong_type", "no_time", "too_large"]);
     assert_eq!((seen.calls.len(), seen.calls[0].tokens.input), (1, Some(52)));
+}
+
+#[test]
+fn a_flood_of_empty_spans_is_refused_before_it_is_made() {
+    let mut scope = Vec::new();
+    (0..MAX_RECORDS + 1).for_each(|_| scope.extend([0x12, 0]));
+    let wrap = |field: u8, inner: &[u8]| {
+        let mut outer = vec![field << 3 | 2];
+        prost::encoding::encode_varint(inner.len() as u64, &mut outer);
+        outer.extend(inner);
+        outer
+    };
+    let flood = wrap(1, &wrap(2, &scope));
+    assert_eq!(records(&flood, &[1, 2, 2]), MAX_RECORDS + 1);
+    assert_eq!(read(&flood).unwrap_err(), Reject::TooLarge);
+}
+
+#[test]
+fn texts_that_are_cut_hidden_or_no_texts_leave_origins_open() {
+    use any_value::Value::StringValue;
+    let input = |text: &str| {
+        vec![
+            ("gen_ai.input.messages", StringValue(text.into())),
+            (
+                "gen_ai.output.messages",
+                StringValue(r#"[{"role":"assistant","parts":[{"type":"text","content":"a@b.io"}]}]"#.into()),
+            ),
+        ]
+    };
+    let whole = r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]}]"#;
+    let tool = r#"[{"role":"tool","parts":[{"type":"tool_call_response","response":{"mail":"a@b.io"}}]}]"#;
+    let hidden = r#"[{"role":"user","parts":[{"type":"text","content":"__REDACTED__"}]}]"#;
+    let message = spans(vec![
+        span(1, 0, input(whole)),
+        span(2, 0, input(&whole[..40])),
+        span(3, 0, input(tool)),
+        span(4, 0, input(hidden)),
+        Span { dropped_attributes_count: 1, ..span(5, 0, input(whole)) },
+    ]);
+    let open: Vec<bool> = read(&message).unwrap().calls.iter().map(|call| call.incomplete).collect();
+    assert_eq!(open, [false, true, true, true, true]);
+}
+
+#[test]
+fn zeros_are_no_ids_and_a_resource_speaks_of_no_call() {
+    let zeros = Span { trace_id: vec![0; 16], span_id: vec![0; 8], ..span(1, 0, vec![]) };
+    assert_eq!(read(&spans(vec![zeros])).unwrap().calls[0].names.len(), 0);
 }
 
 #[test]

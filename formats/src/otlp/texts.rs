@@ -1,8 +1,9 @@
 //! The texts of a call, wherever its convention puts them.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
-use leeway_core::event::{Part, Text};
+use leeway_core::event::{Call, Part, Text};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 
 use super::attributes::Attributes;
@@ -22,15 +23,17 @@ fn part(role: &str) -> Part {
     }
 }
 
-fn push<'a>(texts: &mut Vec<Text<'a>>, part: Part, text: impl Into<Cow<'a, str>>) {
+fn push<'a>(call: &mut Call<'a>, part: Part, text: impl Into<Cow<'a, str>>) {
     let text = text.into();
-    if !text.is_empty() && text != HIDDEN {
-        texts.push(Text { part, text });
+    if text == HIDDEN {
+        call.incomplete = true;
+    } else if !text.is_empty() {
+        call.texts.push(Text { part, text });
     }
 }
 
 /// Texts of a span or of a log record with a whole call.
-pub fn of_attributes<'a>(attributes: &Attributes<'a>, texts: &mut Vec<Text<'a>>, scratch: &mut Scratch) {
+pub fn of_attributes<'a>(attributes: &Attributes<'a>, call: &mut Call<'a>, scratch: &mut Scratch) {
     let lists = [
         (Field::SystemInstructions, Some(Part::System)),
         (Field::InputMessages, None),
@@ -38,67 +41,80 @@ pub fn of_attributes<'a>(attributes: &Attributes<'a>, texts: &mut Vec<Text<'a>>,
     ];
     for (field, fixed) in lists {
         match attributes.value(field).and_then(|value| value.value.as_ref()) {
-            Some(any_value::Value::StringValue(json)) => from_json(json, fixed, texts, scratch),
+            Some(any_value::Value::StringValue(json)) => from_json(json, fixed, call, scratch),
             Some(any_value::Value::ArrayValue(list)) => {
-                list.values.iter().for_each(|item| from_value(item, fixed, texts))
+                list.values.iter().for_each(|item| from_value(item, fixed, call))
             }
             _ => {}
         }
     }
+    call.incomplete |= attributes.cut;
     if !attributes.flat.is_empty() {
-        flattened(attributes, texts);
-    } else if texts.is_empty() {
+        flattened(attributes, call);
+    } else if call.texts.is_empty() {
         for (field, part) in [(Field::InputValue, Part::Input), (Field::OutputValue, Part::Output)] {
             if let Some(text) = text_of(attributes.value(field)) {
-                push(texts, part, text);
+                push(call, part, text);
             }
         }
     }
 }
 
-fn flattened<'a>(attributes: &Attributes<'a>, texts: &mut Vec<Text<'a>>) {
+fn flattened<'a>(attributes: &Attributes<'a>, call: &mut Call<'a>) {
+    let roles = attributes.flat.iter().filter(|(_, _, what, _)| *what == "role");
+    let roles: HashMap<(bool, usize), &str> =
+        roles.map(|(answer, number, _, role)| ((*answer, *number), *role)).collect();
     for (answer, number, what, text) in &attributes.flat {
         if *what != "content" {
             continue;
         }
-        let role = attributes.flat.iter().find(|(a, n, what, _)| a == answer && n == number && *what == "role");
-        let part = if *answer { Part::Output } else { part(role.map_or("user", |(.., role)| role)) };
-        push(texts, part, *text);
+        let role = roles.get(&(*answer, *number)).copied().unwrap_or("user");
+        let part = if *answer { Part::Output } else { part(role) };
+        push(call, part, *text);
     }
 }
 
 /// Messages as JSON text: `[{role, parts: [{type, content}]}]`, or the parts alone.
-fn from_json(json: &str, fixed: Option<Part>, texts: &mut Vec<Text<'_>>, scratch: &mut Scratch) {
+fn from_json(json: &str, fixed: Option<Part>, call: &mut Call<'_>, scratch: &mut Scratch) {
     let parsed = scratch.parse(json.as_bytes(), |tape, _| {
-        let mut found = Vec::new();
+        let (mut found, mut whole) = (Vec::new(), true);
         for message in Value(&tape.0).items().into_iter().flatten() {
-            json_message(message, fixed, &mut found);
+            whole &= json_message(message, fixed, &mut found);
         }
-        found
+        (found, whole)
     });
     match parsed {
-        Ok(found) => found.into_iter().for_each(|(part, text)| push(texts, part, text)),
-        // Cut JSON is still text of that part.
-        Err(_) => push(texts, fixed.unwrap_or(Part::Input), json.to_owned()),
+        Ok((found, whole)) => {
+            call.incomplete |= !whole;
+            found.into_iter().for_each(|(part, text)| push(call, part, text));
+        }
+        // Cut JSON is still text of that part; what was cut off is not there to explain anything.
+        Err(_) => {
+            call.incomplete = true;
+            push(call, fixed.unwrap_or(Part::Input), json.to_owned());
+        }
     }
 }
 
-fn json_message(message: Value<'_, '_>, fixed: Option<Part>, found: &mut Vec<(Part, String)>) {
-    let field = |of: Value<'_, '_>, name: &str| -> Option<String> {
+/// `false`: some of it is no text, so it cannot be searched.
+fn json_message(message: Value<'_, '_>, fixed: Option<Part>, found: &mut Vec<(Part, String)>) -> bool {
+    let mut whole = true;
+    let mut text = |of: Value<'_, '_>, name: &str| -> Option<String> {
         let (_, value) = of.fields()?.find(|(key, _)| *key == name)?;
+        whole &= value.prose().is_some() || value.null();
         value.prose().map(str::to_owned)
     };
-    let part = fixed.unwrap_or_else(|| part(field(message, "role").as_deref().unwrap_or("user")));
-    let mut texts: Vec<(Part, String)> = field(message, "content").map(|text| (part, text)).into_iter().collect();
+    let part = fixed.unwrap_or_else(|| part(text(message, "role").as_deref().unwrap_or("user")));
+    found.extend(text(message, "content").map(|text| (part, text)));
     let parts =
         message.fields().into_iter().flatten().find(|(key, _)| *key == "parts").and_then(|(_, value)| value.items());
     for piece in parts.into_iter().flatten() {
-        texts.extend(field(piece, "content").map(|text| (part, text)));
+        found.extend(text(piece, "content").map(|text| (part, text)));
         // What a tool answered, as a part of its own type.
-        let answered = field(piece, "response").or_else(|| field(piece, "result"));
-        texts.extend(answered.map(|text| (Part::Document, text)));
+        let answered = text(piece, "response").or_else(|| text(piece, "result"));
+        found.extend(answered.map(|text| (Part::Document, text)));
     }
-    found.append(&mut texts);
+    whole
 }
 
 fn member<'a>(pairs: &'a [KeyValue], name: &str) -> Option<&'a AnyValue> {
@@ -113,11 +129,11 @@ fn pairs(value: &AnyValue) -> &[KeyValue] {
 }
 
 /// A message as a structured value.
-fn from_value<'a>(message: &'a AnyValue, fixed: Option<Part>, texts: &mut Vec<Text<'a>>) {
+fn from_value<'a>(message: &'a AnyValue, fixed: Option<Part>, call: &mut Call<'a>) {
     let fields = pairs(message);
     let part = fixed.unwrap_or_else(|| part(text_of(member(fields, "role")).unwrap_or("user")));
     if let Some(text) = text_of(member(fields, "content")) {
-        push(texts, part, text);
+        push(call, part, text);
     }
     let Some(any_value::Value::ArrayValue(parts)) = member(fields, "parts").and_then(|parts| parts.value.as_ref())
     else {
@@ -125,23 +141,26 @@ fn from_value<'a>(message: &'a AnyValue, fixed: Option<Part>, texts: &mut Vec<Te
     };
     for piece in parts.values.iter().map(pairs) {
         if let Some(text) = text_of(member(piece, "content")) {
-            push(texts, part, text);
+            push(call, part, text);
         }
-        if let Some(text) = text_of(member(piece, "response").or_else(|| member(piece, "result"))) {
-            push(texts, Part::Document, text);
+        let answered = member(piece, "response").or_else(|| member(piece, "result"));
+        match (text_of(answered), answered) {
+            (Some(text), _) => push(call, Part::Document, text),
+            (None, Some(_)) => call.incomplete = true,
+            _ => {}
         }
     }
 }
 
 /// The text of a generation A event: its body is a map with `content`, a choice's has it inside `message`.
-pub fn of_message<'a>(role: &str, body: Option<&'a AnyValue>, texts: &mut Vec<Text<'a>>) {
+pub fn of_message<'a>(role: &str, body: Option<&'a AnyValue>, call: &mut Call<'a>) {
     let Some(fields) = body.map(pairs) else { return };
     let (fields, part) = match role {
         "choice" => (member(fields, "message").map(pairs).unwrap_or_default(), Part::Output),
         _ => (fields, part(role)),
     };
     if let Some(text) = text_of(member(fields, "content")) {
-        push(texts, part, text);
+        push(call, part, text);
     }
 }
 

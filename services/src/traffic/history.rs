@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use leeway_core::clock::{DAY, HOUR, Micros, day_of, week, week_of};
 use leeway_core::event::Status;
-use leeway_core::labels::{Labels, Level};
+use leeway_core::labels::{Labels, Level, SeriesId};
 use leeway_core::pane::{LabelSum, Numbers, Pane, UNIT_WEIGHT};
 use leeway_core::price::PriceBook;
 use leeway_core::scan::{Entity, Hits, Origin, Scanned};
-use leeway_store::{PaneRow, SeriesRef, Store};
+use leeway_store::{Import, PaneRow, SeriesRef, Store};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -30,14 +30,18 @@ pub async fn import(store: &Store, seed: u64, now: Micros) -> Result<()> {
     let (start, _) = week(&week_of(now - WEEKS * 7 * DAY)).context("find the week")?;
     let end = now.div_euclid(HOUR) * HOUR;
     let panes = tokio::task::spawn_blocking(move || panes(seed, start, end)).await.context("make the history")??;
-    let (mut rows, mut series): (Vec<PaneRow>, BTreeMap<([u8; 16], i64), SeriesRef>) = (Vec::new(), BTreeMap::new());
+    let mut rows: Vec<PaneRow> = Vec::new();
+    let mut series: BTreeMap<(SeriesId, i64), SeriesRef> = BTreeMap::new();
     for ((labels, hour), pane) in &panes {
         let (id, day) = (labels.id(), day_of(*hour));
         series.entry((id, day)).or_insert_with(|| SeriesRef { id, day, labels: labels.clone() });
         rows.push(row(labels.tenant(), id, *hour, pane));
     }
     let series: Vec<SeriesRef> = series.into_values().collect();
-    store.import("demo-history", NOTE, &series, &rows, now).await.context("import the history")?;
+    store
+        .import(&Import { id: "demo-history", note: NOTE, series: &series, rows: &rows }, now)
+        .await
+        .context("import the history")?;
     Ok(())
 }
 
@@ -52,7 +56,9 @@ fn panes(seed: u64, start: Micros, end: Micros) -> Result<BTreeMap<(Labels, Micr
         let key = (arrival.tenant.clone(), arrival.app.clone(), hour);
         // One app answers at greater length in the last whole week: something for its report to find.
         let longer = arrival.app == "support" && arrival.tenant == "acme" && week_of(hour) == last;
-        call(arrival, start, &prices, longer, by_app.entry(key).or_default(), &mut rng);
+        let output_tokens = arrival.output_tokens * if longer { 2 } else { 1 };
+        let arrival = Arrival { output_tokens, ..arrival };
+        call(arrival, start, &prices, by_app.entry(key).or_default(), &mut rng);
     }
     let mut panes: BTreeMap<(Labels, Micros), Pane> = BTreeMap::new();
     for ((tenant, app, hour), pane) in by_app {
@@ -67,8 +73,7 @@ fn panes(seed: u64, start: Micros, end: Micros) -> Result<BTreeMap<(Labels, Micr
 }
 
 /// Draws the outcome of one call and counts it.
-fn call(arrival: Arrival, start: Micros, prices: &PriceBook, longer: bool, pane: &mut Pane, rng: &mut ChaCha8Rng) {
-    let arrival = Arrival { output_tokens: arrival.output_tokens * if longer { 2 } else { 1 }, ..arrival };
+fn call(arrival: Arrival, start: Micros, prices: &PriceBook, pane: &mut Pane, rng: &mut ChaCha8Rng) {
     let outcomes = Outcomes { seed: 0, incident: Incident::None, errors: ERROR_SHARE };
     let call = simulate(arrival, start, 0, outcomes, rng);
     let (ok, a) = (call.status == "ok", &call.arrival);

@@ -102,6 +102,9 @@ impl App {
         let asked_window = if asked.window.is_empty() { "24h" } else { &asked.window };
         let window = view::WINDOWS.iter().find(|(id, ..)| *id == asked_window);
         let Some((.., window)) = window else { return Err(HttpError::NotFound("`window` is 1h, 24h or 7d")) };
+        if asked.tenant.is_empty() && !asked.app.is_empty() {
+            return Err(HttpError::NotFound("`app` needs its `tenant`: two tenants may have apps of one name"));
+        }
         let key = (Scope { tenant: asked.tenant, app: asked.app }, *window);
         let mut periods = self.0.periods.lock().await;
         if let Some((_, input)) = periods.get(&key).filter(|(at, _)| at.elapsed() < FRESH) {
