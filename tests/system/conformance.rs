@@ -1,6 +1,6 @@
 //! One suite over both engines: what the store promises, Postgres and SQLite keep alike.
 
-use leeway_core::event::{Record, RecordKind, Status};
+use leeway_core::event::{Label, Record, RecordKind, Status};
 use leeway_core::labels::{Labels, Level};
 use leeway_core::ledger::Ledger;
 use leeway_core::pane::{Numbers, Pane, UNIT_WEIGHT};
@@ -174,6 +174,52 @@ fn a_call_is_claimed_once_and_a_contradiction_is_seen() {
         tx.commit().await.unwrap();
         assert_eq!(store.find_calls("acme", &[[2; 16], [7; 16]]).await.unwrap(), [([2; 16], ([9; 16], T))].into());
         assert_eq!((store.expire_call_index(1).await.unwrap(), store.expire_call_index(2).await.unwrap()), (0, 4));
+    });
+}
+
+/// A database of the first schema, with what it held then.
+#[test]
+fn the_first_schema_goes_forward_with_its_rows() {
+    let database = Database::new();
+    let sql = std::fs::read_to_string(crate::harness::root().join("store/src/migrations/0001.sql")).unwrap();
+    let run = |sql: &str| database.query(sql).unwrap_or_else(|error| panic!("{error}"));
+    run(&sql);
+    run("CREATE TABLE schema_version (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)");
+    run("INSERT INTO schema_version VALUES (1, 0)");
+    run("INSERT INTO feedback VALUES ('acme', 'f', 5, 'a', 'success', '{}')");
+    run("INSERT INTO call_index VALUES ('acme', decode(repeat('07', 16), 'hex'), 'call', 1, 9)");
+    block(async {
+        let store = Store::open(&Location::Postgres(database.url.clone())).await.unwrap();
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        let mut tx = store.begin_flush(1, "me", &[write(0, 1, 0, 9)], T).await.unwrap().unwrap();
+        // What the first schema counted was whole: no part of it counts again.
+        let claim = CallClaim {
+            tenant: "acme".into(),
+            key: [7; 16],
+            facet: Facet::Text,
+            day: 1,
+            digest: 9,
+            whole: false,
+            series: [9; 16],
+            minute: T,
+        };
+        assert_eq!(tx.claim_calls(&[claim]).await.unwrap().counted[&("acme".to_owned(), [7; 16])], (9, true));
+        let label = Label { target: Some([7; 16]), source: "user".into(), given: true, micro: Some(0) };
+        let record = Record {
+            kind: RecordKind::Feedback,
+            tenant: "acme".into(),
+            id: "f".into(),
+            time: 6,
+            app: "a".into(),
+            name: "success".into(),
+            body: "{\"value\":false}".into(),
+            label: Some(label),
+        };
+        tx.records(&[record], T).await.unwrap();
+        tx.commit().await.unwrap();
+        let waiting = store.waiting_feedback(T, 10).await.unwrap();
+        assert_eq!((waiting.len(), waiting[0].target, waiting[0].received_at), (1, [7; 16], T));
+        store.close().await;
     });
 }
 

@@ -13,6 +13,8 @@ mod conformance;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod exactly_once;
 #[cfg(test)]
 mod figures;

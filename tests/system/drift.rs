@@ -1,0 +1,79 @@
+//! Drift rules through the whole system, with three processes at once: one alert, told once, with its reference.
+
+use leeway_core::clock::rfc3339;
+
+use crate::harness::{Database, KEY, Node, Process, Tool, call, json_lines, now_us, produce, topic, unique, wait_for};
+
+const MINUTE: i64 = 60_000_000;
+
+/// Calls of an app at a minute, with durations that spread like latencies do.
+fn calls(app: &str, at: i64, n: usize, scale: f64) -> Vec<String> {
+    let duration = |i: usize| scale * (1.0 / (1.0 - ((i as f64 + 0.5) * 0.618_033_988_75).fract() * 0.99)).powf(0.7);
+    (0..n).map(|i| call(&format!("{app}-{at}-{i}"), at + i as i64 * 10_000, app, duration(i))).collect()
+}
+
+fn send(topic: &str, at: i64, calls: &[String]) {
+    produce(topic, calls.iter().enumerate().map(|(i, text)| ((i % 2) as i32, at, text.as_bytes())));
+}
+
+#[test]
+fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_state() {
+    let (database, topic) = (Database::new(), topic(2));
+    let log = std::env::temp_dir().join(unique("drift-hooks"));
+    let hook = Tool::start("webhook.py", &[KEY, log.to_str().unwrap(), "204"]);
+    // A whole minute, half an hour ago: the reference lies before it.
+    let start = (now_us() - 30 * MINUTE) / MINUTE * MINUTE;
+    let rules = format!(
+        "[[rule]]\nid = \"moved\"\nkind = \"drift\"\nmeasure = \"duration_ms\"\nby = [\"app\"]\nwindow = \"5m\"\nmin_events = 200\n\
+         reference = {{ from = \"{}\", to = \"{}\" }}\nmin_effect = 0.1\nseverity = \"ticket\"\nreceivers = [\"hook\"]\n",
+        rfc3339(start - 10 * MINUTE),
+        rfc3339(start)
+    );
+    let processes: Vec<Process> = (0..3)
+        .map(|_| {
+            let mut node = Node::new(&database, &topic);
+            node.rules = rules.clone();
+            node.extra =
+                format!("[[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{}\", signing_key = \"{KEY}\" }}\n", hook.says);
+            node.start()
+        })
+        .collect();
+    let reference = start - 5 * MINUTE;
+    for (app, n) in [("moved", 2_000), ("same", 2_000), ("new", 20)] {
+        send(&topic, reference, &calls(app, reference, n, 100.0));
+    }
+    send(&topic, start, &calls("marker", start, 2, 1.0));
+    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 1);
+    let present = start + 2 * MINUTE;
+    for (app, scale) in [("moved", 160.0), ("same", 100.0), ("new", 100.0)] {
+        send(&topic, present, &calls(app, present, 600, scale));
+    }
+    // Both partitions' watermarks pass the windows that hold the minute.
+    for minute in 3..8 {
+        send(&topic, start + minute * MINUTE, &calls("marker", start + minute * MINUTE, 2, 1.0));
+    }
+    let seen = |app: &str| {
+        let sql = format!("SELECT state, evidence FROM alert WHERE rule = 'moved' AND labels::json->>'app' = '{app}'");
+        let rows = database.query(&sql)?;
+        rows.first().map(|row| (row[0].clone(), row[1..].join("|"))).ok_or_else(|| "no instance".to_owned())
+    };
+    let hooks = wait_for("the alert", 90, || match json_lines(&log) {
+        hooks if hooks.is_empty() => Err(format!("{:?} {:?}", seen("moved"), seen("new"))),
+        hooks => Ok(hooks),
+    });
+    let evidence = &hooks[0]["body"]["data"]["evidence"];
+    assert_eq!(evidence["measure"], "duration_ms");
+    let (effect, p) = (evidence["value"].as_f64().unwrap(), evidence["drift"]["p"].as_f64().unwrap());
+    assert!(effect > 0.1 && p < 1e-6, "{evidence}");
+    assert!(evidence["interval_95"]["low"].as_f64().unwrap() < effect, "{evidence}");
+    assert_eq!(evidence["drift"]["reference_n"], 2_000);
+    assert_eq!(seen("same").map(|(state, _)| state), Ok("inactive".to_owned()), "two gates: nothing moved");
+    // Too little in its reference: a state that the page shows, not "no drift".
+    assert_eq!(seen("new").map(|(state, _)| state), Ok("insufficient_data".to_owned()));
+    // Three evaluators and three couriers, one alert: told once, found once.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let told = json_lines(&log).iter().filter(|hook| hook["body"]["data"]["status"] == "firing").count();
+    assert_eq!((told, database.number("SELECT count(*) FROM finding WHERE body LIKE '%\"to\":\"firing\"%'")), (1, 1));
+    assert_eq!(database.number("SELECT count(DISTINCT name) FROM lease WHERE name = 'evaluate'"), 1);
+    drop(processes);
+}
