@@ -33,8 +33,10 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
         .map(|_| {
             let mut node = Node::new(&database, &topic);
             node.rules = rules.clone();
-            node.extra =
-                format!("[[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{}\", signing_key = \"{KEY}\" }}\n", hook.says);
+            node.extra = format!(
+                "[[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{}\", signing_key = \"{KEY}\" }}\n",
+                hook.says
+            );
             node.start()
         })
         .collect();

@@ -2,8 +2,7 @@
 
 use leeway_core::scan::Entity;
 
-use super::digits::{Run, begins};
-use super::{Found, Pattern};
+use super::{Found, Pattern, Site};
 
 pub(super) struct Card;
 
@@ -28,23 +27,22 @@ impl Pattern for Card {
         matches!(byte, b'2'..=b'6')
     }
 
-    fn parse(&self, text: &[u8], at: usize, from: usize) -> Option<Found> {
-        if at < from || !begins(text, at) || (at > 0 && text[at - 1] == b'+') {
-            return None;
-        }
-        let run = Run::read(text, at, b" -");
-        if run.mixed {
+    fn parse(&self, site: &Site<'_>) -> Option<Found> {
+        let run = site.run()?;
+        let after_plus = site.at > 0 && site.text[site.at - 1] == b'+';
+        if run.mixed || run.separator == Some(b'.') || after_plus {
             return None;
         }
         // A run may go on with something else: the longest whole groups that make a card.
-        let mut length = run.digits.len();
-        for group in run.groups.iter().rev() {
-            if (13..=19).contains(&length) && issued(&run.digits[..length]) && luhn(&run.digits[..length]) {
+        let mut length = run.digits().len();
+        for group in run.groups().iter().rev() {
+            let digits = &run.digits()[..length];
+            if (13..=19).contains(&length) && issued(digits) && luhn(digits) {
                 let canonical = run.text(length);
-                let end = run.end(text, length)?;
+                let end = run.end(site.text, length)?;
                 return (!TEST.contains(&canonical.as_str())).then_some(Found { end, canonical });
             }
-            length -= group;
+            length -= usize::from(*group);
         }
         None
     }

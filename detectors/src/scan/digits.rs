@@ -3,16 +3,23 @@
 /// Longest run looked at, bytes.
 const LONGEST: usize = 40;
 
-/// Digits of a run, where each begins, and how they were separated.
-#[derive(Debug)]
+/// Most digits and groups of a run; what goes on beyond is no number that is looked for.
+const DIGITS: usize = 24;
+const GROUPS: usize = 12;
+
+/// Digits of a run, where each ends, and how they were separated; no heap.
+#[derive(Debug, Clone, Copy)]
 pub struct Run {
-    pub digits: Vec<u8>,
-    /// End of each digit in the text.
-    ends: Vec<usize>,
-    /// Lengths of the groups.
-    pub groups: Vec<usize>,
-    /// The separators are all alike and one of these, or there are none.
+    start: usize,
+    digits: [u8; DIGITS],
+    /// End of each digit, from the start.
+    ends: [u8; DIGITS],
+    n: usize,
+    groups: [u8; GROUPS],
+    group_n: usize,
+    /// The first separator.
     pub separator: Option<u8>,
+    /// They are not all alike.
     pub mixed: bool,
 }
 
@@ -26,34 +33,56 @@ pub fn begins(text: &[u8], at: usize) -> bool {
 }
 
 impl Run {
-    /// The run from `at` on: digits, with one separator byte between groups.
-    pub fn read(text: &[u8], at: usize, separators: &[u8]) -> Self {
-        let mut run = Self { digits: Vec::new(), ends: Vec::new(), groups: vec![0], separator: None, mixed: false };
-        let mut place = at;
+    /// The run from `at` on: digits, with one blank, dash or full stop between groups. `None`: too long for a number.
+    pub fn read(text: &[u8], at: usize) -> Option<Self> {
+        let mut run = Self {
+            start: at,
+            digits: [0; DIGITS],
+            ends: [0; DIGITS],
+            n: 0,
+            groups: [0; GROUPS],
+            group_n: 1,
+            separator: None,
+            mixed: false,
+        };
         let end = text.len().min(at + LONGEST);
-        while place < end {
+        for place in at..end {
             let byte = text[place];
             if byte.is_ascii_digit() {
-                run.digits.push(byte - b'0');
-                run.ends.push(place + 1);
-                if let Some(group) = run.groups.last_mut() {
-                    *group += 1;
+                if run.n == DIGITS {
+                    return None;
                 }
-            } else if separators.contains(&byte) && text.get(place + 1).is_some_and(u8::is_ascii_digit) {
+                run.digits[run.n] = byte - b'0';
+                run.ends[run.n] = (place + 1 - at) as u8;
+                run.n += 1;
+                run.groups[run.group_n - 1] += 1;
+            } else if matches!(byte, b' ' | b'-' | b'.') && text.get(place + 1).is_some_and(u8::is_ascii_digit) {
+                if run.group_n == GROUPS {
+                    return None;
+                }
                 run.mixed |= run.separator.is_some_and(|known| known != byte);
-                run.separator = Some(byte);
-                run.groups.push(0);
+                run.separator = run.separator.or(Some(byte));
+                run.group_n += 1;
             } else {
                 break;
             }
-            place += 1;
         }
-        run
+        Some(run)
+    }
+
+    pub fn digits(&self) -> &[u8] {
+        &self.digits[..self.n]
+    }
+
+    /// Lengths of the groups.
+    pub fn groups(&self) -> &[u8] {
+        &self.groups[..self.group_n]
     }
 
     /// End of the first `n` digits, if a number can end there: no letter or digit follows.
     pub fn end(&self, text: &[u8], n: usize) -> Option<usize> {
-        let end = *self.ends.get(n.checked_sub(1)?)?;
+        let last = n.checked_sub(1).filter(|last| *last < self.n)?;
+        let end = self.start + usize::from(self.ends[last]);
         let follows = text.get(end).copied().unwrap_or(b' ');
         let decimal = matches!(follows, b'.' | b',') && text.get(end + 1).is_some_and(u8::is_ascii_digit);
         (!follows.is_ascii_alphanumeric() && follows != b'_' && follows < 0x80 && !decimal).then_some(end)
@@ -61,7 +90,7 @@ impl Run {
 
     /// The first `n` digits as text.
     pub fn text(&self, n: usize) -> String {
-        self.digits.iter().take(n).map(|digit| char::from(b'0' + digit)).collect()
+        self.digits().iter().take(n).map(|digit| char::from(b'0' + digit)).collect()
     }
 }
 

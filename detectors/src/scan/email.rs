@@ -2,7 +2,7 @@
 
 use leeway_core::scan::Entity;
 
-use super::{Found, Pattern};
+use super::{Found, Pattern, Site};
 
 pub(super) struct Email;
 
@@ -12,7 +12,7 @@ const DOMAIN: usize = 253;
 /// Ends of file names (`icon@2x.png`), not of domains.
 const FILES: [&str; 8] = ["png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css"];
 /// Domains that are nobody's (RFC 2606).
-const NOBODY: [&str; 7] = ["example.com", "example.org", "example.net", ".example", ".test", ".invalid", ".localhost"];
+const NOBODY: [&str; 7] = ["example.com", "example.org", "example.net", "example", "test", "invalid", "localhost"];
 
 fn local(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'') || byte >= 0x80
@@ -31,7 +31,8 @@ impl Pattern for Email {
         byte == b'@'
     }
 
-    fn parse(&self, text: &[u8], at: usize, from: usize) -> Option<Found> {
+    fn parse(&self, site: &Site<'_>) -> Option<Found> {
+        let Site { text, at, from, .. } = *site;
         let least = at.saturating_sub(LOCAL).max(from);
         let length = text[least..at].iter().rev().take_while(|byte| local(**byte)).count();
         let name = text[at - length..at].trim_ascii_start();
@@ -52,9 +53,8 @@ impl Pattern for Email {
         if name.is_empty() || !letters || !labels || repository || FILES.contains(&last) {
             return None;
         }
-        let nobody = NOBODY.iter().any(|of| {
-            host == of.trim_start_matches('.') || host.ends_with(&format!(".{}", of.trim_start_matches('.')))
-        });
+        let under = |of: &str| host.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let nobody = NOBODY.iter().any(|of| under(of));
         let name = String::from_utf8_lossy(name).to_lowercase();
         (!nobody).then(|| Found { end, canonical: format!("{name}@{host}") })
     }

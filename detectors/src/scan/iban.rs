@@ -2,7 +2,7 @@
 
 use leeway_core::scan::Entity;
 
-use super::{Found, Pattern};
+use super::{Found, Pattern, Site};
 
 pub(super) struct Iban;
 
@@ -77,10 +77,11 @@ impl Pattern for Iban {
         byte.is_ascii_digit()
     }
 
-    /// `at` is the first check digit, after the country.
-    fn parse(&self, text: &[u8], at: usize, from: usize) -> Option<Found> {
-        let start = at.checked_sub(2).filter(|start| *start >= from)?;
-        let country = text.get(start..at)?;
+    /// The site is the first check digit, after the country.
+    fn parse(&self, site: &Site<'_>) -> Option<Found> {
+        let text = site.text;
+        let start = site.at.checked_sub(2).filter(|start| *start >= site.from)?;
+        let country = text.get(start..site.at).filter(|country| country.iter().all(u8::is_ascii_uppercase))?;
         let (_, length) = COUNTRIES.iter().find(|(code, _)| &code[..] == country)?;
         if start > 0 && (text[start - 1].is_ascii_alphanumeric() || text[start - 1] == b'_') {
             return None;

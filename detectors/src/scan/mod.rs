@@ -16,11 +16,14 @@ mod refusal;
 mod secret;
 mod ssn;
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use leeway_core::event::{Call, Part};
 use leeway_core::scan::{Entity, Origin, Scanned};
+
+use digits::Run;
 
 /// Longest part of a text that is read; what follows is cut, and origins are not told from a cut text.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -43,9 +46,30 @@ trait Pattern: Sync {
     fn entity(&self) -> Entity;
     /// Whether a value may be recognised by this byte.
     fn needs(&self, byte: u8) -> bool;
-    /// The value recognised by the byte at `at` and starting at `from` or later; it passed its check.
-    fn parse(&self, text: &[u8], at: usize, from: usize) -> Option<Found>;
+    /// The value recognised by the byte at `site.at` and starting at `site.from` or later; it passed its check.
+    fn parse(&self, site: &Site<'_>) -> Option<Found>;
 }
+
+/// A place in a text that patterns look at.
+struct Site<'t> {
+    text: &'t [u8],
+    at: usize,
+    /// What lies before belongs to another value.
+    from: usize,
+    run: OnceCell<Option<Run>>,
+}
+
+impl Site<'_> {
+    /// The number that begins here, read once for all patterns; `None` where none begins, or a short one.
+    fn run(&self) -> Option<&Run> {
+        let read = || Run::read(self.text, self.at).filter(|run| run.digits().len() >= SHORTEST);
+        let begins = || self.at >= self.from && digits::begins(self.text, self.at);
+        self.run.get_or_init(|| if begins() { read() } else { None }).as_ref()
+    }
+}
+
+/// No number that is looked for has fewer digits.
+const SHORTEST: usize = 9;
 
 /// Every pattern; of two that match at one place the first wins.
 const PATTERNS: [&dyn Pattern; 6] =
@@ -66,13 +90,16 @@ static NEEDS: LazyLock<[u8; 256]> = LazyLock::new(|| {
 fn values(text: &[u8], mut found: impl FnMut(Value)) {
     let needs = &*NEEDS;
     let (mut at, mut from) = (0, 0);
-    while let Some(skip) = text[at..].iter().position(|byte| needs[usize::from(*byte)] != 0) {
+    while at < text.len()
+        && let Some(skip) = text[at..].iter().position(|byte| needs[usize::from(*byte)] != 0)
+    {
         at += skip;
         let bits = needs[usize::from(text[at])];
         let mut next = at + 1;
+        let site = Site { text, at, from, run: OnceCell::new() };
         for (place, pattern) in PATTERNS.iter().enumerate() {
             if bits & (1 << place) != 0
-                && let Some(value) = pattern.parse(text, at, from)
+                && let Some(value) = pattern.parse(&site)
             {
                 found(Value { entity: pattern.entity(), canonical: value.canonical });
                 next = value.end.max(next);
@@ -80,10 +107,11 @@ fn values(text: &[u8], mut found: impl FnMut(Value)) {
                 break;
             }
         }
-        at = next;
-        if at >= text.len() {
-            break;
+        // Every number is looked at from its first digit: the others begin none.
+        if text[at].is_ascii_digit() {
+            next += text[next..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         }
+        at = next;
     }
 }
 

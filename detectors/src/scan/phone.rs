@@ -3,8 +3,8 @@
 
 use leeway_core::scan::Entity;
 
-use super::digits::{Run, begins, context};
-use super::{Found, Pattern};
+use super::digits::{Run, context};
+use super::{Found, Pattern, Site};
 
 pub(super) struct Phone;
 
@@ -19,14 +19,13 @@ impl Pattern for Phone {
         byte.is_ascii_digit() || byte == b'+' || byte == b'('
     }
 
-    fn parse(&self, text: &[u8], at: usize, from: usize) -> Option<Found> {
-        if at < from {
-            return None;
-        }
+    fn parse(&self, site: &Site<'_>) -> Option<Found> {
+        let Site { text, at, from, .. } = *site;
         match text[at] {
+            _ if at < from => None,
             b'+' => international(text, at),
             b'(' => bracketed(text, at),
-            _ if begins(text, at) && (at == 0 || text[at - 1] != b'+') => national(text, at),
+            _ if at == 0 || text[at - 1] != b'+' => national(text, at, site.run()?),
             _ => None,
         }
     }
@@ -36,13 +35,13 @@ fn international(text: &[u8], at: usize) -> Option<Found> {
     if at > 0 && text[at - 1].is_ascii_alphanumeric() {
         return None;
     }
-    let run = Run::read(text, at + 1, b" -.");
+    let run = Run::read(text, at + 1)?;
     // A sum or a time zone is no number of a phone.
-    let n = run.digits.len();
-    if !(8..=15).contains(&n) || run.digits[0] == 0 {
+    let n = run.digits().len();
+    if !(8..=15).contains(&n) || run.digits()[0] == 0 {
         return None;
     }
-    if run.digits[0] == 1 && !(n == 11 && dialled(&run.digits[1..])) {
+    if run.digits()[0] == 1 && !(n == 11 && dialled(&run.digits()[1..])) {
         return None;
     }
     Some(Found { end: run.end(text, n)?, canonical: run.text(n) })
@@ -55,30 +54,29 @@ fn bracketed(text: &[u8], at: usize) -> Option<Found> {
         return None;
     }
     let rest = at + 5 + usize::from(matches!(text.get(at + 5), Some(b' ' | b'-')));
-    let run = Run::read(text, rest, b"-. ");
-    let digits: Vec<u8> = area.iter().map(|byte| byte - b'0').chain(run.digits.iter().copied().take(7)).collect();
-    let fits = run.groups.starts_with(&[3, 4]) && dialled(&digits);
+    let run = Run::read(text, rest)?;
+    let digits: Vec<u8> = area.iter().map(|byte| byte - b'0').chain(run.digits().iter().copied().take(7)).collect();
+    let fits = run.groups().starts_with(&[3, 4]) && dialled(&digits);
     let end = run.end(text, 7)?;
     fits.then(|| Found { end, canonical: north_american(&digits) })
 }
 
-fn national(text: &[u8], at: usize) -> Option<Found> {
-    let run = Run::read(text, at, b" -.");
-    let n = run.digits.len();
-    let american = run.groups == [3, 3, 4] || run.groups == [1, 3, 3, 4];
+fn national(text: &[u8], at: usize, run: &Run) -> Option<Found> {
+    let (n, groups) = (run.digits().len(), run.groups());
+    let american = groups == [3, 3, 4] || groups == [1, 3, 3, 4];
     if american && !run.mixed {
-        let digits = &run.digits[n - 10..];
-        let country = n == 10 || run.digits[0] == 1;
+        let digits = &run.digits()[n - 10..];
+        let country = n == 10 || run.digits()[0] == 1;
         return (country && dialled(digits))
             .then_some(())
             .and_then(|()| Some(Found { end: run.end(text, n)?, canonical: north_american(digits) }));
     }
     let told = (9..=12).contains(&n) && context(text, at, &WORDS);
-    if told && n == 10 && dialled(&run.digits) {
-        return Some(Found { end: run.end(text, n)?, canonical: north_american(&run.digits) });
+    if told && n == 10 && dialled(run.digits()) {
+        return Some(Found { end: run.end(text, n)?, canonical: north_american(run.digits()) });
     }
     // A trunk prefix marks a number of another country's plan.
-    (told && run.digits[0] == 0)
+    (told && run.digits()[0] == 0)
         .then_some(())
         .and_then(|()| Some(Found { end: run.end(text, n)?, canonical: run.text(n) }))
 }

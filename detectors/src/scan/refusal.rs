@@ -24,7 +24,23 @@ const PHRASES: [&str; 16] = [
 ];
 
 pub fn refused(answer: &str) -> bool {
-    let opening = &answer[..answer.floor_char_boundary(OPENING)];
-    let opening = opening.to_lowercase().replace('\u{2019}', "'");
-    PHRASES.iter().any(|phrase| opening.contains(phrase))
+    let mut opening = [0; OPENING];
+    let mut n = 0;
+    let mut rest = answer.as_bytes();
+    // Lower case, and one kind of apostrophe.
+    while let ([first, tail @ ..], true) = (rest, n < OPENING) {
+        let (byte, after) = match rest.strip_prefix("\u{2019}".as_bytes()) {
+            Some(after) => (b'\'', after),
+            None => (first.to_ascii_lowercase(), tail),
+        };
+        (opening[n], rest) = (byte, after);
+        n += 1;
+    }
+    let opening = &opening[..n];
+    // Every phrase begins a word with one of two letters.
+    let begins = |at: &usize| {
+        matches!(opening[*at], b'i' | b'a')
+            && at.checked_sub(1).is_none_or(|before| !opening[before].is_ascii_alphanumeric())
+    };
+    (0..n).filter(begins).any(|at| PHRASES.iter().any(|phrase| opening[at..].starts_with(phrase.as_bytes())))
 }

@@ -3,7 +3,7 @@
 
 use leeway_core::scan::Entity;
 
-use super::{Found, Pattern};
+use super::{Found, Pattern, Site};
 
 pub(super) struct Secret;
 
@@ -21,7 +21,8 @@ impl Pattern for Secret {
         byte == b'_'
     }
 
-    fn parse(&self, text: &[u8], at: usize, from: usize) -> Option<Found> {
+    fn parse(&self, site: &Site<'_>) -> Option<Found> {
+        let Site { text, at, from, .. } = *site;
         let start = at.checked_sub(3).filter(|start| *start >= from)?;
         if !PREFIXES.iter().any(|prefix| text[start..at] == prefix[..]) {
             return None;

@@ -3,8 +3,8 @@
 
 use leeway_core::scan::Entity;
 
-use super::digits::{Run, begins, context};
-use super::{Found, Pattern};
+use super::digits::context;
+use super::{Found, Pattern, Site};
 
 pub(super) struct Ssn;
 
@@ -21,20 +21,18 @@ impl Pattern for Ssn {
         byte.is_ascii_digit()
     }
 
-    fn parse(&self, text: &[u8], at: usize, from: usize) -> Option<Found> {
-        if at < from || !begins(text, at) {
-            return None;
-        }
-        let run = Run::read(text, at, b"- ");
-        let grouped = run.groups.get(..3) == Some(&[3, 2, 4]) && !run.mixed;
+    fn parse(&self, site: &Site<'_>) -> Option<Found> {
+        let run = site.run()?;
+        let grouped = run.groups().starts_with(&[3, 2, 4]) && !run.mixed && run.separator != Some(b'.');
         // With blanks, as with none, the number could be anything else.
         let told = grouped && run.separator == Some(b'-');
-        let fits = grouped || run.groups.first() == Some(&9);
-        if !fits || !(told || context(text, at, &WORDS)) {
+        let fits = grouped || run.groups()[0] == 9;
+        if !fits || !(told || context(site.text, site.at, &WORDS)) {
             return None;
         }
-        let end = run.end(text, 9)?;
-        let number = |range: std::ops::Range<usize>| run.digits[range].iter().fold(0u32, |n, d| n * 10 + u32::from(*d));
+        let end = run.end(site.text, 9)?;
+        let number =
+            |range: std::ops::Range<usize>| run.digits()[range].iter().fold(0u32, |n, d| n * 10 + u32::from(*d));
         let (area, group, serial) = (number(0..3), number(3..5), number(5..9));
         let given_out = area != 0 && area != 666 && area < 900 && group != 0 && serial != 0;
         let canonical = run.text(9);

@@ -142,12 +142,13 @@ pub fn write_json(call: &Simulated, bytes: usize, out: &mut String) {
         said.write(out);
         out.push('}');
     }
-    if out.len() + 60 < bytes {
+    if out.len() + 140 < bytes {
         out.pop();
         out.push_str(r#","text":{"input":"Where is order 4711?","output":""#);
-        // Digits, an address and a number, as answers have them: a scan has something to look at.
+        // One address and one number, then digits as answers have them: a scan has something to look at.
+        out.push_str("We wrote to ann@mail.simulated.io, and the hotline +49 30 90182001 knows more. ");
         const WORDS: &str = "Simulated text that stands for an answer: order 4711 of 2026-11-03 left our store at 14:05 and \
-             weighs 2.35 kg; we wrote to ann@mail.simulated.io, and the hotline +49 30 90182001 knows more. ";
+             weighs 2.35 kg. ";
         while out.len() + 3 < bytes {
             let room = (bytes - out.len() - 3).min(WORDS.len());
             out.push_str(&WORDS[..room]);
