@@ -22,13 +22,23 @@ fn all(database: &Database) -> Pane {
 }
 
 /// Captured messages of a signal, with the time of what they tell.
-fn captured(folder: &str, signal: &str) -> Vec<(i64, Vec<u8>)> {
+pub fn captured(folder: &str, signal: &str) -> Vec<(i64, Vec<u8>)> {
     let folder = root().join("tests/data/otlp").join(folder);
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.to_string_lossy().ends_with(&format!(".{signal}.pb")));
     files.sort();
     // All captures were made within this hour.
     files.iter().map(|path| (1_795_215_600_000_000, std::fs::read(path).unwrap())).collect()
+}
+
+/// Calls that `genai-openai/exp_both` holds, by what its server saw.
+pub fn captured_calls() -> i64 {
+    let truth: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(root().join("tests/data/otlp/TRUTH.json")).unwrap()).unwrap();
+    let folder = root().join("tests/data/otlp/genai-openai/exp_both");
+    let there = |name: &str| folder.join(format!("{name}.traces.pb")).exists();
+    let calls = truth.as_object().unwrap().iter().filter(|(name, _)| there(name));
+    calls.map(|(_, truth)| truth["provider_calls"].as_i64().unwrap()).sum()
 }
 
 fn send(topic: &str, messages: &[(i64, Vec<u8>)]) {
@@ -241,7 +251,17 @@ fn everything(database: &Database, node: &Node, process: &Process, receiver: &[s
     }
     let log = process.log();
     let address = log.lines().find_map(|line| line.split("pages at ").nth(1)).unwrap().trim().to_owned();
-    for page in ["/", "/alerts", "/api/v1/overview", "/api/v1/alerts", "/metrics", "/overview.csv"] {
+    for page in [
+        "/",
+        "/alerts",
+        "/kpis",
+        "/api/v1/kpis",
+        "/reports/2026-W47",
+        "/api/v1/overview",
+        "/api/v1/alerts",
+        "/metrics",
+        "/overview.csv",
+    ] {
         let page = Command::new("curl").args(["-sf", &format!("{address}{page}")]).output().unwrap();
         assert!(page.status.success());
         text += &String::from_utf8_lossy(&page.stdout);
@@ -258,11 +278,17 @@ fn texts_end_in_the_scan_and_leaks_are_told_by_origin() {
     let tool = Tool::start("webhook.py", &[crate::harness::KEY, hooks.to_str().unwrap(), "204"]);
     let mut node = Node::new(&database, &topic);
     node.rules = "[[rule]]\nid = \"leak\"\nkind = \"threshold\"\nmeasure = \"pii_leaks\"\nabove = 0\nmin_events = 1\n\
-                  severity = \"page\"\nreceivers = [\"hook\"]\nwindow = \"1m\"\n"
+                  severity = \"page\"\nreceivers = [\"hook\", \"mail\"]\nwindow = \"1m\"\n"
         .into();
     let key = crate::harness::KEY;
-    node.extra =
-        format!("[[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{}\", signing_key = \"{key}\" }}\n", tool.says);
+    let mails = std::env::temp_dir().join(crate::harness::unique("canary-mails"));
+    let smtp = Tool::start("smtp.py", &[mails.to_str().unwrap()]);
+    node.extra = format!(
+        "[smtp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Leeway <leeway@example.com>\"\n\
+         [[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{}\", signing_key = \"{key}\" }}\n\
+         [[receiver]]\nname = \"mail\"\nemail = {{ to = [\"oncall@example.com\"] }}\n",
+        smtp.says, tool.says
+    );
     node.variables.push(("RUST_LOG".into(), "debug".into()));
     let process = node.start();
     // An evaluator begins where the data are.
@@ -294,7 +320,12 @@ fn texts_end_in_the_scan_and_leaks_are_told_by_origin() {
         let seen = json_lines(&hooks);
         if seen.is_empty() { Err("nothing".to_owned()) } else { Ok(seen) }
     });
-    let text = everything(&database, &node, &process, &hooks);
+    let mails = wait_for("its mail", 90, || {
+        let seen = json_lines(&mails);
+        if seen.is_empty() { Err("no mail".to_owned()) } else { Ok(seen) }
+    });
+    let told: Vec<serde_json::Value> = hooks.into_iter().chain(mails).collect();
+    let text = everything(&database, &node, &process, &told);
     assert!(text.contains("pii_leaks"), "the alert is among what was searched");
     for value in canaries().iter().map(|canary| canary.value).chain(["CANARYPROMPT", "CANARYHISTORY", "CANARYANSWER"]) {
         let bare: String = value.chars().filter(char::is_ascii_alphanumeric).collect();

@@ -120,12 +120,20 @@ fn the_demo_tells_its_story_in_two_minutes() {
 const STORY_MINUTES: f64 = 37.0;
 const SPEED: f64 = 60.0;
 
-/// Runs a demo fast and tells what fired and resolved, and whether feedback and leaks were seen.
+/// Runs a demo fast and tells what fired and resolved.
 fn fast(incident: &str, seed: u64) -> Vec<(String, String)> {
     let folder = work();
     let demo =
         Demo::start(&["--incident", incident, "--seed", &seed.to_string(), "--speed", &SPEED.to_string()], &folder);
     std::thread::sleep(Duration::from_secs_f64(STORY_MINUTES * 60.0 / SPEED));
+    // A busy machine evaluates later in wall time; event time is the same.
+    let wanted = if incident == "none" { 0 } else { 2 };
+    for _ in 0..60 {
+        if told(&demo).len() >= wanted {
+            break;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
     let told = told(&demo);
     demo.stop(&folder);
     told
