@@ -269,10 +269,30 @@ fn everything(database: &Database, node: &Node, process: &Process, receiver: &[s
     text + &serde_json::to_string(receiver).unwrap()
 }
 
-#[test]
-fn texts_end_in_the_scan_and_leaks_are_told_by_origin() {
+/// No canary, in any form that a careless program might keep.
+fn nowhere(text: &str) {
     use base64::Engine;
     use sha2::Digest;
+    assert!(text.contains("pii_leaks"), "the alert is among what was searched");
+    for value in canaries().iter().map(|canary| canary.value).chain(["CANARYPROMPT", "CANARYHISTORY", "CANARYANSWER"]) {
+        let bare: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let encoded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(value);
+        for form in [
+            value.to_owned(),
+            bare.clone(),
+            hex(value.as_bytes()),
+            encoded,
+            hex(&sha2::Sha256::digest(value)),
+            hex(&sha2::Sha256::digest(&bare)),
+        ] {
+            assert!(!text.contains(&form), "{value} was found as {form}");
+        }
+    }
+}
+
+#[test]
+fn texts_end_in_the_scan_and_leaks_are_told_by_origin() {
     let (database, topic) = (Database::new(), topic(1));
     let hooks = std::env::temp_dir().join(crate::harness::unique("canary-hooks"));
     let tool = Tool::start("webhook.py", &[crate::harness::KEY, hooks.to_str().unwrap(), "204"]);
@@ -325,21 +345,5 @@ fn texts_end_in_the_scan_and_leaks_are_told_by_origin() {
         if seen.is_empty() { Err("no mail".to_owned()) } else { Ok(seen) }
     });
     let told: Vec<serde_json::Value> = hooks.into_iter().chain(mails).collect();
-    let text = everything(&database, &node, &process, &told);
-    assert!(text.contains("pii_leaks"), "the alert is among what was searched");
-    for value in canaries().iter().map(|canary| canary.value).chain(["CANARYPROMPT", "CANARYHISTORY", "CANARYANSWER"]) {
-        let bare: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let encoded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(value);
-        for form in [
-            value.to_owned(),
-            bare.clone(),
-            hex(value.as_bytes()),
-            encoded,
-            hex(&sha2::Sha256::digest(value)),
-            hex(&sha2::Sha256::digest(&bare)),
-        ] {
-            assert!(!text.contains(&form), "{value} was found as {form}");
-        }
-    }
+    nowhere(&everything(&database, &node, &process, &told));
 }

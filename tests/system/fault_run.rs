@@ -56,21 +56,26 @@ fn write(topic: &str, start: i64, rounds: usize, size: usize) -> (Expected, i64,
     (expected, messages, poison)
 }
 
-#[test]
-fn three_processes_under_fire_count_what_was_written() {
-    let long = std::env::var_os("LEEWAY_TEST_LONG").is_some();
-    let (rounds, size) = if long { (500, 200) } else { (80, 200) };
-    let (database, topics) = (Database::new(), [topic(PARTITIONS), topic(2), topic(2)]);
-    let nodes: Vec<Node> = (0..3)
+/// Three processes that read one topic of calls, one of spans and one of log records.
+fn nodes(database: &Database, topics: &[String; 3]) -> Vec<Node> {
+    (0..3)
         .map(|_| {
-            let mut node = Node::new(&database, &topics[0]);
+            let mut node = Node::new(database, &topics[0]);
             let source = |topic: &str, format: &str| format!("{{ topic = {topic:?}, format = {format:?} }}");
             let sources = [source(&topics[1], "otlp-traces"), source(&topics[2], "otlp-logs")].join(", ");
             node.variables.push(("LEEWAY_KAFKA__SOURCES".into(), format!("[{sources}]")));
             node.variables.push(("LEEWAY_KAFKA__THREADS".into(), "1".into()));
             node
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn three_processes_under_fire_count_what_was_written() {
+    let long = std::env::var_os("LEEWAY_TEST_LONG").is_some();
+    let (rounds, size) = if long { (500, 200) } else { (80, 200) };
+    let (database, topics) = (Database::new(), [topic(PARTITIONS), topic(2), topic(2)]);
+    let nodes = nodes(&database, &topics);
     let seed = now_us() as u64;
     println!("  seed {seed}");
     let mut dice = Dice(seed | 1);
@@ -124,6 +129,12 @@ fn three_processes_under_fire_count_what_was_written() {
         written
     });
     println!("  {messages} messages, {kills} kills, {stops} stops");
+    recount(&database, &topics[0], &expected, (messages, poison));
+    assert!(kills >= if long { 30 } else { 5 }, "{kills} kills");
+}
+
+/// What was written, by psql.
+fn recount(database: &Database, topic: &str, expected: &Expected, (messages, poison): (i64, i64)) {
     let rows = "SELECT window_start, s.labels::json->>'app', sum(n) FROM pane_delta d JOIN series s USING (tenant, series_id) \
                 WHERE s.level = 'leaf' AND s.labels::json->>'app' LIKE 'app%' GROUP BY 1, 2";
     let counted: Expected = database
@@ -132,10 +143,10 @@ fn three_processes_under_fire_count_what_was_written() {
         .into_iter()
         .map(|row| ((row[0].parse().unwrap(), row[1].clone()), row[2].parse().unwrap()))
         .collect();
-    assert_eq!(counted, expected, "every window and app");
-    chains_whole(&database);
+    assert_eq!(&counted, expected, "every window and app");
+    chains_whole(database);
     let ledger = |column: &str| {
-        database.number(&format!("SELECT COALESCE(sum({column}), 0) FROM ledger WHERE topic = '{}'", topics[0]))
+        database.number(&format!("SELECT COALESCE(sum({column}), 0) FROM ledger WHERE topic = '{}'", topic))
     };
     assert_eq!((ledger("undecodable"), ledger("conflicting")), (poison, 0));
     assert_eq!(ledger("duplicate") + ledger("merged"), messages - poison - expected.values().sum::<i64>());
@@ -148,5 +159,4 @@ fn three_processes_under_fire_count_what_was_written() {
     let pairs = "SELECT sum(n) FROM pane_delta d JOIN series s USING (tenant, series_id) WHERE s.level = 'app' \
                  AND s.labels::json->>'app' = 'support-bot'";
     assert_eq!(database.number(pairs), crate::calls::captured_calls());
-    assert!(kills >= if long { 30 } else { 5 }, "{kills} kills");
 }
