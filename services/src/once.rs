@@ -178,7 +178,8 @@ pub fn count<'a>(
         let (left, any) = (candidate.left, facets(candidate.left).next().is_some());
         if left.call {
             count_accepted(ledger, candidate.contribution.numbers.late);
-        } else if any || candidate.merged {
+        } else if any || candidate.merged || !candidate.contribution.numbers.brings.call {
+            // It went into a call that another record tells of.
             ledger.merged += 1;
         } else {
             ledger.duplicate += 1;

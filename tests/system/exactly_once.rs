@@ -58,6 +58,12 @@ fn kill_nine_at_any_point_changes_no_count() {
         counted(&database).and_then(|n| if n == expected { Ok(()) } else { Err(format!("{n} of {expected}")) })
     });
     chains_whole(&database);
+    // Everything may be counted before this process has begun: a stop is graceful once somebody listens to it.
+    wait_for(
+        "a process that runs",
+        30,
+        || if process.log().contains("pages at") { Ok(()) } else { Err(process.log()) },
+    );
     assert!(process.interrupt(), "a graceful stop ends well");
     assert_eq!(counted(&database), Ok(expected));
     assert_eq!(

@@ -94,7 +94,7 @@ fn three_processes_under_fire_count_what_was_written() {
         while !writer.is_finished() {
             std::thread::sleep(Duration::from_millis(400 + dice.below(1_500)));
             let place = dice.below(3) as usize;
-            if dice.below(4) == 0 {
+            if (kills + stops) % 5 == 4 {
                 // Stopped for longer than its session: another one takes over, and it wakes up as a zombie.
                 processes[place].signal(libc::SIGSTOP);
                 std::thread::sleep(Duration::from_millis(3_500 + dice.below(1_500)));
