@@ -129,8 +129,6 @@ impl Resolver {
         panes: BTreeMap<Place, Pane>,
     ) -> Result<Vec<PaneRow>, StoreError> {
         let labels = self.store.series_labels(tenant, ids).await?;
-        let family =
-            |leaf: &Labels| Level::ALL.map(|level| if level == Level::Leaf { leaf.clone() } else { leaf.at(level) });
         let mut parents: HashMap<String, HashSet<SeriesId>> = HashMap::new();
         for labels in labels.values().flat_map(family) {
             parents.entry(labels.tenant().to_owned()).or_default().insert(labels.id());
@@ -154,6 +152,12 @@ impl Resolver {
         }
         Ok(merged.into_iter().map(|((tenant, id, minute), pane)| row(&tenant, id, minute, &pane)).collect())
     }
+}
+
+/// A series and its parents: the index names the finest series of a call that the cap admitted, which may be a parent.
+fn family(own: &Labels) -> Vec<Labels> {
+    let at = |level: &Level| if *level == own.level { own.clone() } else { own.at(*level) };
+    Level::ALL.iter().filter(|level| **level <= own.level).map(at).collect()
 }
 
 /// Names with a fixed meaning; they and the declared scores are summed by name, others together as `other`.
@@ -219,6 +223,18 @@ mod tests {
         let mut all = LabelSum::default();
         deltas(joined, &BTreeSet::new()).values().for_each(|pane| all.merge(pane.outcome("success")));
         all
+    }
+
+    #[test]
+    fn feedback_of_a_folded_call_counts_once_at_each_level_that_is_left() {
+        let pairs =
+            [("operation", "chat"), ("served", "true"), ("tenant", "t"), ("app", "a"), ("model", "m"), ("route", "r")];
+        let values = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let leaf = Labels { level: Level::Leaf, values };
+        for (own, levels) in [(leaf.clone(), 5), (leaf.at(Level::Model), 4), (leaf.at(Level::Tenant), 2)] {
+            let ids: HashSet<SeriesId> = family(&own).iter().map(Labels::id).collect();
+            assert_eq!((family(&own).len(), ids.len()), (levels, levels));
+        }
     }
 
     #[test]
