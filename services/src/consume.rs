@@ -1,8 +1,8 @@
 //! The Kafka consumer: who gets which partition, and where it goes on. Offsets live in the store; the group only
 //! assigns.
 
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use leeway_core::clock::Clock;
@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
-use crate::pipeline::Shared;
+use crate::pipeline::{Probe, Shared};
 use crate::settings::{Kafka, Start};
 use crate::topic_id::topic_id;
 
@@ -44,8 +44,7 @@ pub struct Assigner {
     pub topic: String,
     pub start: Start,
     pub clock: Clock,
-    /// Set where the broker gives no topic ids: the demo's in-process cluster, whose log lives as long as its reader.
-    pub incarnation: Option<String>,
+    log: Arc<Log>,
     changes: Mutex<Vec<Change>>,
 }
 
@@ -59,7 +58,7 @@ impl Assigner {
             topic: kafka.topic.clone(),
             start: kafka.start,
             clock: shared.clock,
-            incarnation: shared.incarnation.clone(),
+            log: Arc::clone(&shared.log),
             changes: Mutex::default(),
         }
     }
@@ -83,16 +82,13 @@ impl Assigner {
         if list.count() == 0 {
             return Ok(Vec::new());
         }
-        let incarnation = match &self.incarnation {
-            Some(given) => given.clone(),
-            None => incarnation(consumer, &self.topic)?,
-        };
+        let incarnation = self.log.incarnation()?.with_context(|| format!("there is no topic {}", self.topic))?;
         let earlier =
             self.handle.block_on(self.store.incarnations(SOURCE, &self.topic)).context("read the topic's history")?;
         // Also where another thread has registered the new life already: its partitions are no news to this one.
         let recreated = earlier.iter().any(|other| *other != incarnation);
         if recreated {
-            tracing::warn!(
+            tracing::error!(
                 topic = self.topic,
                 incarnation,
                 "the topic was created anew since it was last read; the new one is read from its beginning"
@@ -173,11 +169,46 @@ impl ConsumerContext for Assigner {
     }
 }
 
-/// Cluster id and topic id.
-fn incarnation(consumer: &BaseConsumer<Assigner>, topic: &str) -> Result<String> {
-    let cluster = consumer.client().fetch_cluster_id(ASK).context("the broker did not tell its cluster id")?;
-    let id = topic_id(consumer.client(), topic, ASK).with_context(|| format!("ask for the id of topic {topic}"))?;
-    Ok(format!("{cluster}/{id}"))
+/// A topic's log as the broker has it now: which life it is of, and where it ends.
+pub struct Log {
+    client: BaseConsumer,
+    topic: String,
+    /// Set where the broker gives no topic ids: the demo's in-process cluster, whose log lives as long as its reader.
+    given: Option<String>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    pub fn new(kafka: &Kafka, given: Option<String>) -> Result<Self> {
+        Ok(Self { client: client(kafka).create().map_err(plain)?, topic: kafka.topic.clone(), given })
+    }
+
+    /// Cluster id and topic id; `None` where there is no such topic now.
+    pub fn incarnation(&self) -> Result<Option<String>> {
+        if self.given.is_some() {
+            return Ok(self.given.clone());
+        }
+        let client = self.client.client();
+        let cluster = client.fetch_cluster_id(ASK).context("the broker did not tell its cluster id")?;
+        let id =
+            topic_id(client, &self.topic, ASK).with_context(|| format!("ask for the id of topic {}", self.topic))?;
+        Ok(id.map(|id| format!("{cluster}/{id}")))
+    }
+
+    /// Every partition's end, and the life that these are of: it is asked last, and no life comes back.
+    pub fn probe(&self) -> Result<Probe> {
+        let metadata = self.client.fetch_metadata(Some(&self.topic), ASK).context("ask for metadata")?;
+        let partitions = metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions);
+        let ids: Vec<i32> = partitions.map(rdkafka::metadata::MetadataPartition::id).collect();
+        let end = |id: i32| Ok((id, self.client.fetch_watermarks(&self.topic, id, ASK)?.1));
+        let ends = ids.into_iter().map(end).collect::<Result<_>>()?;
+        Ok(Probe { incarnation: self.incarnation()?, ends, at: Some(Instant::now()) })
+    }
 }
 
 /// The client settings that all Kafka clients of Leeway share.
@@ -190,12 +221,14 @@ pub fn client(kafka: &Kafka) -> ClientConfig {
     config
 }
 
-/// A member of the group; `instance` makes its membership static.
+/// A member of the group; `instance` names it where membership is static.
 pub fn consumer(kafka: &Kafka, instance: &str, assigner: Assigner) -> Result<BaseConsumer<Assigner>> {
     let mut config = client(kafka);
+    if kafka.static_membership {
+        config.set("group.instance.id", instance);
+    }
     config
         .set("group.id", &kafka.group)
-        .set("group.instance.id", instance)
         .set("group.protocol", "classic")
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", kafka.session_timeout_ms.to_string())

@@ -16,6 +16,7 @@ use leeway_store::{DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, Partition
 use tokio::runtime::Handle;
 
 use crate::accumulate::{Buffer, Contribution, Origin, Rules, labels_of};
+use crate::consume::Log;
 use crate::metrics::Metrics;
 use crate::once;
 use crate::settings::CallIndex;
@@ -82,6 +83,7 @@ pub struct Flusher {
     pub metrics: Arc<Metrics>,
     pub stop: Stop,
     pub memory: Memory,
+    pub log: Arc<Log>,
 }
 
 /// Series that this thread has seen: their families, and whether a day admitted them.
@@ -115,6 +117,10 @@ impl Flusher {
         let mut pause = FIRST_PAUSE;
         let mut flush_id = random_id()?;
         let mut stopping: Option<Instant> = None;
+        if parts.iter().any(|part| part.write.from < part.write.to) {
+            self.leave_other_lives(&mut parts, &mut answers)?;
+            crate::faults::point("before_begin");
+        }
         loop {
             if parts.is_empty() {
                 return Ok(answers);
@@ -132,14 +138,7 @@ impl Flusher {
                 }
                 Ok(Err(fenced)) => {
                     for place in fenced.iter().rev() {
-                        let part = parts.remove(*place);
-                        tracing::warn!(
-                            topic = part.write.key.topic,
-                            partition = part.write.key.partition,
-                            "another owner took the partition; its buffer is dropped"
-                        );
-                        self.metrics.fenced();
-                        answers.push(answer(&part.write, true));
+                        answers.push(self.leave_out(parts.remove(*place), "another owner took the partition"));
                     }
                     flush_id = random_id()?;
                 }
@@ -156,7 +155,7 @@ impl Flusher {
                         return Err(error)
                             .context("the last flush found no store; its part is read again at the next start");
                     }
-                    handle.block_on(tokio::time::sleep(pause));
+                    std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(error) => match alone(&mut parts) {
@@ -171,6 +170,40 @@ impl Flusher {
                 },
             }
         }
+    }
+
+    /// Leaves out what was read of a topic that was created anew since: the new log's offsets say nothing of the old
+    /// one's. The broker is asked after the reading, so that what was read is of the life that it names, or of none.
+    fn leave_other_lives(&self, parts: &mut Vec<PartBatch>, answers: &mut Vec<Flushed>) -> Result<()> {
+        let (mut pause, mut stopping) = (FIRST_PAUSE, None);
+        let now = loop {
+            match self.log.incarnation() {
+                // A topic that is gone was still there when it was read.
+                Ok(None) => return Ok(()),
+                Ok(Some(now)) => break now,
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "flush waits for the broker's word on the topic");
+                    if self.stop.stopped() && stopping.get_or_insert_with(Instant::now).elapsed() > STOP_WITHIN {
+                        return Err(error)
+                            .context("the last flush found no broker; its part is read again at the next start");
+                    }
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        };
+        let (same, other) = parts.drain(..).partition(|part| part.write.key.incarnation == now);
+        *parts = same;
+        let other: Vec<PartBatch> = other;
+        answers.extend(other.into_iter().map(|part| self.leave_out(part, "the topic was created anew")));
+        Ok(())
+    }
+
+    fn leave_out(&self, part: PartBatch, reason: &str) -> Flushed {
+        let (topic, partition) = (&part.write.key.topic, part.write.key.partition);
+        tracing::warn!(topic, partition, reason, "the partition is no longer ours; its buffer is dropped");
+        self.metrics.fenced();
+        answer(&part.write, true)
     }
 
     async fn attempt(

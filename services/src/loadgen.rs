@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 use leeway_core::clock::{Clock, MINUTE, Micros, SECOND, minute_of, parse_rfc3339, rfc3339};
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
 use crate::produce::Producer;
 use crate::traffic::figures::Figures;
 use crate::traffic::trace::{Draw, load};
-use crate::traffic::{Arrival, ENVIRONMENT, ERROR_SHARE, Incident, Outcomes, RELEASE, Simulated, simulate, write_json};
+use crate::traffic::{
+    Arrival, ENVIRONMENT, ERROR_SHARE, Incident, Outcomes, RELEASE, Simulated, otlp, simulate, write_json,
+};
 
 /// What to write.
 #[derive(Debug, clap::Args)]
@@ -48,6 +50,9 @@ pub struct Args {
     /// Share of calls that fail, which lose their output tokens (default: 0 for a trace, 0.006 for the figures)
     #[arg(long)]
     errors: Option<f64>,
+    /// Stamp each call with the moment it is written
+    #[arg(long, requires = "rate")]
+    live: bool,
     /// Event time of the last call: `now`, or RFC 3339
     #[arg(long, default_value = "now")]
     shift_to: String,
@@ -57,6 +62,46 @@ pub struct Args {
     /// Where to write the manifest (JSON); without it, standard output
     #[arg(long)]
     manifest: Option<PathBuf>,
+    #[command(flatten)]
+    trouble: Trouble,
+}
+
+/// What real traffic does to its readers. The manifest counts every call once, whatever it went through.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Trouble, as shares from 0 to 1")]
+struct Trouble {
+    /// Calls that are written twice
+    #[arg(long, default_value_t = 0.0)]
+    duplicates: f64,
+    /// Calls that arrive seven minutes after they ended
+    #[arg(long, default_value_t = 0.0)]
+    late: f64,
+    /// Messages more, by calls, that are no events
+    #[arg(long, default_value_t = 0.0)]
+    poison: f64,
+    /// Calls that come as an OTLP span and an OTLP log record, on topics of their own
+    #[arg(long, default_value_t = 0.0, requires_all = ["traces_topic", "logs_topic"])]
+    pairs: f64,
+    #[arg(long)]
+    traces_topic: Option<String>,
+    #[arg(long)]
+    logs_topic: Option<String>,
+}
+
+/// Arrives this long after it ended.
+const LATE: Micros = 7 * MINUTE;
+/// Begins like an event and ends too soon.
+const POISON: &[u8] = b"{\"time\":";
+
+/// What was written beside plain calls.
+#[derive(Debug, Default, serde::Serialize)]
+struct Written {
+    /// On the main topic, all told.
+    messages: u64,
+    duplicates: u64,
+    late: u64,
+    poison: u64,
+    pairs: u64,
 }
 
 /// What one minute of one series must count.
@@ -74,30 +119,31 @@ pub fn run(args: &Args) -> Result<()> {
     let calls = draw(args)?;
     let mut config = rdkafka::config::ClientConfig::new();
     config.set("bootstrap.servers", &args.brokers);
-    let producer = Producer::new(config, &args.topic)?;
+    let mut writer = Writer::new(args, config)?;
     let mut manifest = Manifest::new();
-    let mut payload = String::new();
     // µs from a call's due time to its place in the queue, when a rate is set.
     let mut delay = Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 2).context("make a histogram")?;
     let started = Instant::now();
     let mut said = Instant::now();
-    for (index, call) in calls.iter().enumerate() {
+    let total = calls.len();
+    for (index, mut call) in calls.into_iter().enumerate() {
         if args.rate > 0.0 {
             let due = started + Duration::from_secs_f64(index as f64 / args.rate);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             delay.saturating_record(due.elapsed().as_micros() as u64);
         }
-        write_json(call, args.bytes, &mut payload);
-        producer.send(None, None, payload.as_bytes(), call.time)?;
-        count(&mut manifest, call);
+        if args.live {
+            call.time = Clock::System.wall();
+        }
+        count(&mut manifest, writer.write(call, index as u64)?);
         if said.elapsed() > Duration::from_secs(5) {
-            tracing::info!(written = index + 1, of = calls.len(), "writing");
+            tracing::info!(written = index + 1, of = total, "writing");
             said = Instant::now();
         }
     }
-    let acknowledged = producer.flush()?;
+    writer.flush()?;
     let seconds = started.elapsed().as_secs_f64();
-    let text = report(args, &manifest, acknowledged, seconds, &delay).to_string();
+    let text = report(args, &manifest, &writer.written, seconds, &delay).to_string();
     match &args.manifest {
         Some(path) => std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?,
         None => {
@@ -135,7 +181,87 @@ fn draw(args: &Args) -> Result<Vec<Simulated>> {
     Ok(calls)
 }
 
-fn count(manifest: &mut Manifest, call: &Simulated) {
+/// Writes calls, and what the trouble makes of them.
+struct Writer<'a> {
+    args: &'a Args,
+    main: Producer,
+    /// Spans and log records.
+    otlp: Option<(Producer, Producer)>,
+    rng: ChaCha8Rng,
+    payload: String,
+    written: Written,
+}
+
+impl<'a> Writer<'a> {
+    fn new(args: &'a Args, config: rdkafka::config::ClientConfig) -> Result<Self> {
+        let trouble = &args.trouble;
+        for share in [trouble.duplicates, trouble.late, trouble.poison, trouble.pairs] {
+            if !(0.0..=1.0).contains(&share) {
+                bail!("a share is from 0 to 1, not {share}");
+            }
+        }
+        let otlp = match (&trouble.traces_topic, &trouble.logs_topic) {
+            (Some(traces), Some(logs)) => {
+                Some((Producer::new(config.clone(), traces)?, Producer::new(config.clone(), logs)?))
+            }
+            _ => None,
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
+        rng.set_stream(1 << 32);
+        let main = Producer::new(config, &args.topic)?;
+        Ok(Self { args, main, otlp, rng, payload: String::new(), written: Written::default() })
+    }
+
+    /// Writes one call; answers it with the time that was written.
+    fn write(&mut self, mut call: Simulated, sequence: u64) -> Result<Simulated> {
+        let trouble = &self.args.trouble;
+        let mut happens = |share: f64| self.rng.random::<f64>() < share;
+        let (late, twice, poison, pair) =
+            (happens(trouble.late), happens(trouble.duplicates), happens(trouble.poison), happens(trouble.pairs));
+        let arrived = call.time;
+        if late {
+            call.time -= LATE;
+            self.written.late += 1;
+        }
+        let times = if twice { 2 } else { 1 };
+        self.written.duplicates += times - 1;
+        match &self.otlp {
+            Some((traces, logs)) if pair => {
+                let (span, record) = otlp::pair(&call, self.args.seed, sequence);
+                for _ in 0..times {
+                    traces.send(None, None, &span, arrived)?;
+                    logs.send(None, None, &record, arrived)?;
+                }
+                self.written.pairs += 1;
+            }
+            _ => {
+                write_json(&call, self.args.bytes, &mut self.payload);
+                for _ in 0..times {
+                    self.main.send(None, None, self.payload.as_bytes(), arrived)?;
+                }
+                self.written.messages += times;
+            }
+        }
+        if poison {
+            self.main.send(None, None, POISON, arrived)?;
+            self.written.messages += 1;
+            self.written.poison += 1;
+        }
+        Ok(call)
+    }
+
+    /// Waits until the brokers have everything.
+    fn flush(&self) -> Result<()> {
+        self.main.flush()?;
+        if let Some((traces, logs)) = &self.otlp {
+            traces.flush()?;
+            logs.flush()?;
+        }
+        Ok(())
+    }
+}
+
+fn count(manifest: &mut Manifest, call: Simulated) {
     let a = &call.arrival;
     let labels = [a.tenant.as_str(), &a.app, &a.route, a.provider, a.model, RELEASE, ENVIRONMENT].map(str::to_owned);
     let truth = manifest.entry((minute_of(call.time), labels)).or_default();
@@ -148,7 +274,7 @@ fn count(manifest: &mut Manifest, call: &Simulated) {
 fn report(
     args: &Args,
     manifest: &Manifest,
-    acknowledged: u64,
+    written: &Written,
     seconds: f64,
     delay: &Histogram<u64>,
 ) -> serde_json::Value {
@@ -162,11 +288,12 @@ fn report(
             })
         })
         .collect();
+    let calls: u64 = manifest.values().map(|truth| truth.calls).sum();
     let (first, last) = (manifest.keys().next().map(|(m, _)| *m), manifest.keys().next_back().map(|(m, _)| m + MINUTE));
     json!({
-        "topic": args.topic, "seed": args.seed, "trace": args.trace, "calls": acknowledged,
+        "topic": args.topic, "seed": args.seed, "trace": args.trace, "calls": calls, "written": written,
         "from": first.map(rfc3339), "to": last.map(rfc3339),
-        "seconds": seconds, "calls_per_second": acknowledged as f64 / seconds.max(1.0 / SECOND as f64),
+        "seconds": seconds, "calls_per_second": calls as f64 / seconds.max(1.0 / SECOND as f64),
         "delay_p99_us": if args.rate > 0.0 { Some(delay.value_at_quantile(0.99)) } else { None },
         "minutes": minutes,
     })

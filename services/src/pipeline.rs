@@ -18,7 +18,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
 use crate::accumulate::{Buffer, Feed, Origin, Rules};
-use crate::consume::{Assigner, Change, consumer};
+use crate::consume::{Assigner, Change, Log, consumer};
 use crate::flush::{Flushed, Flusher, PartBatch};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -45,6 +45,8 @@ const QUARANTINE_AT: i64 = 2;
 /// Ends of the broker's log by partition, as the coverage watch saw them last, and when that was.
 #[derive(Debug, Clone, Default)]
 pub struct Probe {
+    /// Of which life of the topic.
+    pub incarnation: Option<String>,
     pub ends: HashMap<i32, i64>,
     pub at: Option<Instant>,
 }
@@ -63,13 +65,13 @@ pub struct Shared {
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
     pub log_ends: LogEnds,
+    /// Asks the broker about the topic; shared by threads.
+    pub log: Arc<Log>,
     /// Partitions that the topic has, as last seen by the coverage watch; 0 = unknown.
     pub partition_count: Arc<std::sync::atomic::AtomicUsize>,
     pub host: String,
     /// Held by the one thread that touches a message alone: what dies then is that message's fault, nobody else's.
     pub alone: Arc<Mutex<()>>,
-    /// A given incarnation, where the broker has no topic ids.
-    pub incarnation: Option<String>,
 }
 
 /// Why a consumer ended.
@@ -121,6 +123,7 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
             metrics: Arc::clone(&shared.metrics),
             stop: stop.clone(),
             memory: crate::flush::Memory::default(),
+            log: Arc::clone(&shared.log),
         };
         let end = std::thread::scope(|scope| {
             let name = format!("flush-{thread}");
@@ -281,6 +284,7 @@ impl<'a> Worker<'a> {
         if message.offset() < partition.position {
             return Ok(None);
         }
+        crate::faults::read(&partition.key.topic, message.partition(), message.offset());
         let now = self.shared.clock.now();
         // A producer may stamp anything: nonsense in the future is now, nonsense in the past is the epoch.
         let stamped = message.timestamp().to_millis().map_or(now, |ms| ms.saturating_mul(1000).max(0));
@@ -295,7 +299,7 @@ impl<'a> Worker<'a> {
             let buffer = &mut partition.buffer;
             decode(self.shared, payload, origin, buffer, &mut self.scratch);
         } else if !touch_alone(self.shared, partition, payload, origin, &mut self.scratch)? {
-            return Ok(Some(End::Restart("another owner took the partition")));
+            return Ok(Some(End::Restart("another owner took a partition")));
         }
         partition.position = message.offset() + 1;
         partition.high = partition.high.max(partition.position);
@@ -305,7 +309,7 @@ impl<'a> Worker<'a> {
         if careful {
             partition.careful_bytes = partition.careful_bytes.saturating_sub(payload.len().max(1));
             if self.flush_now()? {
-                return Ok(Some(End::Restart("another owner took a partition")));
+                return Ok(Some(End::Restart("a partition is no longer this consumer's")));
             }
         }
         Ok(None)
@@ -352,7 +356,7 @@ impl<'a> Worker<'a> {
                 Ok(answers) => {
                     self.outstanding -= 1;
                     if self.lost(&answers) {
-                        return Ok(Some(End::Restart("another owner took a partition")));
+                        return Ok(Some(End::Restart("a partition is no longer this consumer's")));
                     }
                     self.commit_for_lag_tools(consumer);
                 }
@@ -492,6 +496,9 @@ impl Partition {
     /// Takes the watch's word on the log's end. Right after the consumer came to the end, what is beyond its position
     /// is control records of transactions; later growth is unread messages until the consumer says otherwise.
     fn see(&mut self, probe: &Probe) {
+        if probe.incarnation.as_ref() != Some(&self.key.incarnation) {
+            return;
+        }
         let Some(end) = probe.ends.get(&self.key.partition) else { return };
         self.high = self.high.max(*end);
         self.probed = probe.at;

@@ -55,6 +55,8 @@ impl Producer {
             .set("enable.idempotence", "true")
             .set("message.timeout.ms", "30000")
             .set("linger.ms", "20")
+            // A topic may grow while it is written.
+            .set("topic.metadata.refresh.interval.ms", "10000")
             .set("batch.size", "1000000")
             .set("message.max.bytes", "16777216")
             .set("queue.buffering.max.messages", "200000")

@@ -179,7 +179,7 @@ impl Node {
         for (topic, format) in kafka.formats()? {
             let mut settings = Settings::clone(&self.settings);
             settings.kafka.topic = topic;
-            let shared = self.shared(Arc::new(settings), format, &common);
+            let shared = self.shared(Arc::new(settings), format, &common)?;
             self.consume(shared, tasks)?;
         }
         if !kafka.dead_letter_topic.is_empty() {
@@ -189,8 +189,9 @@ impl Node {
     }
 
     /// What the consumer threads of one topic share.
-    fn shared(&self, settings: Arc<Settings>, format: &'static dyn Format, common: &Common) -> Shared {
-        Shared {
+    fn shared(&self, settings: Arc<Settings>, format: &'static dyn Format, common: &Common) -> Result<Shared> {
+        let log = consume::Log::new(&settings.kafka, common.incarnation.clone())?;
+        Ok(Shared {
             settings,
             format,
             store: self.store.clone(),
@@ -200,11 +201,11 @@ impl Node {
             clock: self.clock,
             metrics: Arc::clone(&self.metrics),
             log_ends: Arc::default(),
+            log: Arc::new(log),
             partition_count: Arc::default(),
             host: self.owner.clone(),
             alone: Arc::clone(&common.alone),
-            incarnation: common.incarnation.clone(),
-        }
+        })
     }
 
     /// Threads and the coverage watch of one topic.

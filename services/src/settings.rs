@@ -62,6 +62,7 @@ pub struct Kafka {
     pub threads: usize,
     pub start: Start,
     pub session_timeout_ms: u32,
+    pub static_membership: bool,
     pub options: BTreeMap<String, Secret>,
 }
 

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, ClientContext};
 
-/// Asks the cluster for the topic's id, in base64.
-pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<String> {
+/// Asks the cluster for the topic's id, in base64; `None` where there is no such topic.
+pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<Option<String>> {
     let name = CString::new(topic).context("the topic name holds a zero byte")?;
     let mut names = [name.as_ptr()];
     let wait_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
@@ -34,9 +34,11 @@ pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Dura
     }
 }
 
+const NO_ERROR: sys::rd_kafka_resp_err_t = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+
 /// # Safety
 /// `event` is null or a live event of librdkafka.
-unsafe fn read(event: *mut sys::rd_kafka_event_t) -> Result<String> {
+unsafe fn read(event: *mut sys::rd_kafka_event_t) -> Result<Option<String>> {
     // SAFETY: as the function's own; what is read lives as long as the event.
     unsafe {
         if event.is_null() {
@@ -51,10 +53,16 @@ unsafe fn read(event: *mut sys::rd_kafka_event_t) -> Result<String> {
         if topics.is_null() || count != 1 {
             bail!("the broker did not describe the topic");
         }
+        let error = sys::rd_kafka_TopicDescription_error(*topics);
+        match if error.is_null() { NO_ERROR } else { sys::rd_kafka_error_code(error) } {
+            NO_ERROR => {}
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => return Ok(None),
+            code => bail!("the broker did not describe the topic: {code:?}"),
+        }
         let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
         if id.is_null() {
             bail!("the broker gave the topic no id");
         }
-        Ok(CStr::from_ptr(sys::rd_kafka_Uuid_base64str(id)).to_string_lossy().into_owned())
+        Ok(Some(CStr::from_ptr(sys::rd_kafka_Uuid_base64str(id)).to_string_lossy().into_owned()))
     }
 }

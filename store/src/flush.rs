@@ -129,6 +129,12 @@ pub struct FlushTx {
     flush_id: i64,
 }
 
+/// For the fault run that shows what the compare-and-set is for; never in a release build.
+fn compare_and_set_off() -> bool {
+    let off = |faults: String| faults.split(',').any(|fault| fault == "compare_and_set=off");
+    cfg!(debug_assertions) && std::env::var("LEEWAY_TEST_FAULT").is_ok_and(off)
+}
+
 impl Store {
     /// Opens a flush and moves the offsets. `Err(places)` names the partitions that another owner holds: nothing
     /// was written, and the flush starts again without them.
@@ -141,14 +147,18 @@ impl Store {
     ) -> Result<Result<FlushTx, Vec<usize>>, StoreError> {
         let mut tx = self.begin().await?;
         let conn = tx.conn()?;
+        let unguarded = compare_and_set_off();
         let mut fenced = Vec::new();
         for (place, part) in parts.iter().enumerate() {
-            let sql = "UPDATE source_partition SET next_offset = $5, watermark = CASE WHEN watermark > $6 THEN watermark ELSE $6 END, \
+            let unless_taken = if unguarded { "$10 = $10 AND $11 = $11" } else { "next_offset = $10 AND epoch = $11" };
+            let sql = format!(
+                "UPDATE source_partition SET next_offset = $5, watermark = CASE WHEN watermark > $6 THEN watermark ELSE $6 END, \
                        newest_at = CASE WHEN newest_at > $7 THEN newest_at ELSE $7 END, high_offset = $8, flushed_at = $9, \
                        attempts = CASE WHEN next_offset < $5 OR $8 <= $5 THEN 0 ELSE attempts END, \
                        marker = CASE WHEN next_offset < $5 THEN NULL ELSE marker END, \
                        marker_hits = CASE WHEN next_offset < $5 THEN 0 ELSE marker_hits END \
-                       WHERE source = $1 AND topic = $2 AND incarnation = $3 AND part = $4 AND next_offset = $10 AND epoch = $11";
+                       WHERE source = $1 AND topic = $2 AND incarnation = $3 AND part = $4 AND {unless_taken}"
+            );
             let key = &part.key;
             let params = args![
                 &key.source,
@@ -163,7 +173,7 @@ impl Store {
                 part.from,
                 part.epoch
             ];
-            if conn.run(sql, params).await? != 1 {
+            if conn.run(&sql, params).await? != 1 {
                 fenced.push(place);
             }
         }
@@ -190,7 +200,8 @@ impl Store {
             ]);
         }
         let head = "INSERT INTO flush_range (source, topic, incarnation, part, from_offset, to_offset, flush_id, epoch, owner, flushed_at, gap)";
-        conn.insert(head, 11, &params, "").await?;
+        // The key of a range is its first offset: a second guard, which falls with the first.
+        conn.insert(head, 11, &params, if unguarded { "ON CONFLICT DO NOTHING" } else { "" }).await?;
         Ok(Ok(FlushTx { tx, flush_id }))
     }
 }

@@ -2,7 +2,7 @@
 
 use leeway_core::clock::Micros;
 
-use crate::{Row, Store, StoreError, args};
+use crate::{Conn, Row, Store, StoreError, args};
 
 /// A partition of one life of one topic: a recreated topic is another incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,9 +92,7 @@ impl Store {
             conn.run(&sql, args![&key.source, &key.topic, &key.incarnation, part, log.low]).await?;
             acquired.next_offset = log.low;
         }
-        // A recreated topic is another log: partitions of its earlier lives hold nothing back any more.
-        let sql = "UPDATE source_partition SET owner = '' WHERE source = $1 AND topic = $2 AND part = $3 AND incarnation <> $4";
-        conn.run(sql, args![&key.source, &key.topic, part, &key.incarnation]).await?;
+        end_other_lives(conn, key, now).await?;
         tx.commit().await?;
         Ok(acquired)
     }
@@ -130,6 +128,32 @@ impl Store {
         let rows = self.conn().await?.query(sql, args![source, topic]).await?;
         rows.iter().map(|row| row.text(0)).collect()
     }
+}
+
+/// A recreated topic is another log: partitions of its earlier lives hold nothing back any more, and have no owner whose
+/// flush would count. What they held unread, as far as it was seen, is lost: a gap.
+async fn end_other_lives(conn: &mut Conn, key: &PartitionKey, now: Micros) -> Result<(), StoreError> {
+    const OTHERS: &str = "source = $1 AND topic = $2 AND part = $3 AND incarnation <> $4 AND owner <> ''";
+    let part = i64::from(key.partition);
+    let params = args![&key.source, &key.topic, part, &key.incarnation];
+    let sql =
+        format!("SELECT incarnation, next_offset, high_offset, epoch, owner FROM source_partition WHERE {OTHERS}");
+    for row in conn.query(&sql, params).await? {
+        let (next, high) = (row.int(1)?, row.int(2)?);
+        if next < high {
+            let sql = "INSERT INTO flush_range (source, topic, incarnation, part, from_offset, to_offset, flush_id, epoch, owner, \
+                       flushed_at, gap) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, 1)";
+            let (incarnation, owner) = (row.text(0)?, row.text(4)?);
+            let gap = args![&key.source, &key.topic, &incarnation, part, next, high, row.int(3)?, &owner, now];
+            conn.run(sql, gap).await?;
+        }
+    }
+    let sql = format!(
+        "UPDATE source_partition SET owner = '', epoch = epoch + 1, \
+         next_offset = CASE WHEN high_offset > next_offset THEN high_offset ELSE next_offset END WHERE {OTHERS}"
+    );
+    conn.run(&sql, params).await?;
+    Ok(())
 }
 
 fn acquired(row: &Row) -> Result<Acquired, StoreError> {

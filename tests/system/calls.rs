@@ -22,23 +22,13 @@ fn all(database: &Database) -> Pane {
 }
 
 /// Captured messages of a signal, with the time of what they tell.
-pub fn captured(folder: &str, signal: &str) -> Vec<(i64, Vec<u8>)> {
+fn captured(folder: &str, signal: &str) -> Vec<(i64, Vec<u8>)> {
     let folder = root().join("tests/data/otlp").join(folder);
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.to_string_lossy().ends_with(&format!(".{signal}.pb")));
     files.sort();
     // All captures were made within this hour.
     files.iter().map(|path| (1_795_215_600_000_000, std::fs::read(path).unwrap())).collect()
-}
-
-/// Calls that `genai-openai/exp_both` holds, by what its server saw.
-pub fn captured_calls() -> i64 {
-    let truth: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(root().join("tests/data/otlp/TRUTH.json")).unwrap()).unwrap();
-    let folder = root().join("tests/data/otlp/genai-openai/exp_both");
-    let there = |name: &str| folder.join(format!("{name}.traces.pb")).exists();
-    let calls = truth.as_object().unwrap().iter().filter(|(name, _)| there(name));
-    calls.map(|(_, truth)| truth["provider_calls"].as_i64().unwrap()).sum()
 }
 
 fn send(topic: &str, messages: &[(i64, Vec<u8>)]) {

@@ -1,15 +1,47 @@
-//! Three processes under fire: killed, stopped and woken at random while events come, with copies, pairs of span and
-//! log record, late and poisoned ones. Afterwards every window and app is recounted against what was written.
+//! Three processes under fire: killed, stopped at named points and woken as zombies, broker and database killed, a topic
+//! made anew, another widened, while hostile traffic comes. Afterwards every window and series is recounted against
+//! the load generator's manifest; and the same run without the compare-and-set must be found wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::calls::captured;
-use crate::harness::{Database, Node, Process, call, now_us, produce, topic, wait_for};
-use crate::traces::chains_whole;
+use rdkafka::admin::{AdminOptions, NewPartitions};
 
-const MINUTE: i64 = 60_000_000;
-const PARTITIONS: i32 = 6;
+use crate::harness::{
+    Database, KEY, Node, Process, Service, Tool, admin_at, block, call, create_topic_at, json_lines, leeway, now_us,
+    produce_to, unique, wait_for,
+};
+use crate::traces::{Counts, chains, manifest_counts, stored_counts};
+
+const EVENTS: &str = "events";
+const SPANS: &str = "spans";
+const RECORDS: &str = "records";
+/// Deleted and created anew while it is read.
+const REBORN: &str = "reborn";
+/// Calls of one app that fail for a while: the one alert that is due.
+const BEACON: &str = "beacon";
+/// What the load generator does not write.
+const OWN_APPS: [&str; 2] = [REBORN, BEACON];
+const FIRST_LIFE: usize = 600;
+const SECOND_LIFE: usize = 1500;
+/// Longer than the session of 3 s: the others have taken over by then.
+const TAKEN_OVER: Duration = Duration::from_millis(4500);
+
+const RULE: &str = r#"
+[[rule]]
+id = "failing"
+kind = "threshold"
+measure = "error_rate"
+by = ["app"]
+window = "1m"
+above = 0.25
+min_events = 20
+severity = "page"
+receivers = ["hook"]
+annotations = { summary = "calls fail", runbook = "https://example.com/failing" }
+"#;
 
 /// A small generator with a seed that is printed: the same seed is the same run of faults.
 struct Dice(u64);
@@ -24,139 +56,491 @@ impl Dice {
     }
 }
 
-/// (window, app) → calls that must be counted.
-type Expected = BTreeMap<(i64, String), i64>;
-
-/// Writes paced batches until `rounds` are through; answers what must be counted, and how many messages were written.
-fn write(topic: &str, start: i64, rounds: usize, size: usize) -> (Expected, i64, i64) {
-    let (mut expected, mut messages, mut poison) = (Expected::new(), 0, 0);
-    for round in 0..rounds {
-        let mut batch: Vec<(i32, i64, Vec<u8>)> = Vec::new();
-        for i in 0..size {
-            // Every tenth call is late by some minutes.
-            let late = if i % 10 == 9 { 7 * MINUTE } else { 0 };
-            let at = start + round as i64 * 2_000_000 + i as i64 * 1_000 - late;
-            let app = format!("app{}", i % 5);
-            let event = call(&format!("x{round}-{i}"), at, &app, 5.0).into_bytes();
-            *expected.entry((at.div_euclid(MINUTE) * MINUTE, app)).or_default() += 1;
-            batch.push(((i % PARTITIONS as usize) as i32, at + late, event.clone()));
-            if i % 25 == 0 {
-                // A copy on another partition, which another process may own.
-                batch.push((((i + 3) % PARTITIONS as usize) as i32, at + late, event));
-            }
-            if i % 100 == 50 {
-                batch.push(((i % PARTITIONS as usize) as i32, at + late, b"{\"time\":".to_vec()));
-                poison += 1;
-            }
-        }
-        messages += batch.len() as i64;
-        produce(topic, batch.iter().map(|(partition, at, event)| (*partition, *at, &event[..])));
-        std::thread::sleep(Duration::from_millis(400));
-    }
-    (expected, messages, poison)
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// SIGKILL and a new start; slow: after the session's end.
+    Kill {
+        slow: bool,
+    },
+    /// Stops itself at a named point, and is woken when others have its partitions.
+    StopAt(&'static str),
+    /// Stopped wherever it is, replaced by a new process beside it, woken, and killed in the end.
+    Replace,
+    Broker,
+    Database,
+    /// All processes begun anew without static membership, while the topic grows from 6 to 8 partitions.
+    Roll,
+    Reborn,
 }
 
-/// Three processes that read one topic of calls, one of spans and one of log records.
-fn nodes(database: &Database, topics: &[String; 3]) -> Vec<Node> {
-    (0..3)
-        .map(|_| {
-            let mut node = Node::new(database, &topics[0]);
-            let source = |topic: &str, format: &str| format!("{{ topic = {topic:?}, format = {format:?} }}");
-            let sources = [source(&topics[1], "otlp-traces"), source(&topics[2], "otlp-logs")].join(", ");
-            node.variables.push(("LEEWAY_KAFKA__SOURCES".into(), format!("[{sources}]")));
-            node.variables.push(("LEEWAY_KAFKA__THREADS".into(), "1".into()));
-            node
-        })
-        .collect()
+struct Plan {
+    events: u32,
+    rate: u32,
+    /// What every process has in `LEEWAY_TEST_FAULT`.
+    always: &'static str,
+    faults: Vec<Fault>,
+    /// Seconds into the run at which the beacon begins to fail and ends to.
+    failing: (u64, u64),
+}
+
+fn half(kills: usize, zombies: &[(usize, Fault)], outages: &[(usize, Fault)]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for kill in 0..kills {
+        faults.push(Fault::Kill { slow: kill % 3 == 2 });
+        faults.extend(zombies.iter().chain(outages).filter(|(after, _)| *after == kill).map(|(_, fault)| *fault));
+    }
+    faults
+}
+
+impl Plan {
+    fn short() -> Self {
+        use Fault::*;
+        let mut faults = half(3, &[(0, StopAt("before_begin")), (2, StopAt("before_commit"))], &[(1, Broker)]);
+        faults.extend([Roll, Reborn]);
+        faults.extend(half(3, &[(1, Replace)], &[(0, Database)]));
+        Self { events: 20_000, rate: 250, always: "reads=tell", faults, failing: (0, 3600) }
+    }
+
+    fn long() -> Self {
+        use Fault::*;
+        let zombies =
+            [(1, StopAt("before_begin")), (4, StopAt("before_commit")), (8, Replace), (12, StopAt("before_begin"))];
+        let outages = [(6, Broker), (10, Database)];
+        let mut faults = half(17, &zombies, &outages);
+        faults.extend([Roll, Reborn]);
+        let zombies =
+            [(1, StopAt("before_commit")), (4, StopAt("before_begin")), (8, Replace), (12, StopAt("before_commit"))];
+        faults.extend(half(17, &zombies, &outages));
+        Self { events: 130_000, rate: 350, always: "reads=tell", faults, failing: (60, 200) }
+    }
+
+    /// A pause between the end of reading and BEGIN, zombies there, and nothing that keeps them out.
+    fn without_compare_and_set() -> Self {
+        let faults = half(2, &[(0, Fault::StopAt("before_begin")), (1, Fault::StopAt("before_begin"))], &[]);
+        let always = "reads=tell,compare_and_set=off,before_begin=pause:0.3";
+        Self { events: 5_000, rate: 250, always, faults, failing: (0, 0) }
+    }
+}
+
+/// A process that was killed: its log, and when.
+struct Killed {
+    log: PathBuf,
+    at: i64,
+}
+
+struct Run {
+    kafka: Service,
+    postgres: Service,
+    database: Database,
+    nodes: Vec<Node>,
+    processes: Vec<Process>,
+    /// Logs of all processes.
+    logs: Vec<PathBuf>,
+    killed: Vec<Killed>,
+    zombies: usize,
+    /// Processes that ended by themselves and were started again, as a supervisor would.
+    ended: usize,
+    reborn: usize,
+    widened: bool,
+    always: &'static str,
+    dice: Dice,
+}
+
+impl Run {
+    fn new(plan: &Plan, hook: &Tool) -> Self {
+        let (kafka, postgres) = (Service::start("kafka.sh"), Service::start("postgres.sh"));
+        let database = Database { url: postgres.address.clone() };
+        for (topic, partitions) in [(EVENTS, 6), (SPANS, 2), (RECORDS, 2), (REBORN, 3)] {
+            create_topic_at(&kafka.address, topic, partitions);
+        }
+        let nodes: Vec<Node> = (0..3).map(|_| node(&kafka, &database, &hook.says, plan.always)).collect();
+        let seed = now_us() as u64;
+        println!("  seed {seed}");
+        let mut run = Self {
+            kafka,
+            postgres,
+            database,
+            nodes,
+            processes: Vec::new(),
+            logs: Vec::new(),
+            killed: Vec::new(),
+            zombies: 0,
+            ended: 0,
+            reborn: 0,
+            widened: false,
+            always: plan.always,
+            dice: Dice(seed | 1),
+        };
+        run.processes = run.nodes.iter().map(Node::start).collect();
+        run.logs.extend(run.processes.iter().map(|process| process.log.clone()));
+        run
+    }
+
+    fn start(&mut self, place: usize) {
+        let process = self.nodes[place].start();
+        self.logs.push(process.log.clone());
+        // Dropping the old one kills it.
+        self.processes[place] = process;
+    }
+
+    fn kill(&mut self, place: usize) {
+        self.processes[place].kill();
+        self.killed.push(Killed { log: self.processes[place].log.clone(), at: now_us() });
+    }
+
+    /// Waits, and starts again what ended by itself.
+    fn rest(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            for place in 0..self.processes.len() {
+                if !self.processes[place].running() {
+                    self.ended += 1;
+                    println!("  ended by itself: {}", self.processes[place].tail(1));
+                    self.start(place);
+                }
+            }
+            if Instant::now() >= until {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn suffer(&mut self, fault: Fault) {
+        let pause = 1_300 + self.dice.below(1_200);
+        self.rest(Duration::from_millis(pause));
+        let place = self.dice.below(3) as usize;
+        println!("  {fault:?} at process {place}");
+        match fault {
+            Fault::Kill { slow } => {
+                self.kill(place);
+                if slow {
+                    std::thread::sleep(TAKEN_OVER);
+                }
+                self.start(place);
+            }
+            Fault::StopAt(point) => self.stop_at(place, point),
+            Fault::Replace => self.replace(place),
+            Fault::Broker => outage(&self.kafka),
+            Fault::Database => outage(&self.postgres),
+            Fault::Roll => self.roll(),
+            Fault::Reborn => self.reborn(),
+        }
+    }
+
+    fn stop_at(&mut self, place: usize, point: &str) {
+        self.kill(place);
+        let variable = |text: String| ("LEEWAY_TEST_FAULT".to_owned(), text);
+        let calm = self.nodes[place].variables.clone();
+        // The first of two faults of one name counts.
+        self.nodes[place].variables.push(variable(format!("{point}=stop:3,{}", self.always)));
+        self.start(place);
+        self.nodes[place].variables = calm;
+        wait_for("a process that stops itself", 60, || {
+            if self.processes[place].stopped() { Ok(()) } else { Err(self.processes[place].tail(5)) }
+        });
+        std::thread::sleep(TAKEN_OVER);
+        self.processes[place].signal(libc::SIGCONT);
+        self.zombies += 1;
+        self.rest(Duration::from_secs(2));
+    }
+
+    fn replace(&mut self, place: usize) {
+        self.processes[place].signal(libc::SIGSTOP);
+        let new = self.nodes[place].start();
+        self.logs.push(new.log.clone());
+        let mut zombie = std::mem::replace(&mut self.processes[place], new);
+        std::thread::sleep(TAKEN_OVER);
+        zombie.signal(libc::SIGCONT);
+        self.zombies += 1;
+        self.rest(Duration::from_secs(3));
+        zombie.kill();
+        self.killed.push(Killed { log: zombie.log.clone(), at: now_us() });
+    }
+
+    fn roll(&mut self) {
+        let wider = NewPartitions::new(EVENTS, 8);
+        let admin = admin_at(&self.kafka.address);
+        let made = block(admin.create_partitions(&[wider], &AdminOptions::new())).unwrap();
+        made.into_iter().for_each(|result| drop(result.unwrap()));
+        self.widened = true;
+        let begun = now_us();
+        for place in 0..self.nodes.len() {
+            self.nodes[place].variables.push(("LEEWAY_KAFKA__STATIC_MEMBERSHIP".into(), "false".into()));
+            self.processes[place].interrupt();
+            self.start(place);
+        }
+        let owned = format!(
+            "SELECT count(*) FROM source_partition WHERE topic = '{EVENTS}' AND owner <> '' AND flushed_at > {begun}"
+        );
+        self.database.wait_number("an owner for every partition", 60, &owned, 8);
+    }
+
+    /// All that was read is counted; then the topic is another one, longer than the old one was.
+    fn reborn(&mut self) {
+        let brokers = self.kafka.address.clone();
+        let write = |life: &str, n: usize| {
+            let now = now_us();
+            let calls: Vec<String> = (0..n).map(|i| call(&format!("{life}-{i}"), now, REBORN, 5.0)).collect();
+            produce_to(&brokers, REBORN, calls.iter().enumerate().map(|(i, c)| ((i % 3) as i32, now, c.as_bytes())));
+        };
+        write("first", FIRST_LIFE);
+        let consumed = format!("SELECT COALESCE(sum(consumed), 0) FROM ledger WHERE topic = '{REBORN}'");
+        self.database.wait_number("the first life", 60, &consumed, FIRST_LIFE as i64);
+        let deleted = block(admin_at(&brokers).delete_topics(&[REBORN], &AdminOptions::new())).unwrap();
+        deleted.into_iter().for_each(|result| drop(result.unwrap()));
+        create_topic_at(&brokers, REBORN, 3);
+        write("second", SECOND_LIFE);
+        self.reborn = FIRST_LIFE + SECOND_LIFE;
+    }
+
+    /// What counts as wrong, in words.
+    fn verify(&self, manifest: &serde_json::Value, beacon: &BTreeMap<i64, i64>) -> Result<(), String> {
+        chains(&self.database)?;
+        let mut stored = stored_counts(&self.database);
+        let own: Counts = stored.extract_if(.., |(_, labels), _| OWN_APPS.contains(&labels[1].as_str())).collect();
+        let expected = manifest_counts(manifest);
+        if let Some((key, counts)) = expected.iter().find(|(key, counts)| stored.get(*key) != Some(*counts)) {
+            return Err(format!("{key:?}: {:?} stored, {counts:?} written", stored.get(key)));
+        }
+        if stored.len() != expected.len() {
+            return Err(format!("{} windows and series stored, {} written", stored.len(), expected.len()));
+        }
+        let of = |app: &str| -> BTreeMap<i64, i64> {
+            let mine = own.iter().filter(|((_, labels), _)| labels[1] == app);
+            mine.map(|((minute, _), counts)| (*minute, counts[0])).collect()
+        };
+        if of(BEACON) != *beacon {
+            return Err(format!("the beacon: {:?} stored, {beacon:?} written", of(BEACON)));
+        }
+        if of(REBORN).values().sum::<i64>() != self.reborn as i64 {
+            return Err(format!("the recreated topic: {:?} stored, {} written", of(REBORN), self.reborn));
+        }
+        self.ledger(manifest, beacon)
+    }
+
+    fn ledger(&self, manifest: &serde_json::Value, beacon: &BTreeMap<i64, i64>) -> Result<(), String> {
+        let sum = |column: &str, topic: &str| {
+            self.database.number(&format!("SELECT COALESCE(sum({column}), 0) FROM ledger WHERE topic = '{topic}'"))
+        };
+        let written = |name: &str| manifest["written"][name].as_i64().unwrap();
+        let equal = |what: &str, stored: i64, expected: i64| {
+            if stored == expected { Ok(()) } else { Err(format!("{what}: {stored} stored, {expected} written")) }
+        };
+        equal("messages", sum("consumed", EVENTS), written("messages") + beacon.values().sum::<i64>())?;
+        equal("poison", sum("undecodable", EVENTS), written("poison"))?;
+        equal("contradictions", sum("conflicting", EVENTS) + sum("conflicting", SPANS), 0)?;
+        let quarantined = "SELECT count(*) FROM dead_letter WHERE reason = 'quarantined'";
+        equal("quarantined", self.database.number(quarantined), 0)?;
+        equal("dead letters", self.database.number("SELECT count(*) FROM dead_letter"), written("poison"))?;
+        equal("gaps", self.database.number("SELECT count(*) FROM flush_range WHERE gap = 1"), 0)
+    }
+
+    /// Kills after which an offset that the dead process had read was flushed by another one.
+    fn reread(&self) -> usize {
+        let sql = "SELECT topic, part, from_offset, to_offset, flushed_at FROM flush_range WHERE gap = 0";
+        let mut ranges: HashMap<(String, String), Vec<[i64; 3]>> = HashMap::new();
+        for row in self.database.query(sql).unwrap() {
+            let range = [2, 3, 4].map(|column: usize| row[column].parse().unwrap());
+            ranges.entry((row[0].clone(), row[1].clone())).or_default().push(range);
+        }
+        let again = |killed: &&Killed| {
+            last_reads(&killed.log).into_iter().any(|(partition, offset)| {
+                let all = ranges.get(&partition).map(Vec::as_slice).unwrap_or_default();
+                all.iter().any(|[from, to, at]| *from <= offset && offset < *to && *at > killed.at)
+            })
+        };
+        self.killed.iter().filter(again).count()
+    }
+
+    /// Lines of all logs that hold a text.
+    fn said(&self, text: &str) -> usize {
+        let count = |log: &PathBuf| {
+            std::fs::read_to_string(log).unwrap_or_default().lines().filter(|line| line.contains(text)).count()
+        };
+        self.logs.iter().map(count).sum()
+    }
+
+    /// Changes of owner per partition of the main topic.
+    fn moves(&self) -> BTreeMap<String, i64> {
+        let sql = format!(
+            "SELECT part, count(*) FROM (SELECT part, owner, lag(owner) OVER (PARTITION BY part ORDER BY from_offset) AS before \
+             FROM flush_range WHERE topic = '{EVENTS}') r WHERE owner <> before GROUP BY part"
+        );
+        let rows = self.database.query(&sql).unwrap();
+        rows.into_iter().map(|row| (row[0].clone(), row[1].parse().unwrap())).collect()
+    }
+}
+
+fn node(kafka: &Service, database: &Database, hook: &str, always: &str) -> Node {
+    let mut node = Node::new(database, EVENTS);
+    let source = |topic: &str, format: &str| format!("{{ topic = {topic:?}, format = {format:?} }}");
+    let sources = [source(SPANS, "otlp-traces"), source(RECORDS, "otlp-logs"), source(REBORN, "leeway-json")];
+    node.rules = RULE.into();
+    node.extra = format!("[[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{hook}\", signing_key = \"{KEY}\" }}\n");
+    node.variables = [
+        ("LEEWAY_KAFKA__BROKERS", kafka.address.clone()),
+        ("LEEWAY_KAFKA__SOURCES", format!("[{}]", sources.join(", "))),
+        ("LEEWAY_KAFKA__THREADS", "1".to_owned()),
+        ("LEEWAY_INGEST__FLUSH_MS", "700".to_owned()),
+        ("LEEWAY_TEST_FAULT", always.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    node
+}
+
+fn outage(service: &Service) {
+    service.kill();
+    std::thread::sleep(Duration::from_millis(700));
+    service.restart();
+    std::thread::sleep(Duration::from_secs(1));
+}
+
+/// (topic, partition) → the last offset that a process read.
+fn last_reads(log: &PathBuf) -> HashMap<(String, String), i64> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let parse = |line: &str| {
+        let (partition, offset) = line.strip_prefix("read ")?.split_once('@')?;
+        let (topic, partition) = partition.split_once('/')?;
+        Some(((topic.to_owned(), partition.to_owned()), offset.parse().ok()?))
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+fn loadgen(plan: &Plan, brokers: &str, manifest: &std::path::Path) -> Child {
+    let (events, rate) = (plan.events.to_string(), plan.rate.to_string());
+    Command::new(leeway())
+        .args(["loadgen", "--brokers", brokers, "--topic", EVENTS, "--count", &events, "--rate", &rate, "--live"])
+        .args(["--duplicates", "0.05", "--late", "0.1", "--poison", "0.01", "--pairs", "0.1"])
+        .args(["--traces-topic", SPANS, "--logs-topic", RECORDS, "--manifest"])
+        .arg(manifest)
+        .spawn()
+        .unwrap()
+}
+
+/// Writes the beacon until the load generator is done; answers its calls by minute.
+fn shine(brokers: &str, failing: (u64, u64), done: &std::sync::atomic::AtomicBool) -> BTreeMap<i64, i64> {
+    let (mut written, begun) = (BTreeMap::new(), Instant::now());
+    for round in 0.. {
+        if done.load(std::sync::atomic::Ordering::Relaxed) {
+            break;
+        }
+        let wrong = (failing.0..failing.1).contains(&begun.elapsed().as_secs());
+        let now = now_us();
+        let calls: Vec<String> = (0..4)
+            .map(|i| {
+                let call = call(&format!("beacon-{round}-{i}"), now, BEACON, 5.0);
+                if wrong && i < 2 { call.replace("\"status\":\"ok\"", "\"status\":\"error\"") } else { call }
+            })
+            .collect();
+        *written.entry(now.div_euclid(60_000_000) * 60_000_000).or_default() += 4;
+        produce_to(brokers, EVENTS, calls.iter().enumerate().map(|(i, call)| (i as i32, now, call.as_bytes())));
+        std::thread::sleep(Duration::from_millis(900));
+    }
+    written
+}
+
+/// What was written: the load generator's manifest, and the beacon's calls by minute.
+type Truth = (serde_json::Value, BTreeMap<i64, i64>);
+
+/// Suffers the plan's faults, and more kills until everything is written.
+fn through(run: &mut Run, plan: &Plan) -> Truth {
+    let manifest = std::env::temp_dir().join(unique("manifest"));
+    let mut writer = loadgen(plan, &run.kafka.address, &manifest);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let brokers = run.kafka.address.clone();
+    let beacon = std::thread::scope(|scope| {
+        let beacon = scope.spawn(|| shine(&brokers, plan.failing, &done));
+        let ending = Ending(&done);
+        plan.faults.iter().for_each(|fault| run.suffer(*fault));
+        while writer.try_wait().unwrap().is_none() {
+            run.suffer(Fault::Kill { slow: false });
+        }
+        drop(ending);
+        beacon.join().unwrap()
+    });
+    assert!(writer.wait().unwrap().success(), "the load generator failed");
+    (serde_json::from_str(&std::fs::read_to_string(manifest).unwrap()).unwrap(), beacon)
+}
+
+/// Ends the beacon also when the run fails.
+struct Ending<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Waits until the counts are right, and answers what is wrong otherwise.
+fn settle(run: &mut Run, (manifest, beacon): &Truth, seconds: u64) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        run.rest(Duration::from_secs(2));
+        match run.verify(manifest, beacon) {
+            Err(_) if Instant::now() < deadline => {}
+            verdict => return verdict,
+        }
+    }
+}
+
+/// The beacon's alert and no other, under one key for each of its notices.
+fn one_alert(run: &Run, log: &std::path::Path) {
+    let requests = wait_for("the beacon's alert", 150, || {
+        let requests = json_lines(log);
+        if requests.is_empty() { Err("no webhook".to_owned()) } else { Ok(requests) }
+    });
+    let mut ids: BTreeMap<(String, String), String> = BTreeMap::new();
+    for request in &requests {
+        assert_eq!(request["verified"], true);
+        let request = serde_json::json!({"id": request["id"], "data": request["body"]["data"]});
+        let data = &request["data"];
+        assert_eq!(data["labels"]["app"], BEACON, "{data}");
+        let (alert, number) = (data["alert_id"].to_string(), data["sequence"].to_string());
+        let id = request["id"].to_string();
+        assert_eq!(*ids.entry((alert, number)).or_insert_with(|| id.clone()), id, "one key for one notice");
+    }
+    println!("  {} webhooks, {} notices", requests.len(), ids.len());
+    assert_eq!(run.database.number("SELECT count(DISTINCT labels) FROM alert WHERE fired_at IS NOT NULL"), 1);
 }
 
 #[test]
 fn three_processes_under_fire_count_what_was_written() {
     let long = std::env::var_os("LEEWAY_TEST_LONG").is_some();
-    let (rounds, size) = if long { (500, 200) } else { (80, 200) };
-    let (database, topics) = (Database::new(), [topic(PARTITIONS), topic(2), topic(2)]);
-    let nodes = nodes(&database, &topics);
-    let seed = now_us() as u64;
-    println!("  seed {seed}");
-    let mut dice = Dice(seed | 1);
-    let start = now_us() - 20 * MINUTE;
-    let (mut kills, mut stops) = (0, 0);
-    let (expected, messages, poison) = std::thread::scope(|scope| {
-        let main = topics[0].clone();
-        let writer = scope.spawn(move || write(&main, start, rounds, size));
-        let mut processes: Vec<Process> = nodes.iter().map(Node::start).collect();
-        for (topic, signal) in
-            [(&topics[1], "traces"), (&topics[2], "logs"), (&topics[1], "traces"), (&topics[2], "logs")]
-        {
-            let pairs = captured("genai-openai/exp_both", signal);
-            produce(topic, pairs.iter().enumerate().map(|(i, (at, bytes))| ((i % 2) as i32, *at, &bytes[..])));
-        }
-        while !writer.is_finished() {
-            std::thread::sleep(Duration::from_millis(400 + dice.below(1_500)));
-            let place = dice.below(3) as usize;
-            if (kills + stops) % 5 == 4 {
-                // Stopped for longer than its session: another one takes over, and it wakes up as a zombie.
-                processes[place].signal(libc::SIGSTOP);
-                std::thread::sleep(Duration::from_millis(3_500 + dice.below(1_500)));
-                processes[place].signal(libc::SIGCONT);
-                stops += 1;
-            } else {
-                processes[place].kill();
-                kills += 1;
-            }
-            for (process, node) in processes.iter_mut().zip(&nodes) {
-                if !process.running() {
-                    *process = node.start();
-                }
-            }
-        }
-        let written = writer.join().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        let calls: i64 = written.0.values().sum();
-        wait_for("every call", 120, || {
-            for (process, node) in processes.iter_mut().zip(&nodes) {
-                if !process.running() && Instant::now() < deadline {
-                    *process = node.start();
-                }
-            }
-            let sql = "SELECT COALESCE(sum(n), 0) FROM pane_delta d JOIN series s USING (tenant, series_id) \
-                       WHERE s.level = 'leaf' AND s.labels::json->>'app' LIKE 'app%'";
-            let seen: i64 = database.query(sql)?[0][0].parse().unwrap_or(0);
-            if seen == calls { Ok(()) } else { Err(format!("{seen} of {calls}")) }
-        });
-        let sql = format!("SELECT sum(consumed) FROM ledger WHERE topic = '{}'", topics[0]);
-        database.wait_number("every message", 60, &sql, written.1);
-        written
-    });
-    println!("  {messages} messages, {kills} kills, {stops} stops");
-    recount(&database, &topics[0], &expected, (messages, poison));
-    assert!(kills >= if long { 30 } else { 5 }, "{kills} kills");
+    let plan = if long { Plan::long() } else { Plan::short() };
+    let log = std::env::temp_dir().join(unique("log"));
+    let hook = Tool::start("webhook.py", &[KEY, log.to_str().unwrap(), "204"]);
+    let mut run = Run::new(&plan, &hook);
+    let truth = through(&mut run, &plan);
+    assert_eq!(settle(&mut run, &truth, 120), Ok(()));
+    let (kills, reread, moves) = (run.killed.len(), run.reread(), run.moves());
+    let fenced = run.said("the partition is no longer ours; its buffer is dropped");
+    println!(
+        "  {} calls, {kills} kills, {reread} with offsets read again, {} zombies, {fenced} fenced buffers, {} ends, owner changes {moves:?}",
+        truth.0["calls"], run.zombies, run.ended
+    );
+    assert!(run.said("the topic was created anew since it was last read") >= 1, "an alarm");
+    assert_eq!(
+        run.database
+            .number(&format!("SELECT count(DISTINCT incarnation) FROM source_partition WHERE topic = '{REBORN}'")),
+        2
+    );
+    one_alert(&run, &log);
+    let (least_kills, least_reread, least_zombies, least_moves) = if long { (30, 25, 8, 5) } else { (6, 3, 3, 1) };
+    assert!(kills >= least_kills && reread >= least_reread && run.zombies >= least_zombies && fenced >= 3);
+    assert_eq!(moves.len(), 8, "every partition");
+    assert!(moves.values().all(|moves| *moves >= least_moves), "{moves:?}");
 }
 
-/// What was written, by psql.
-fn recount(database: &Database, topic: &str, expected: &Expected, (messages, poison): (i64, i64)) {
-    let rows = "SELECT window_start, s.labels::json->>'app', sum(n) FROM pane_delta d JOIN series s USING (tenant, series_id) \
-                WHERE s.level = 'leaf' AND s.labels::json->>'app' LIKE 'app%' GROUP BY 1, 2";
-    let counted: Expected = database
-        .query(rows)
-        .unwrap()
-        .into_iter()
-        .map(|row| ((row[0].parse().unwrap(), row[1].clone()), row[2].parse().unwrap()))
-        .collect();
-    assert_eq!(&counted, expected, "every window and app");
-    chains_whole(database);
-    let ledger = |column: &str| {
-        database.number(&format!("SELECT COALESCE(sum({column}), 0) FROM ledger WHERE topic = '{}'", topic))
-    };
-    assert_eq!((ledger("undecodable"), ledger("conflicting")), (poison, 0));
-    assert_eq!(ledger("duplicate") + ledger("merged"), messages - poison - expected.values().sum::<i64>());
-    assert_eq!(
-        database.number("SELECT count(*) FROM dead_letter WHERE reason = 'quarantined'"),
-        0,
-        "nothing good is quarantined"
-    );
-    // Span and log record of each captured call, each sent twice, made one call.
-    let pairs = "SELECT sum(n) FROM pane_delta d JOIN series s USING (tenant, series_id) WHERE s.level = 'app' \
-                 AND s.labels::json->>'app' = 'support-bot'";
-    assert_eq!(database.number(pairs), crate::calls::captured_calls());
+#[test]
+fn without_the_compare_and_set_the_counts_are_found_wrong() {
+    let plan = Plan::without_compare_and_set();
+    let log = std::env::temp_dir().join(unique("log"));
+    let hook = Tool::start("webhook.py", &[KEY, log.to_str().unwrap(), "204"]);
+    let mut run = Run::new(&plan, &hook);
+    let truth = through(&mut run, &plan);
+    let verdict = settle(&mut run, &truth, 10);
+    println!("  {verdict:?}");
+    assert!(verdict.is_err(), "the recount finds nothing although nothing keeps zombies out");
 }

@@ -113,7 +113,11 @@ impl Database {
 }
 
 pub fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", kafka()).create().unwrap()
+    admin_at(&kafka())
+}
+
+pub fn admin_at(brokers: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap()
 }
 
 pub fn block<T>(future: impl Future<Output = T>) -> T {
@@ -132,8 +136,7 @@ pub fn create_topic(name: &str, partitions: i32) {
 }
 
 pub fn create_topic_at(brokers: &str, name: &str, partitions: i32) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let admin = admin_at(brokers);
     wait_for("the topic", 30, || {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         let made = block(admin.create_topics(&[topic], &AdminOptions::new())).map_err(|error| error.to_string())?;
@@ -149,7 +152,7 @@ pub fn produce<'a>(topic: &str, messages: impl IntoIterator<Item = (i32, i64, &'
 /// As `produce`, to a given broker; waits for its word on every message.
 pub fn produce_to<'a>(brokers: &str, topic: &str, messages: impl IntoIterator<Item = (i32, i64, &'a [u8])>) {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers).set("message.max.bytes", "20000000");
+    config.set("bootstrap.servers", brokers).set("message.max.bytes", "20000000").set("enable.idempotence", "true");
     let producer: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
     for (partition, at, payload) in messages {
         let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(payload).timestamp(at / 1000);
@@ -244,8 +247,21 @@ impl Process {
         wait_for("the process to end", seconds, || self.child.try_wait().unwrap().ok_or_else(|| "running".to_owned()))
     }
 
+    /// Whether a signal has stopped it.
+    pub fn stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    }
+
     pub fn running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The last lines of its log that say more than what was read.
+    pub fn tail(&self, lines: usize) -> String {
+        let log = self.log();
+        let said: Vec<&str> = log.lines().filter(|line| !line.starts_with("read ")).collect();
+        said[said.len().saturating_sub(lines)..].join("\n")
     }
 
     pub fn log(&self) -> String {
@@ -261,13 +277,54 @@ fn signal(pid: u32, number: i32) {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!(
-                "--- log of the process ---\n{}",
-                self.log().lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
-            );
+            println!("--- log of the process ---\n{}", self.tail(60));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A broker or database of its own, killed without a word and started again.
+#[derive(Debug)]
+pub struct Service {
+    script: PathBuf,
+    folder: PathBuf,
+    pub address: String,
+}
+
+impl Service {
+    pub fn start(script: &str) -> Self {
+        // Postgres' own user must reach the folder.
+        let folder = Path::new("/tmp").join(unique("leeway-service"));
+        let mut service = Self { script: root().join("scripts").join(script), folder, address: String::new() };
+        service.address = service.run("start");
+        service
+    }
+
+    fn run(&self, what: &str) -> String {
+        // The services of the other tests are named by variables that these must not see.
+        let done = Command::new(&self.script).args([what]).arg(&self.folder).output().unwrap();
+        assert!(done.status.success(), "{what}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+
+    pub fn kill(&self) {
+        let how = if self.script.ends_with("postgres.sh") { "kill" } else { "stop" };
+        self.run(how);
+    }
+
+    pub fn restart(&self) {
+        wait_for("the service to come back", 60, || {
+            let done = Command::new(&self.script).arg("start").arg(&self.folder).output().unwrap();
+            if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+        });
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = Command::new(&self.script).arg("stop").arg(&self.folder).output();
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod figures;
 pub mod history;
+pub mod otlp;
 pub mod said;
 pub mod trace;
 
