@@ -7,7 +7,7 @@ use leeway_core::clock::Micros;
 use leeway_core::labels::{Labels, Level, SeriesId};
 
 use crate::flush::{key16, touch};
-use crate::{Lease, PaneRow, Param, Row, Store, StoreError, args, postgres, sqlite};
+use crate::{Lease, PaneRow, Row, Store, StoreError, args, postgres, sqlite};
 
 /// Feedback that is not joined in its present form.
 #[derive(Debug, Clone)]
@@ -54,20 +54,18 @@ impl Store {
         tenant: &str,
         keys: &[CallKey],
     ) -> Result<HashMap<CallKey, (SeriesId, Micros)>, StoreError> {
+        let select = "SELECT call_key, series_id, minute, facet FROM call_index \
+                      WHERE tenant = $1 AND facet IN ('call', 'join') AND series_id IS NOT NULL";
+        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+        let rows = self.conn().await?.query_among(select, args![tenant], "call_key", &keys).await?;
         let mut found = HashMap::new();
-        let mut conn = self.conn().await?;
-        for chunk in keys.chunks(900) {
-            let mut params: Vec<Param<'_>> = vec![tenant.into()];
-            params.extend(chunk.iter().map(Param::from));
-            let list: Vec<String> = (2..=params.len()).map(|place| format!("${place}")).collect();
-            let sql = format!(
-                "SELECT call_key, series_id, minute FROM call_index WHERE tenant = $1 AND facet IN ('call', 'join') \
-                 AND series_id IS NOT NULL AND call_key IN ({}) ORDER BY facet",
-                list.join(",")
-            );
-            for row in conn.query(&sql, &params).await? {
-                // A call of that name before one that is only also called so.
-                found.entry(key16(&row.bytes(0)?)?).or_insert((key16(&row.bytes(1)?)?, row.int(2)?));
+        for row in rows {
+            let (key, place) = (key16(&row.bytes(0)?)?, (key16(&row.bytes(1)?)?, row.int(2)?));
+            // A call of that name before one that is only also called so.
+            if row.text(3)? == "call" {
+                found.insert(key, place);
+            } else {
+                found.entry(key).or_insert(place);
             }
         }
         Ok(found)

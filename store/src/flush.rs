@@ -278,19 +278,11 @@ impl FlushTx {
                         ON CONFLICT (tenant, day) DO UPDATE SET series = tenant_day.series RETURNING series";
             let row = conn.query_one(lock, args![tenant, day]).await?;
             let mut count = row.map_or(Ok(0), |row| row.count(0))?;
-            let mut params: Vec<Param<'_>> = vec![tenant.into(), day.into()];
+            let select = "SELECT series_id FROM series_day WHERE tenant = $1 AND day = $2";
+            let ids: Vec<&[u8]> = group.iter().map(|series| &series.id[..]).collect();
             let mut known = HashSet::new();
-            for chunk in group.chunks(900) {
-                params.truncate(2);
-                params.extend(chunk.iter().map(|series| Param::from(&series.id)));
-                let list: Vec<String> = (3..params.len() + 1).map(|i| format!("${i}")).collect();
-                let sql = format!(
-                    "SELECT series_id FROM series_day WHERE tenant = $1 AND day = $2 AND series_id IN ({})",
-                    list.join(",")
-                );
-                for row in conn.query(&sql, &params).await? {
-                    known.insert(row.bytes(0)?);
-                }
+            for row in conn.query_among(select, args![tenant, day], "series_id", &ids).await? {
+                known.insert(row.bytes(0)?);
             }
             let mut new = Vec::new();
             for series in group.into_iter().filter(|series| !known.contains(&series.id[..])) {
@@ -476,18 +468,10 @@ async fn counted<'a>(
     let mut found = HashMap::new();
     let claims: Vec<&CallClaim> = claims.collect();
     for group in claims.chunk_by(|a, b| a.tenant == b.tenant) {
-        for chunk in group.chunks(900) {
-            let mut params: Vec<Param<'_>> = vec![(&chunk[0].tenant).into()];
-            params.extend(chunk.iter().map(|claim| Param::from(&claim.key)));
-            let list: Vec<String> = (2..=params.len()).map(|place| format!("${place}")).collect();
-            let sql = format!(
-                "SELECT call_key, digest, whole FROM call_index WHERE tenant = $1 AND facet = 'call' AND call_key IN ({})",
-                list.join(",")
-            );
-            for row in conn.query(&sql, &params).await? {
-                let key = (chunk[0].tenant.clone(), key16(&row.bytes(0)?)?);
-                found.insert(key, (row.int(1)?, row.int(2)? == 1));
-            }
+        let select = "SELECT call_key, digest, whole FROM call_index WHERE tenant = $1 AND facet = 'call'";
+        let keys: Vec<&[u8]> = group.iter().map(|claim| &claim.key[..]).collect();
+        for row in conn.query_among(select, args![&group[0].tenant], "call_key", &keys).await? {
+            found.insert((group[0].tenant.clone(), key16(&row.bytes(0)?)?), (row.int(1)?, row.int(2)? == 1));
         }
     }
     Ok(found)
