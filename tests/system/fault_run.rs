@@ -81,6 +81,8 @@ struct Plan {
     faults: Vec<Fault>,
     /// Seconds into the run at which the beacon begins to fail and ends to.
     failing: (u64, u64),
+    /// The notices that follow from that.
+    due: &'static [&'static str],
 }
 
 fn half(kills: usize, zombies: &[(usize, Fault)], outages: &[(usize, Fault)]) -> Vec<Fault> {
@@ -98,7 +100,7 @@ impl Plan {
         let mut faults = half(3, &[(0, StopAt("before_begin")), (2, StopAt("before_commit"))], &[(1, Broker)]);
         faults.extend([Roll, Reborn]);
         faults.extend(half(3, &[(1, Replace)], &[(0, Database)]));
-        Self { events: 20_000, rate: 250, always: "reads=tell", faults, failing: (0, 3600) }
+        Self { events: 20_000, rate: 250, always: "reads=tell", faults, failing: (0, 3600), due: &["firing"] }
     }
 
     fn long() -> Self {
@@ -111,14 +113,21 @@ impl Plan {
         let zombies =
             [(1, StopAt("before_commit")), (4, StopAt("before_begin")), (8, Replace), (12, StopAt("before_commit"))];
         faults.extend(half(17, &zombies, &outages));
-        Self { events: 130_000, rate: 350, always: "reads=tell", faults, failing: (60, 200) }
+        Self {
+            events: 130_000,
+            rate: 350,
+            always: "reads=tell",
+            faults,
+            failing: (60, 200),
+            due: &["firing", "resolved"],
+        }
     }
 
     /// A pause between the end of reading and BEGIN, zombies there, and nothing that keeps them out.
     fn without_compare_and_set() -> Self {
         let faults = half(2, &[(0, Fault::StopAt("before_begin")), (1, Fault::StopAt("before_begin"))], &[]);
         let always = "reads=tell,compare_and_set=off,before_begin=pause:0.3";
-        Self { events: 5_000, rate: 250, always, faults, failing: (0, 0) }
+        Self { events: 5_000, rate: 250, always, faults, failing: (0, 0), due: &[] }
     }
 }
 
@@ -485,23 +494,28 @@ fn settle(run: &mut Run, (manifest, beacon): &Truth, seconds: u64) -> Result<(),
     }
 }
 
-/// The beacon's alert and no other, under one key for each of its notices.
-fn one_alert(run: &Run, log: &std::path::Path) {
-    let requests = wait_for("the beacon's alert", 150, || {
+/// The notices that are due for the beacon, in order, and no others, each under one key however often it came.
+fn due_alerts(run: &mut Run, log: &std::path::Path, due: &[&str]) {
+    let deadline = Instant::now() + Duration::from_secs(180);
+    let told = loop {
+        run.rest(Duration::from_secs(1));
         let requests = json_lines(log);
-        if requests.is_empty() { Err("no webhook".to_owned()) } else { Ok(requests) }
-    });
-    let mut ids: BTreeMap<(String, String), String> = BTreeMap::new();
-    for request in &requests {
-        assert_eq!(request["verified"], true);
-        let request = serde_json::json!({"id": request["id"], "data": request["body"]["data"]});
-        let data = &request["data"];
-        assert_eq!(data["labels"]["app"], BEACON, "{data}");
-        let (alert, number) = (data["alert_id"].to_string(), data["sequence"].to_string());
-        let id = request["id"].to_string();
-        assert_eq!(*ids.entry((alert, number)).or_insert_with(|| id.clone()), id, "one key for one notice");
-    }
-    println!("  {} webhooks, {} notices", requests.len(), ids.len());
+        let mut told: BTreeMap<String, (i64, String)> = BTreeMap::new();
+        for request in &requests {
+            let data = &request["body"]["data"];
+            assert!(request["verified"] == true && data["labels"]["app"] == BEACON, "{request}");
+            let what = (data["sequence"].as_i64().unwrap(), data["status"].as_str().unwrap().to_owned());
+            let known = told.entry(request["id"].to_string()).or_insert_with(|| what.clone());
+            assert_eq!(*known, what, "one key for one notice");
+        }
+        if told.len() >= due.len() || Instant::now() > deadline {
+            println!("  {} webhooks, {} notices", requests.len(), told.len());
+            break told;
+        }
+    };
+    let mut told: Vec<(i64, String)> = told.into_values().collect();
+    told.sort();
+    assert_eq!(told.iter().map(|(_, status)| status.as_str()).collect::<Vec<_>>(), due);
     assert_eq!(run.database.number("SELECT count(DISTINCT labels) FROM alert WHERE fired_at IS NOT NULL"), 1);
 }
 
@@ -526,7 +540,7 @@ fn three_processes_under_fire_count_what_was_written() {
             .number(&format!("SELECT count(DISTINCT incarnation) FROM source_partition WHERE topic = '{REBORN}'")),
         2
     );
-    one_alert(&run, &log);
+    due_alerts(&mut run, &log, plan.due);
     let (least_kills, least_reread, least_zombies, least_moves) = if long { (30, 25, 8, 5) } else { (6, 3, 3, 1) };
     assert!(kills >= least_kills && reread >= least_reread && run.zombies >= least_zombies && fenced >= 3);
     assert_eq!(moves.len(), 8, "every partition");

@@ -12,7 +12,7 @@ use axum::response::{Html, IntoResponse};
 use futures_util::stream::{self, Stream};
 use leeway_alerts::rule::Kind;
 use leeway_core::alert::{AlertLabels, State as AlertState};
-use leeway_core::clock::{HOUR, Micros, SECOND, day_of, readable_span};
+use leeway_core::clock::{DAY, HOUR, Micros, SECOND, day_of, readable_span};
 use leeway_core::labels::Level;
 use leeway_core::measure::Unit;
 use leeway_core::pane::Pane;
@@ -157,6 +157,7 @@ pub async fn metrics(State(app): State<App>) -> Result<String, HttpError> {
     let partitions = app.0.store.partitions().await?;
     let lag: i64 = partitions.iter().map(leeway_store::PartitionRow::lag).sum();
     let behind = partitions.iter().map(|row| app.0.clock.now() - row.watermark).max().unwrap_or(0);
+    let lost = app.0.store.ledger_since(app.0.clock.now() - 7 * DAY).await?.lost;
     let counts = app.0.store.alert_counts().await?;
     let firing = counts.iter().find(|(state, _)| state == AlertState::Firing.name()).map_or(0, |(_, n)| *n);
     Ok(app.0.metrics.text(&[
@@ -173,6 +174,11 @@ pub async fn metrics(State(app): State<App>) -> Result<String, HttpError> {
             behind as f64 / SECOND as f64,
         ),
         ("leeway_alerts_firing", "Alert instances that fire.", firing as f64),
+        (
+            "leeway_lost_messages",
+            "Messages that Kafka dropped, by retention or with their topic, before they were read; last 7 days.",
+            lost as f64,
+        ),
     ]))
 }
 
