@@ -88,6 +88,21 @@ impl Status {
 pub const ERROR_CLASSES: [&str; 9] =
     ["rate_limit", "timeout", "server", "client", "auth", "context_length", "content_filter", "connection", "other"];
 
+/// Why a model stopped, folded from the providers' words.
+pub const FINISH_REASONS: [&str; 6] = ["stop", "length", "tool_call", "content_filter", "error", "other"];
+
+/// Index into [`FINISH_REASONS`] of a provider's word.
+pub fn finish_reason(word: &str) -> u8 {
+    match word {
+        "stop" | "end_turn" | "STOP" | "stop_sequence" | "completed" | "COMPLETE" => 0,
+        "length" | "max_tokens" | "MAX_TOKENS" | "max_output_tokens" | "model_length" => 1,
+        "tool_call" | "tool_calls" | "tool-calls" | "tool_use" | "function_call" => 2,
+        "content_filter" | "content-filter" | "SAFETY" | "refusal" | "guardrail_intervened" => 3,
+        "error" | "ERROR" => 4,
+        _ => 5,
+    }
+}
+
 pub const OPERATIONS: [&str; 8] =
     ["chat", "completion", "embeddings", "rerank", "retrieval", "tool", "agent", "guardrail"];
 /// Operations that bear tokens and cost; headline figures take these, served.
@@ -229,6 +244,9 @@ pub struct Call<'a> {
     /// Index into [`ERROR_CLASSES`].
     pub error_class: Option<u8>,
     pub fallback: bool,
+    pub stream: Option<bool>,
+    /// One a choice; indexes into [`FINISH_REASONS`].
+    pub finish_reasons: Vec<u8>,
     pub tokens: Tokens,
     pub duration_us: Option<u64>,
     pub ttft_us: Option<u64>,

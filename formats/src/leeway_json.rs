@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use leeway_core::event::{Call, ERROR_CLASSES, Event, Moderation, OPERATIONS, Part, Reject, Score, Status, Text};
+use leeway_core::event::{
+    Call, ERROR_CLASSES, Event, Moderation, OPERATIONS, Part, Reject, Score, Status, Text, finish_reason,
+};
 use leeway_core::pane::UNIT_WEIGHT;
 
 use crate::cursor::Value;
@@ -32,26 +34,32 @@ impl Format for LeewayJson {
     }
 
     fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-        if message.len() > scratch.options.max_message_bytes {
-            return Err(Reject::TooLarge);
-        }
-        if !one_per_line(message) {
-            return scratch.parse(message, |tape, options| whole(Value(&tape.0), options, sink))?;
-        }
-        if message.iter().filter(|byte| **byte == b'\n').count() > MAX_RECORDS {
-            return Err(Reject::TooLarge);
-        }
-        for (index, line) in
-            message.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).enumerate()
-        {
-            let index = index as u32;
-            let parsed = scratch.parse(line, |tape, options| record(Value(&tape.0), index, options, sink));
-            if let Err(reason) = parsed {
-                sink.record(index, Err(reason));
-            }
-        }
-        Ok(())
+        each(message, scratch, sink, record)
     }
+}
+
+/// Reads one value as a record.
+pub type ReadRecord = fn(Value<'_, '_>, u32, &Options, &mut dyn Sink);
+
+/// Reads every record of a JSON message: one object, an array of them, or one on each line.
+pub fn each(message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink, read: ReadRecord) -> Result<(), Reject> {
+    if message.len() > scratch.options.max_message_bytes {
+        return Err(Reject::TooLarge);
+    }
+    if !one_per_line(message) {
+        return scratch.parse(message, |tape, options| whole(Value(&tape.0), options, sink, read))?;
+    }
+    if message.iter().filter(|byte| **byte == b'\n').count() > MAX_RECORDS {
+        return Err(Reject::TooLarge);
+    }
+    for (index, line) in message.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).enumerate() {
+        let index = index as u32;
+        let parsed = scratch.parse(line, |tape, options| read(Value(&tape.0), index, options, sink));
+        if let Err(reason) = parsed {
+            sink.record(index, Err(reason));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the message is NDJSON: its first line closes an object and something follows that cannot continue it.
@@ -64,17 +72,17 @@ fn one_per_line(message: &[u8]) -> bool {
     first.starts_with(b"{") && first.ends_with(b"}") && !continues
 }
 
-fn whole(value: Value<'_, '_>, options: &Options, sink: &mut dyn Sink) -> Result<(), Reject> {
+fn whole(value: Value<'_, '_>, options: &Options, sink: &mut dyn Sink, read: ReadRecord) -> Result<(), Reject> {
     match value.items() {
         None if value.fields().is_none() => Err(Reject::Undecodable),
         None => {
-            record(value, 0, options, sink);
+            read(value, 0, options, sink);
             Ok(())
         }
         Some(items) if items.clone().nth(MAX_RECORDS).is_some() => Err(Reject::TooLarge),
         Some(items) => {
             for (index, item) in items.enumerate() {
-                record(item, index as u32, options, sink);
+                read(item, index as u32, options, sink);
             }
             Ok(())
         }
@@ -186,6 +194,8 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
                 call.error_class = Some(index as u8);
             }
         }
+        "stream" => call.stream = value.bool("stream")?,
+        "finish_reasons" => call.finish_reasons = finish_reasons(value)?,
         "http_status" => seen.http_status = value.count("http_status")?,
         "fallback" => call.fallback = value.bool("fallback")?.unwrap_or(false),
         "tokens" => tokens(call, value)?,
@@ -212,7 +222,7 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
         "parent_span_id" | "call_id" | "session" | "task" | "conversation" | "user" => {
             id(value, known(key))?;
         }
-        "stream" | "explored" | "schema_valid" => {
+        "explored" | "schema_valid" => {
             value.bool(known(key))?;
         }
         "attempt" => {
@@ -227,7 +237,7 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
                 return Err(Reject::WrongType("confidence"));
             }
         }
-        "finish_reasons" | "cache" if !value.null() && value.items().is_none() => {
+        "cache" if !value.null() && value.items().is_none() => {
             return Err(Reject::WrongType(known(key)));
         }
         "citations" | "claims" | "tool" | "features" | "embedding" | "links"
@@ -235,7 +245,7 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
         {
             return Err(Reject::WrongType(known(key)));
         }
-        "finish_reasons" | "cache" | "citations" | "claims" | "tool" | "features" | "embedding" | "links" => {}
+        "cache" | "citations" | "claims" | "tool" | "features" | "embedding" | "links" => {}
         _ => return Ok(false),
     }
     Ok(true)
@@ -243,7 +253,7 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
 
 /// The schema's own copy of a field name, for errors that outlive the message.
 fn known(key: &str) -> &'static str {
-    const NAMES: [&str; 26] = [
+    const NAMES: [&str; 24] = [
         "prompt",
         "index_version",
         "policy_version",
@@ -256,13 +266,11 @@ fn known(key: &str) -> &'static str {
         "task",
         "conversation",
         "user",
-        "stream",
         "explored",
         "schema_valid",
         "queue_ms",
         "retrieval_ms",
         "guardrail_ms",
-        "finish_reasons",
         "cache",
         "citations",
         "claims",
@@ -272,6 +280,16 @@ fn known(key: &str) -> &'static str {
         "links",
     ];
     NAMES.iter().find(|name| **name == key).copied().unwrap_or("")
+}
+
+/// Choices of one call; more are not looked at.
+pub const MAX_CHOICES: usize = 16;
+
+fn finish_reasons(value: Value<'_, '_>) -> Result<Vec<u8>, Reject> {
+    let Some(items) = value.items() else {
+        return if value.null() { Ok(Vec::new()) } else { Err(Reject::WrongType("finish_reasons")) };
+    };
+    items.take(MAX_CHOICES).map(|item| Ok(finish_reason(item.text("finish_reasons")?.unwrap_or_default()))).collect()
 }
 
 pub fn id<'i>(value: Value<'_, 'i>, field: &'static str) -> Result<Option<&'i str>, Reject> {
@@ -465,7 +483,7 @@ pub fn classify(status: Status, http_status: Option<u64>, error_type: &str) -> u
         Some(401 | 403) => "auth",
         Some(408 | 504) => "timeout",
         Some(500..=599) => "server",
-        _ if has("context_length") || has("ContextWindow") => "context_length",
+        _ if has("context_length") || has("context length") || has("ContextWindow") => "context_length",
         _ if has("content_filter") || has("ContentPolicy") => "content_filter",
         _ if has("RateLimit") || has("rate_limit") => "rate_limit",
         _ if has("timeout") => "timeout",

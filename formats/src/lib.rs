@@ -5,15 +5,22 @@
 
 mod cursor;
 mod keyed;
+mod langfuse;
 mod leeway_json;
+mod litellm;
 mod otlp;
 mod records;
 
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
 use leeway_core::event::{Event, Reject};
 use simd_json::{Buffers, ErrorType, Tape};
 
 pub use keyed::UserKey;
+pub use langfuse::LangfuseScores;
 pub use leeway_json::LeewayJson;
+pub use litellm::LiteLlm;
 pub use otlp::{OtlpLogs, OtlpTraces};
 
 /// Bounds and keys of decoding.
@@ -46,7 +53,7 @@ pub trait Format: Sync + std::fmt::Debug {
 }
 
 /// Every format; one entry each.
-pub const ALL: [&dyn Format; 3] = [&LeewayJson, &OtlpTraces, &OtlpLogs];
+pub const ALL: [&dyn Format; 5] = [&LeewayJson, &OtlpTraces, &OtlpLogs, &LiteLlm, &LangfuseScores];
 
 /// Guesses the format by the first byte: JSON, or OTLP protobuf, whose spans and log records cannot be taken for one
 /// another.
@@ -70,9 +77,44 @@ impl Format for Auto {
             {
                 otlp::either(message, scratch, sink)
             }
-            _ => LeewayJson.decode(message, scratch, sink),
+            _ if json && otlp::is_otlp(message) => otlp::either_json(message, scratch, sink),
+            _ => by_head(&message[..message.len().min(HEAD)]).decode(message, scratch, sink),
         }
     }
+}
+
+/// Bytes that tell the formats of JSON apart.
+const HEAD: usize = 512;
+
+fn by_head(head: &[u8]) -> &'static dyn Format {
+    if litellm::recognised(head) {
+        &LiteLlm
+    } else if langfuse::recognised(head) {
+        &LangfuseScores
+    } else {
+        &LeewayJson
+    }
+}
+
+/// Small messages may unpack to this much, whatever their ratio.
+const UNPACKED_FREE: usize = 1 << 20;
+/// Beyond that, gzip that unpacks to more times its size is a bomb.
+const UNPACKED_RATIO: usize = 20;
+
+/// Decodes a message, unpacked first where it is gzip: no format's messages begin as gzip does.
+pub fn decode(format: &dyn Format, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+    if !message.starts_with(&[0x1F, 0x8B]) {
+        return format.decode(message, scratch, sink);
+    }
+    let limit =
+        (message.len().saturating_mul(UNPACKED_RATIO)).max(UNPACKED_FREE).min(scratch.options.max_message_bytes);
+    let mut unpacked = Vec::new();
+    let mut reader = MultiGzDecoder::new(message).take(limit as u64 + 1);
+    reader.read_to_end(&mut unpacked).map_err(|_| Reject::Undecodable)?;
+    if unpacked.len() > limit {
+        return Err(Reject::TooLarge);
+    }
+    format.decode(&unpacked, scratch, sink)
 }
 
 /// The format with that id.

@@ -1,6 +1,7 @@
 //! The six kinds that are kept as rows: each a table of fields, checked, and an upsert key.
 
 use leeway_core::call_key::{CallKey, Name};
+use leeway_core::clock::Micros;
 use leeway_core::event::{Label as FeedbackLabel, Record, RecordKind, Reject};
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
@@ -220,6 +221,46 @@ pub fn record(kind: &str, value: Value<'_, '_>, options: &Options, unknown: &mut
     record.label = (schema.kind == RecordKind::Feedback).then(|| feedback_label(&body));
     record.body = Json::Object(body.clone()).to_string();
     record.id = key(schema.kind, own_id, &record, &body);
+    Ok(record)
+}
+
+/// Feedback of another system, in the wire schema's words.
+pub struct Told {
+    pub tenant: String,
+    pub app: String,
+    pub time: Micros,
+    pub name: String,
+    /// Bool, number or label.
+    pub value: Json,
+    /// human, user, model or code; "" where nobody says.
+    pub source: &'static str,
+    /// One of the forms of a target.
+    pub target: Json,
+    /// What tells two words of one source on one target apart.
+    pub identifier: Option<String>,
+}
+
+pub fn feedback(told: Told) -> Result<Record, Reject> {
+    if !targeted(&told.target) {
+        return Err(Reject::NoTarget);
+    }
+    let mut body = Map::new();
+    keep(&mut body, "target", Some(told.target));
+    keep(&mut body, "name", Some(cut(&told.name, MAX_LABEL).into()));
+    keep(&mut body, "value", Some(told.value).filter(|value| !value.is_null()));
+    keep(&mut body, "source", Some(told.source).filter(|source| !source.is_empty()).map(Json::from));
+    keep(&mut body, "identifier", told.identifier.as_deref().map(|text| cut(text, MAX_TEXT).into()));
+    let mut record = Record {
+        kind: RecordKind::Feedback,
+        tenant: cut(&told.tenant, MAX_LABEL).to_owned(),
+        id: String::new(),
+        time: told.time,
+        app: cut(&told.app, MAX_LABEL).to_owned(),
+        name: cut(&told.name, MAX_LABEL).to_owned(),
+        body: Json::Object(body.clone()).to_string(),
+        label: Some(feedback_label(&body)),
+    };
+    record.id = key(RecordKind::Feedback, None, &record, &body);
     Ok(record)
 }
 

@@ -150,7 +150,7 @@ impl Buffer {
         self.records.push(record);
     }
 
-    fn call(&mut self, origin: Origin, call: &Call<'_>, rules: &Rules) {
+    pub fn call(&mut self, origin: Origin, call: &Call<'_>, rules: &Rules) {
         let minute = minute_of(call.time);
         let late = origin.received > minute + MINUTE + LATENESS;
         let computed = rules.prices.cost(call.provider, call.billed_model(), call.time, &call.tokens);

@@ -6,6 +6,7 @@ pub mod dead_letters;
 pub mod deliver;
 pub mod demo;
 pub mod evaluate;
+pub mod explain;
 pub mod faults;
 pub mod feedback;
 pub mod flush;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use leeway::run::Role;
 use leeway::settings::Settings;
-use leeway::{demo, loadgen, run};
+use leeway::{demo, explain, loadgen, run};
 use leeway_core::clock::{Clock, HOUR};
 use leeway_store::Store;
 
@@ -31,12 +31,21 @@ enum Command {
     Migrate(ConfigArgs),
     /// Write a weekly report to standard output, or to a file
     Report(ReportArgs),
+    /// Look into what producers send
+    #[command(subcommand)]
+    Ingest(IngestCommand),
     /// Write calls to Kafka and say per minute and series what was written
     Loadgen(loadgen::Args),
     /// Print every setting with its default and what it is for
     Settings,
     /// Make a webhook signing key
     Token,
+}
+
+#[derive(Debug, Subcommand)]
+enum IngestCommand {
+    /// Show what Leeway makes of messages: recognised, counted, merged or dropped, and why; needs no service
+    Explain(explain::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -102,8 +111,10 @@ fn main() -> ExitCode {
 
 fn start() -> Result<()> {
     let cli = Cli::parse();
-    if let Command::Loadgen(args) = &cli.command {
-        return loadgen::run(args);
+    match &cli.command {
+        Command::Loadgen(args) => return loadgen::run(args),
+        Command::Ingest(IngestCommand::Explain(args)) => return explain::run(args),
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(dispatch(cli.command))
@@ -145,7 +156,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Report(args) => report(args).await,
         Command::Settings => say(leeway::settings::BUILT_IN.trim_end()),
         Command::Token => say(&demo::new_signing_key()?),
-        Command::Loadgen(_) => Ok(()),
+        Command::Loadgen(_) | Command::Ingest(_) => Ok(()),
     }
 }
 

@@ -30,6 +30,33 @@ pub struct Candidate<'a> {
     conflicting: bool,
 }
 
+/// What became of a record of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is what counts the call.
+    Counted,
+    /// It went into a call that another record counts.
+    Merged,
+    /// Another instrumentation's record of a response that is counted.
+    Copy,
+    /// All of it was told before.
+    Duplicate,
+}
+
+impl Candidate<'_> {
+    pub fn verdict(&self) -> Verdict {
+        if self.left.call {
+            Verdict::Counted
+        } else if self.copy {
+            Verdict::Copy
+        } else if self.contribution.numbers.brings.whole {
+            Verdict::Duplicate
+        } else {
+            Verdict::Merged
+        }
+    }
+}
+
 /// Every part of a call, each for itself.
 const PARTS: Brings = Brings { call: true, timing: true, text: true, whole: false };
 const NONE: Brings = Brings { call: false, timing: false, text: false, whole: false };

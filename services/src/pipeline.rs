@@ -574,7 +574,7 @@ fn touch_alone(
 fn decode(shared: &Shared, payload: &[u8], origin: Origin, buffer: &mut Buffer, scratch: &mut Scratch) {
     crate::faults::poison(payload);
     let mut feed = Feed { buffer, origin, rules: &shared.rules };
-    match shared.format.decode(payload, scratch, &mut feed) {
+    match leeway_formats::decode(shared.format, payload, scratch, &mut feed) {
         Ok(()) => buffer.decoded(origin),
         Err(reason) => buffer.undecodable(origin, &reason),
     }

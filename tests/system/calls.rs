@@ -337,3 +337,31 @@ fn texts_end_in_the_scan_and_leaks_are_told_by_origin() {
     let told: Vec<serde_json::Value> = hooks.into_iter().chain(mails).collect();
     nowhere(&everything(&database, &node, &process, &told));
 }
+
+/// The same calls as protobuf, as JSON and packed: a mixed topic that nobody named a format for.
+#[test]
+fn json_and_packed_messages_are_the_calls_of_the_protobuf_ones() {
+    let (database, topic) = (Database::new(), topic(2));
+    let node = Node::new(&database, &topic);
+    let folder = root().join("tests/data/otlp/openllmetry/on");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut messages = Vec::new();
+    for (i, path) in files.iter().filter(|path| path.to_string_lossy().contains(".traces.")).enumerate() {
+        let mut bytes = std::fs::read(path).unwrap();
+        if i % 3 == 0 {
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            std::io::Write::write_all(&mut packed, &bytes).unwrap();
+            bytes = packed.finish().unwrap();
+        }
+        messages.push((1_795_215_600_000_000, bytes));
+    }
+    send(&topic, &messages);
+    let _process = node.start();
+    crate::traces::database_ready(&database);
+    consumed(&database, messages.len());
+    // Each file stands there twice, as .pb and .json.
+    let sums = "SELECT sum(on_time + late), sum(merged + duplicate), sum(undecodable + dead_lettered + conflicting) FROM ledger";
+    let sums: Vec<i64> = database.query(sums).unwrap()[0].iter().map(|text| text.parse().unwrap()).collect();
+    assert!(sums[0] > 20 && sums[0] == sums[1] && sums[2] == 0, "{sums:?}");
+}

@@ -17,6 +17,8 @@ mod drift;
 #[cfg(test)]
 mod exactly_once;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod fault_run;
 #[cfg(test)]
 mod figures;

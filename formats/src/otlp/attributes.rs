@@ -4,7 +4,7 @@ use leeway_core::event::Reject;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use super::conventions::{ATTRIBUTES, FIELDS, FLAT_INPUT, FLAT_OUTPUT, Field};
+use super::conventions::{FIELDS, FLAT, Field, known};
 use super::text_of;
 
 /// Attributes of one record beyond this many are not looked at.
@@ -14,21 +14,26 @@ const MAX_ATTRIBUTES: usize = 1_000;
 const OF_RESOURCE: [Field; 5] = [Field::App, Field::Release, Field::Environment, Field::Region, Field::Tenant];
 
 /// The known attributes of a record and of its resource; the record's own win.
-#[derive(Default)]
 pub struct Attributes<'a> {
     /// Rank (place in the table) and value of each field.
     found: [Option<(usize, &'a AnyValue)>; FIELDS],
     /// Some were not looked at.
     pub cut: bool,
-    /// Flattened messages: whether they are the answer's, their number, `role` or `content`, text.
+    /// Flattened messages: whether they are the answer's, their number, `role`, `content` or `finish_reason`, text.
     pub flat: Vec<(bool, usize, &'a str, &'a str)>,
+}
+
+impl Default for Attributes<'_> {
+    fn default() -> Self {
+        Self { found: [None; FIELDS], cut: false, flat: Vec::new() }
+    }
 }
 
 impl<'a> Attributes<'a> {
     pub fn of_resource(resource: Option<&'a Resource>) -> Self {
         let mut read = Self::default();
         for pair in resource.into_iter().flat_map(|resource| &resource.attributes).take(MAX_ATTRIBUTES) {
-            read.known(pair, |field| OF_RESOURCE.contains(&field));
+            read.take(pair, |field| OF_RESOURCE.contains(&field));
         }
         read
     }
@@ -36,7 +41,7 @@ impl<'a> Attributes<'a> {
     pub fn read(own: &'a [KeyValue], resource: &Self) -> Self {
         let mut read = Self { cut: own.len() > MAX_ATTRIBUTES, ..Self::default() };
         for pair in own.iter().take(MAX_ATTRIBUTES) {
-            if !read.known(pair, |_| true)
+            if !read.take(pair, |_| true)
                 && let Some(value) = &pair.value
             {
                 read.flat(&pair.key, value);
@@ -49,9 +54,8 @@ impl<'a> Attributes<'a> {
     }
 
     /// Takes an attribute that the table knows and `wanted` wants.
-    fn known(&mut self, pair: &'a KeyValue, wanted: impl Fn(Field) -> bool) -> bool {
-        let Some(rank) = ATTRIBUTES.iter().position(|(name, _)| *name == pair.key) else { return false };
-        let field = ATTRIBUTES[rank].1;
+    fn take(&mut self, pair: &'a KeyValue, wanted: impl Fn(Field) -> bool) -> bool {
+        let Some((rank, field)) = known(&pair.key) else { return false };
         if let Some(value) = pair.value.as_ref().filter(|_| wanted(field)) {
             let slot = &mut self.found[field as usize];
             if slot.is_none_or(|(best, _)| rank < best) {
@@ -62,12 +66,16 @@ impl<'a> Attributes<'a> {
     }
 
     fn flat(&mut self, key: &'a str, value: &'a AnyValue) {
-        let answer = key.strip_prefix(FLAT_OUTPUT);
-        let Some(rest) = answer.or_else(|| key.strip_prefix(FLAT_INPUT)) else { return };
+        let Some((rest, inner, answer)) =
+            FLAT.iter().find_map(|(prefix, inner, answer)| Some((key.strip_prefix(prefix)?, inner, answer)))
+        else {
+            return;
+        };
         let Some((number, what)) = rest.split_once('.') else { return };
-        let what = what.strip_prefix("message.").unwrap_or_default();
-        if let (Ok(number), Some(text), "role" | "content") = (number.parse(), text_of(Some(value)), what) {
-            self.flat.push((answer.is_some(), number, what, text));
+        let what = what.strip_prefix(inner).unwrap_or_default();
+        let told = (number.parse(), text_of(Some(value)), what);
+        if let (Ok(number), Some(text), "role" | "content" | "finish_reason") = told {
+            self.flat.push((*answer, number, what, text));
         }
     }
 
@@ -96,6 +104,34 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// Yes or no, also where a client wrote it as text.
+    pub fn flag(&self, field: Field) -> Option<bool> {
+        match self.value(field)?.value.as_ref()? {
+            any_value::Value::BoolValue(value) => Some(*value),
+            any_value::Value::StringValue(text) => match text.as_str() {
+                "true" | "True" => Some(true),
+                "false" | "False" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Words of a list, of a list as JSON text, or of a text alone.
+    pub fn words(&self, field: Field) -> Vec<&'a str> {
+        match self.value(field).and_then(|value| value.value.as_ref()) {
+            Some(any_value::Value::ArrayValue(list)) => {
+                list.values.iter().filter_map(|item| text_of(Some(item))).collect()
+            }
+            Some(any_value::Value::StringValue(text)) if text.starts_with('[') => {
+                let inner = text.trim_start_matches('[').trim_end_matches(']').split(',');
+                inner.map(|word| word.trim().trim_matches(['"', '\''])).filter(|word| !word.is_empty()).collect()
+            }
+            Some(any_value::Value::StringValue(text)) if !text.is_empty() => vec![text],
+            _ => Vec::new(),
+        }
+    }
+
     pub fn count(&self, field: Field) -> Result<Option<u64>, Reject> {
         match self.number(field)? {
             Some(value) if value < 0.0 => Err(Reject::NegativeCount),
@@ -104,12 +140,12 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Seconds, as µs.
-    pub fn seconds(&self, field: Field) -> Result<Option<u64>, Reject> {
-        match self.number(field)? {
+    /// A duration in units of so many µs, as µs.
+    pub fn duration(&self, field: Field, unit: f64) -> Result<Option<u64>, Reject> {
+        match self.number(field)?.map(|value| value * unit) {
             Some(value) if value < 0.0 => Err(Reject::NegativeCount),
-            Some(value) if value > 366.0 * 86_400.0 => Err(Reject::WrongType(name(field))),
-            value => Ok(value.map(|value| (value * 1e6).round() as u64)),
+            Some(value) if value > 366.0 * 86_400.0 * 1e6 => Err(Reject::WrongType(name(field))),
+            value => Ok(value.map(|value| value.round() as u64)),
         }
     }
 }
@@ -117,7 +153,7 @@ impl<'a> Attributes<'a> {
 /// The wire schema's word for a field, for dead letters.
 fn name(field: Field) -> &'static str {
     match field {
-        Field::Ttft => "ttft_ms",
+        Field::Ttft | Field::TtftMs => "ttft_ms",
         Field::Cost => "cost_usd",
         Field::HttpStatus => "http_status",
         _ => "tokens",

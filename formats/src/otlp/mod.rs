@@ -1,4 +1,4 @@
-//! OTLP protobuf: spans and log records of the GenAI conventions, to calls.
+//! OTLP, protobuf or JSON: spans and log records of the GenAI conventions, to calls.
 //!
 //! A span is a call only if it is a leaf of its kind: an outer model span with an inner one in the same message is
 //! not. A span brings the call, its timing and (where captured) its texts; a log record brings the call and its
@@ -6,23 +6,29 @@
 
 mod attributes;
 mod conventions;
+mod inside;
+mod json;
 mod texts;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use leeway_core::clock::Micros;
-use leeway_core::event::{Brings, Call, Event, Reject, Status, Tokens};
+use leeway_core::clock::{Micros, parse_rfc3339};
+use leeway_core::event::{Brings, Call, ERROR_CLASSES, Event, Record, Reject, Status, Tokens, finish_reason};
 use leeway_core::money::parse_decimal;
 use leeway_core::pane::UNIT_WEIGHT;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, LogsData};
 use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
 use prost::Message;
+use serde_json::{Value as Json, json};
 
-use crate::leeway_json::{MAX_LABEL, MAX_MODEL, MAX_TOKENS, classify, cut};
+use crate::cursor::Value;
+use crate::leeway_json::{MAX_CHOICES, MAX_LABEL, MAX_MODEL, MAX_TOKENS, classify, cut};
+use crate::records::{Told, feedback};
 use crate::{Format, Scratch, Sink};
 use attributes::Attributes;
-use conventions::{DETAILS_EVENT, Field, MESSAGE_EVENTS, OPERATIONS};
+use conventions::{DETAILS_EVENT, EVALUATION_EVENT, FIRST_PIECES, Field, MESSAGE_EVENTS, OPERATIONS};
+use inside::Inside;
 
 /// Spans or log records of one message; more make the whole message too large.
 const MAX_RECORDS: usize = 10_000;
@@ -45,7 +51,12 @@ impl Format for OtlpTraces {
     }
 
     fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-        traces(&parse::<TracesData>(message, scratch)?, scratch, sink)
+        let data = if json(message) {
+            parse_json(message, scratch, json::traces)?
+        } else {
+            parse::<TracesData>(message, scratch)?
+        };
+        traces(&data, scratch, sink)
     }
 }
 
@@ -55,8 +66,43 @@ impl Format for OtlpLogs {
     }
 
     fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-        logs(&parse::<LogsData>(message, scratch)?, scratch, sink)
+        let data = if json(message) {
+            parse_json(message, scratch, json::logs)?
+        } else {
+            parse::<LogsData>(message, scratch)?
+        };
+        logs(&data, scratch, sink)
     }
+}
+
+pub use inside::{member, text, usage};
+pub use json::is_otlp;
+pub use texts::json_message;
+
+/// No protobuf message of either kind begins as JSON does.
+fn json(message: &[u8]) -> bool {
+    message.trim_ascii_start().first() == Some(&b'{')
+}
+
+fn parse_json<T>(
+    message: &[u8],
+    scratch: &mut Scratch,
+    read: impl FnOnce(Value<'_, '_>) -> Result<T, Reject>,
+) -> Result<T, Reject> {
+    if message.len() > scratch.options.max_message_bytes {
+        return Err(Reject::TooLarge);
+    }
+    scratch.parse(message, |tape, _| read(Value(&tape.0)))?
+}
+
+/// What a JSON message of OTLP holds: spans, log records, or metrics, which are none of Leeway's business.
+pub fn either_json(message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+    let (spans, records) = parse_json(message, scratch, |value| Ok((json::traces(value)?, json::logs(value)?)))?;
+    if spans.resource_spans.is_empty() && records.resource_logs.is_empty() {
+        sink.skipped(1);
+    }
+    traces(&spans, scratch, sink)?;
+    logs(&records, scratch, sink)
 }
 
 /// Spans, else log records: the first field of a span is bytes and of a log record a number, so one of the two fails.
@@ -106,21 +152,58 @@ fn traces(data: &TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Resu
         }
     }
     let outer = outer(&spans);
-    let mut skipped = 0;
+    let (mut skipped, mut told) = (0, spans.len() as u32);
     for (index, (attributes, span)) in spans.iter().enumerate() {
         match operation(attributes) {
             Some(operation) if !outer.contains(&span.span_id[..]) => {
-                let names = Names::of(attributes, &span.trace_id, &span.span_id, scratch);
-                let made = span_call(attributes, span, operation, &names, scratch);
+                let inside = Inside::of(attributes, &span.trace_id, &span.span_id, scratch);
+                let made = span_call(attributes, span, operation, &inside, scratch);
                 sink.record(index as u32, made.map(Event::Call));
             }
             _ => skipped += 1,
+        }
+        for event in span.events.iter().filter(|event| event.name == EVALUATION_EVENT) {
+            let said = Attributes::read(&event.attributes, attributes);
+            sink.record(
+                told,
+                evaluation(&said, event.time_unix_nano, &span.trace_id, &span.span_id).map(Event::Record),
+            );
+            told += 1;
         }
     }
     if skipped > 0 {
         sink.skipped(skipped);
     }
     Ok(())
+}
+
+/// A judgement of a span, of its trace, or of a response.
+fn evaluation(attributes: &Attributes<'_>, nanos: u64, trace: &[u8], span: &[u8]) -> Result<Record, Reject> {
+    let (trace, span) = (hex(trace), hex(span));
+    let target = match (attributes.text(Field::ResponseId), trace.is_empty(), span.is_empty()) {
+        (_, false, false) => json!({"trace_id": trace, "span_id": span}),
+        (Some(response), ..) => json!({ "response_id": response }),
+        (None, false, true) => json!({ "trace_id": trace }),
+        _ => return Err(Reject::NoTarget),
+    };
+    // A truth beside its number is the truth.
+    let value = match (attributes.text(Field::EvaluationLabel), attributes.number(Field::EvaluationValue)?) {
+        (Some("true" | "True"), _) => json!(true),
+        (Some("false" | "False"), _) => json!(false),
+        (_, Some(number)) => json!(number),
+        (Some(label), None) => json!(cut(label, MAX_LABEL)),
+        (None, None) => Json::Null,
+    };
+    feedback(Told {
+        tenant: attributes.text(Field::Tenant).filter(|tenant| !tenant.is_empty()).unwrap_or("default").to_owned(),
+        app: attributes.text(Field::App).unwrap_or_default().to_owned(),
+        time: micros(nanos).ok_or(Reject::NoTime)?,
+        name: attributes.text(Field::EvaluationName).ok_or(Reject::WrongType("name"))?.to_owned(),
+        value,
+        source: if attributes.text(Field::Judge).is_some() { "model" } else { "" },
+        target,
+        identifier: attributes.text(Field::EvaluationKey).map(str::to_owned),
+    })
 }
 
 /// Ids of model spans that have another model span below them in this message.
@@ -140,74 +223,87 @@ fn outer<'s>(spans: &'s [(Attributes<'_>, &Span)]) -> HashSet<&'s [u8]> {
 
 /// Leeway's word for the model call that the attributes tell of; `None` where they tell of none.
 fn operation(attributes: &Attributes<'_>) -> Option<&'static str> {
-    let name = attributes.text(Field::Operation).or_else(|| attributes.text(Field::SpanKind))?;
-    OPERATIONS.iter().find(|(known, _)| *known == name).map(|(_, operation)| *operation)
+    let (words, said) = OPERATIONS.iter().find_map(|(field, words)| Some((words, attributes.text(*field)?)))?;
+    words.iter().find(|(known, _)| *known == said).map(|(_, operation)| *operation)
 }
 
 fn span_call<'a>(
     attributes: &Attributes<'a>,
     span: &'a Span,
     operation: &'static str,
-    names: &'a Names,
+    inside: &'a Inside,
     scratch: &mut Scratch,
 ) -> Result<Call<'a>, Reject> {
     let (start, end) = (micros(span.start_time_unix_nano), micros(span.end_time_unix_nano));
     let time = end.or(start).ok_or(Reject::NoTime)?;
-    let mut call = call(attributes, operation, names)?;
+    let mut call = call(attributes, operation, inside)?;
     call.time = time;
     call.brings = Brings { call: true, timing: true, text: true, whole: false };
     call.duration_us = start.zip(end).and_then(|(start, end)| u64::try_from(end - start).ok());
     if call.duration_us.is_some_and(|duration| duration > YEAR) {
         return Err(Reject::WrongType("duration_ms"));
     }
+    // Streams name themselves in Vercel's operation.
+    let operation_id = attributes.text(Field::OperationId).unwrap_or_default();
+    call.stream = call.stream.or_else(|| operation_id.contains("Text.do").then(|| operation_id.ends_with("doStream")));
     if call.ttft_us.is_none() {
-        let first = span.events.iter().find(|event| event.name == "First Token Stream Event");
-        let at = first.and_then(|event| micros(event.time_unix_nano));
+        let pieces = span.events.iter().filter(|event| FIRST_PIECES.contains(&event.name.as_str()));
+        let told = attributes.text(Field::FirstAt).and_then(|text| parse_rfc3339(text.trim_matches('"')));
+        let at = told.or_else(|| pieces.filter_map(|event| micros(event.time_unix_nano)).min());
         call.ttft_us = at.zip(start).and_then(|(at, start)| u64::try_from(at - start).ok());
     }
     // The type of an error may stand in the event of its exception alone.
     let exception = span.events.iter().find(|event| event.name == "exception");
     let raised = exception.map(|event| Attributes::read(&event.attributes, &Attributes::default()));
-    let error = attributes.text(Field::ErrorType).or_else(|| raised.and_then(|raised| raised.text(Field::ErrorType)));
-    let failed = error.is_some() || span.status.as_ref().is_some_and(|status| status.code == FAILED);
-    end_of(&mut call, failed, error.unwrap_or_default(), attributes.count(Field::HttpStatus)?);
+    let either =
+        |field: Field| attributes.text(field).or_else(|| raised.as_ref().and_then(|raised| raised.text(field)));
+    let status = span.status.as_ref();
+    let failure = Failure {
+        failed: either(Field::ErrorType).is_some()
+            || status.is_some_and(|status| status.code == FAILED)
+            || attributes.text(Field::Level) == Some("ERROR"),
+        kind: either(Field::ErrorType).unwrap_or_default(),
+        message: either(Field::ErrorMessage).or(status.map(|status| status.message.as_str())).unwrap_or_default(),
+        http_status: attributes.count(Field::HttpStatus)?,
+    };
+    failure.end(&mut call);
     texts::of_attributes(attributes, &mut call, scratch);
     call.incomplete |= span.dropped_attributes_count > 0;
     Ok(call)
 }
 
-fn end_of(call: &mut Call<'_>, failed: bool, error: &str, http_status: Option<u64>) {
-    let slow = error.to_ascii_lowercase().contains("timeout");
-    call.status = match (failed, slow) {
-        (true, true) => Status::Timeout,
-        (true, false) => Status::Error,
-        _ => Status::Ok,
-    };
-    if failed {
+/// How a call failed, in its client's words; they are read here and go no further.
+struct Failure<'a> {
+    failed: bool,
+    kind: &'a str,
+    message: &'a str,
+    http_status: Option<u64>,
+}
+
+impl Failure<'_> {
+    fn end(&self, call: &mut Call<'_>) {
+        // The first piece of an answer that came whole is its end.
+        call.ttft_us = call.ttft_us.filter(|_| call.stream != Some(false));
+        let slow = self.kind.to_ascii_lowercase().contains("timeout");
+        call.status = match (self.failed, slow) {
+            (true, true) => Status::Timeout,
+            (true, false) => Status::Error,
+            _ => Status::Ok,
+        };
+        if !self.failed {
+            return;
+        }
         // Some libraries give the HTTP status as the type.
-        let http_status = http_status.or_else(|| error.parse().ok());
-        call.error_class = Some(classify(call.status, http_status, error));
-    }
-}
-
-/// What a call is called, where the message holds it in another form.
-struct Names {
-    trace: String,
-    span: String,
-    /// From a JSON map.
-    tenant: Option<String>,
-}
-
-impl Names {
-    fn of(attributes: &Attributes<'_>, trace: &[u8], span: &[u8], scratch: &mut Scratch) -> Self {
-        let named = attributes.text(Field::Tenant).is_some_and(|tenant| !tenant.is_empty());
-        let metadata = attributes.text(Field::Metadata).filter(|_| !named);
-        Self { trace: hex(trace), span: hex(span), tenant: metadata.and_then(|json| texts::tenant_of(json, scratch)) }
+        let http_status = self.http_status.or_else(|| self.kind.parse().ok());
+        let vague = |class: u8| matches!(ERROR_CLASSES[usize::from(class)], "client" | "other");
+        let class = classify(call.status, http_status, self.kind);
+        let told = classify(call.status, http_status, self.message);
+        call.error_class = Some(if vague(class) && !vague(told) { told } else { class });
     }
 }
 
 /// What spans and log records have in common.
-fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, names: &'a Names) -> Result<Call<'a>, Reject> {
+fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, inside: &'a Inside) -> Result<Call<'a>, Reject> {
     let mut cut_labels = 0;
     let mut label = |field: Field, limit: usize| {
         let text = attributes.text(field).unwrap_or_default();
@@ -217,15 +313,15 @@ fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, names: &'a Nam
     let tenant = label(Field::Tenant, MAX_LABEL);
     let app = label(Field::App, MAX_LABEL);
     let mut call = Call {
-        tenant: names.tenant.as_deref().unwrap_or(if tenant.is_empty() { "default" } else { tenant }),
+        tenant: inside.tenant.as_deref().unwrap_or(if tenant.is_empty() { "default" } else { tenant }),
         app: if app.is_empty() { "unknown" } else { app },
         environment: label(Field::Environment, MAX_LABEL),
         region: label(Field::Region, MAX_LABEL),
         route: label(Field::Route, MAX_LABEL),
         release: label(Field::Release, MAX_LABEL),
         prompt_version: label(Field::PromptVersion, MAX_LABEL),
-        provider: label(Field::Provider, MAX_MODEL),
-        request_model: label(Field::RequestModel, MAX_MODEL),
+        provider: inside.provider.as_deref().unwrap_or(label(Field::Provider, MAX_MODEL)),
+        request_model: inside.request_model.as_deref().unwrap_or(label(Field::RequestModel, MAX_MODEL)),
         response_model: label(Field::ResponseModel, MAX_MODEL),
         operation,
         served: true,
@@ -234,30 +330,43 @@ fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, names: &'a Nam
     };
     call.cut_labels = cut_labels;
     let given = |id: &'a String| Some(id.as_str()).filter(|id| !id.is_empty());
-    (call.trace_id, call.span_id) = (given(&names.trace), given(&names.span));
-    call.response_id = attributes.text(Field::ResponseId).filter(|id| !id.is_empty());
+    (call.trace_id, call.span_id) = (given(&inside.trace), given(&inside.span));
+    call.response_id = attributes.text(Field::ResponseId).or(inside.response_id.as_deref()).filter(|id| !id.is_empty());
     if call.response_id.is_some_and(|id| id.len() > MAX_ID) {
         return Err(Reject::TooLarge);
     }
-    let tokens = |field: Field| match attributes.count(field)? {
-        Some(count) if count > MAX_TOKENS => Err(Reject::WrongType("tokens")),
-        count => Ok(count),
+    call.tokens = tokens(attributes, &inside.tokens)?;
+    call.stream = attributes.flag(Field::Stream).or(inside.stream);
+    let reasons = attributes.words(Field::FinishReasons).into_iter();
+    let flat = attributes.flat.iter().filter(|(answer, _, what, _)| *answer && *what == "finish_reason");
+    let reasons = reasons.chain(flat.map(|(.., word)| *word)).take(MAX_CHOICES);
+    call.finish_reasons = reasons.map(finish_reason).collect();
+    call.ttft_us = match attributes.duration(Field::Ttft, 1e6)? {
+        None => attributes.duration(Field::TtftMs, 1e3)?,
+        ttft => ttft,
     };
-    call.tokens = Tokens {
-        input: tokens(Field::InputTokens)?,
-        output: tokens(Field::OutputTokens)?,
-        cache_read: tokens(Field::CacheRead)?,
-        cache_write: tokens(Field::CacheWrite)?,
-        reasoning: tokens(Field::Reasoning)?,
-        audio_in: tokens(Field::AudioIn)?,
-        audio_out: tokens(Field::AudioOut)?,
-        image_in: None,
-    };
-    call.ttft_us = attributes.seconds(Field::Ttft)?;
     // Libraries write 0 where they have no price.
     let cost = attributes.number(Field::Cost)?.filter(|cost| *cost > 0.0);
-    call.cost = cost.and_then(|cost| parse_decimal(&format!("{cost}"), 9));
+    call.cost = cost.and_then(|cost| parse_decimal(&format!("{cost}"), 9)).or(inside.cost);
     Ok(call)
+}
+
+/// Counts of the attributes, and what else is known.
+fn tokens(attributes: &Attributes<'_>, inside: &Tokens) -> Result<Tokens, Reject> {
+    let tokens = |field: Field, inside: Option<u64>| match attributes.count(field)? {
+        Some(count) if count > MAX_TOKENS => Err(Reject::WrongType("tokens")),
+        count => Ok(count.or(inside)),
+    };
+    Ok(Tokens {
+        input: tokens(Field::InputTokens, inside.input)?,
+        output: tokens(Field::OutputTokens, inside.output)?,
+        cache_read: tokens(Field::CacheRead, inside.cache_read)?,
+        cache_write: tokens(Field::CacheWrite, inside.cache_write)?,
+        reasoning: tokens(Field::Reasoning, inside.reasoning)?,
+        audio_in: tokens(Field::AudioIn, None)?,
+        audio_out: tokens(Field::AudioOut, None)?,
+        image_in: None,
+    })
 }
 
 /// Number of the first of one call's message events, and all of them by role.
@@ -283,17 +392,21 @@ fn logs(data: &LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(
                 let first = (index as u32 - 1, Vec::new());
                 calls.entry((&record.trace_id, &record.span_id)).or_insert(first).1.push((role, record));
             } else if event == DETAILS_EVENT && operation(&attributes).is_some() {
-                let names = Names::of(&attributes, &record.trace_id, &record.span_id, scratch);
-                let made = log_call(&attributes, record, &names, scratch);
+                let inside = Inside::of(&attributes, &record.trace_id, &record.span_id, scratch);
+                let made = log_call(&attributes, record, &inside, scratch);
                 sink.record(index as u32 - 1, made.map(Event::Call));
+            } else if event == EVALUATION_EVENT {
+                let at = if record.time_unix_nano > 0 { record.time_unix_nano } else { record.observed_time_unix_nano };
+                let told = evaluation(&attributes, at, &record.trace_id, &record.span_id);
+                sink.record(index as u32 - 1, told.map(Event::Record));
             } else {
                 skipped += 1;
             }
         }
         for ((trace, span), (first, messages)) in calls {
-            let names = Names { trace: hex(trace), span: hex(span), tenant: None };
+            let inside = Inside { trace: hex(trace), span: hex(span), ..Inside::default() };
             let number = messages.len() as u32;
-            let made = message_call(&resource, &messages, &names);
+            let made = message_call(&resource, &messages, &inside);
             sink.record(first, made.map(Event::Call));
             // One call's messages are one record, the others went into it.
             skipped += number - 1;
@@ -312,15 +425,21 @@ fn logged_at(record: &LogRecord) -> Result<Micros, Reject> {
 fn log_call<'a>(
     attributes: &Attributes<'a>,
     record: &'a LogRecord,
-    names: &'a Names,
+    inside: &'a Inside,
     scratch: &mut Scratch,
 ) -> Result<Call<'a>, Reject> {
     let operation = operation(attributes).unwrap_or("chat");
-    let mut call = call(attributes, operation, names)?;
+    let mut call = call(attributes, operation, inside)?;
     call.time = logged_at(record)?;
     call.brings = Brings { call: true, timing: false, text: true, whole: false };
     let error = attributes.text(Field::ErrorType);
-    end_of(&mut call, error.is_some(), error.unwrap_or_default(), attributes.count(Field::HttpStatus)?);
+    let failure = Failure {
+        failed: error.is_some(),
+        kind: error.unwrap_or_default(),
+        message: attributes.text(Field::ErrorMessage).unwrap_or_default(),
+        http_status: attributes.count(Field::HttpStatus)?,
+    };
+    failure.end(&mut call);
     texts::of_attributes(attributes, &mut call, scratch);
     call.incomplete |= record.dropped_attributes_count > 0;
     Ok(call)
@@ -330,11 +449,11 @@ fn log_call<'a>(
 fn message_call<'a>(
     resource: &Attributes<'a>,
     messages: &[(&'static str, &'a LogRecord)],
-    names: &'a Names,
+    inside: &'a Inside,
 ) -> Result<Call<'a>, Reject> {
     let newest = messages.last().ok_or(Reject::Undecodable)?.1;
     let attributes = Attributes::read(&newest.attributes, resource);
-    let mut call = call(&attributes, "chat", names)?;
+    let mut call = call(&attributes, "chat", inside)?;
     call.time = logged_at(newest)?;
     call.brings = Brings { call: false, timing: false, text: true, whole: false };
     for (role, record) in messages {
@@ -365,3 +484,5 @@ fn text_of(value: Option<&AnyValue>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod truth;

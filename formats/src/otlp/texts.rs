@@ -11,7 +11,6 @@ use super::conventions::{Field, HIDDEN};
 use super::text_of;
 use crate::Scratch;
 use crate::cursor::Value;
-use crate::leeway_json::{MAX_LABEL, cut};
 
 /// What a role's text is to the scan: a tool's answer is something that was retrieved.
 fn part(role: &str) -> Part {
@@ -74,11 +73,20 @@ fn flattened<'a>(attributes: &Attributes<'a>, call: &mut Call<'a>) {
     }
 }
 
-/// Messages as JSON text: `[{role, parts: [{type, content}]}]`, or the parts alone.
-fn from_json(json: &str, fixed: Option<Part>, call: &mut Call<'_>, scratch: &mut Scratch) {
+/// Messages as JSON text: `[{role, parts: [{type, content}]}]`, the parts alone, or one of them; or a text as it is.
+fn from_json<'a>(json: &'a str, fixed: Option<Part>, call: &mut Call<'a>, scratch: &mut Scratch) {
+    if !json.trim_start().starts_with(['[', '{', '"']) {
+        push(call, fixed.unwrap_or(Part::Input), json);
+        return;
+    }
     let parsed = scratch.parse(json.as_bytes(), |tape, _| {
-        let (mut found, mut whole) = (Vec::new(), true);
-        for message in Value(&tape.0).items().into_iter().flatten() {
+        let (mut found, mut whole, value) = (Vec::new(), true, Value(&tape.0));
+        if let Some(text) = value.prose() {
+            found.push((fixed.unwrap_or(Part::Input), text.to_owned()));
+        } else if value.fields().is_some() {
+            whole &= json_message(value, fixed, &mut found);
+        }
+        for message in value.items().into_iter().flatten() {
             whole &= json_message(message, fixed, &mut found);
         }
         (found, whole)
@@ -97,7 +105,7 @@ fn from_json(json: &str, fixed: Option<Part>, call: &mut Call<'_>, scratch: &mut
 }
 
 /// `false`: some of it is no text, so it cannot be searched.
-fn json_message(message: Value<'_, '_>, fixed: Option<Part>, found: &mut Vec<(Part, String)>) -> bool {
+pub fn json_message(message: Value<'_, '_>, fixed: Option<Part>, found: &mut Vec<(Part, String)>) -> bool {
     let mut whole = true;
     let mut text = |of: Value<'_, '_>, name: &str| -> Option<String> {
         let (_, value) = of.fields()?.find(|(key, _)| *key == name)?;
@@ -105,11 +113,16 @@ fn json_message(message: Value<'_, '_>, fixed: Option<Part>, found: &mut Vec<(Pa
         value.prose().map(str::to_owned)
     };
     let part = fixed.unwrap_or_else(|| part(text(message, "role").as_deref().unwrap_or("user")));
-    found.extend(text(message, "content").map(|text| (part, text)));
-    let parts =
-        message.fields().into_iter().flatten().find(|(key, _)| *key == "parts").and_then(|(_, value)| value.items());
-    for piece in parts.into_iter().flatten() {
-        found.extend(text(piece, "content").map(|text| (part, text)));
+    let list = |name: &str| {
+        let member = message.fields().into_iter().flatten().find(|(key, _)| *key == name);
+        member.and_then(|(_, value)| value.items()).into_iter().flatten()
+    };
+    // A content is a text, or a list of pieces as `parts` is.
+    if list("content").next().is_none() {
+        found.extend(text(message, "content").map(|text| (part, text)));
+    }
+    for piece in list("parts").chain(list("content")) {
+        found.extend(text(piece, "content").or_else(|| text(piece, "text")).map(|text| (part, text)));
         // What a tool answered, as a part of its own type.
         let answered = text(piece, "response").or_else(|| text(piece, "result"));
         found.extend(answered.map(|text| (Part::Document, text)));
@@ -162,13 +175,4 @@ pub fn of_message<'a>(role: &str, body: Option<&'a AnyValue>, call: &mut Call<'a
     if let Some(text) = text_of(member(fields, "content")) {
         push(call, part, text);
     }
-}
-
-/// The tenant that a JSON map of metadata names.
-pub fn tenant_of(metadata: &str, scratch: &mut Scratch) -> Option<String> {
-    let parsed = scratch.parse(metadata.as_bytes(), |tape, _| {
-        let (_, value) = Value(&tape.0).fields()?.find(|(key, _)| *key == "tenant")?;
-        value.text("tenant").ok().flatten().map(|text| cut(text, MAX_LABEL).to_owned())
-    });
-    parsed.ok().flatten().filter(|tenant| !tenant.is_empty())
 }

@@ -1,0 +1,65 @@
+//! Langfuse's scores, as its clients post them: an array, one object, or one on each line.
+
+use leeway_core::event::{Event, Record, Reject};
+use serde_json::{Value as Json, json};
+
+use crate::cursor::Value;
+use crate::leeway_json::{MAX_LABEL, cut, each};
+use crate::otlp::{member, text};
+use crate::records::{Told, feedback};
+use crate::{Format, Options, Scratch, Sink};
+
+#[derive(Debug)]
+pub struct LangfuseScores;
+
+impl Format for LangfuseScores {
+    fn id(&self) -> &'static str {
+        "langfuse-scores"
+    }
+
+    fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+        each(message, scratch, sink, record)
+    }
+}
+
+/// Whether a JSON message begins as Langfuse's scores do.
+pub fn recognised(head: &[u8]) -> bool {
+    let has = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
+    has(b"\"dataType\"") && [&b"\"traceId\""[..], b"\"observationId\"", b"\"sessionId\""].into_iter().any(has)
+}
+
+fn record(value: Value<'_, '_>, index: u32, _: &Options, sink: &mut dyn Sink) {
+    sink.record(index, score(value).map(Event::Record));
+}
+
+fn score(value: Value<'_, '_>) -> Result<Record, Reject> {
+    let part = |name: &str| text(value, name);
+    let target = match (part("traceId"), part("observationId"), part("sessionId")) {
+        (Some(trace), Some(span), _) => json!({"trace_id": trace, "span_id": span}),
+        (Some(trace), None, _) => json!({ "trace_id": trace }),
+        (None, _, Some(session)) => json!({ "session": session }),
+        _ => return Err(Reject::NoTarget),
+    };
+    let told = member(value, "value").map_or(Json::Null, Value::to_json);
+    let told = match (part("dataType"), &told) {
+        (Some("BOOLEAN"), Json::Number(number)) => json!(number.as_f64() != Some(0.0)),
+        (_, Json::String(label)) => json!(cut(label, MAX_LABEL)),
+        (_, Json::Bool(_) | Json::Number(_) | Json::Null) => told,
+        _ => return Err(Reject::WrongType("value")),
+    };
+    let time = member(value, "timestamp").map_or(Ok(None), |value| value.time("time"))?;
+    feedback(Told {
+        tenant: "default".to_owned(),
+        app: String::new(),
+        time: time.ok_or(Reject::NoTime)?,
+        name: part("name").ok_or(Reject::WrongType("name"))?.to_owned(),
+        value: told,
+        source: match part("source") {
+            Some("ANNOTATION") => "human",
+            Some("EVAL") => "model",
+            _ => "",
+        },
+        target,
+        identifier: part("id").map(str::to_owned),
+    })
+}

@@ -1,0 +1,128 @@
+//! What a convention hides inside texts: ids in another form, and fields in JSON.
+
+use leeway_core::event::Tokens;
+use leeway_core::money::{NanoDollars, parse_decimal};
+
+use super::attributes::Attributes;
+use super::conventions::{Field, USAGE, USAGE_UNCACHED};
+use super::hex;
+use crate::Scratch;
+use crate::cursor::Value;
+use crate::leeway_json::{MAX_LABEL, MAX_MODEL, MAX_TOKENS, cut};
+
+/// What the attributes of one record say between the lines.
+#[derive(Debug, Default)]
+pub struct Inside {
+    pub trace: String,
+    pub span: String,
+    pub tenant: Option<String>,
+    pub provider: Option<String>,
+    pub request_model: Option<String>,
+    pub response_id: Option<String>,
+    pub stream: Option<bool>,
+    pub tokens: Tokens,
+    pub cost: Option<NanoDollars>,
+}
+
+impl Inside {
+    pub fn of(attributes: &Attributes<'_>, trace: &[u8], span: &[u8], scratch: &mut Scratch) -> Self {
+        let mut inside = Self { trace: hex(trace), span: hex(span), ..Self::default() };
+        inside.tenant = tenant(attributes, scratch);
+        inside.provider = provider(attributes);
+        if let Some(json) = attributes.text(Field::Parameters) {
+            read(json, scratch, |value| {
+                let model = text(value, "model").or_else(|| text(value, "model_name"));
+                inside.request_model = model.map(|model| cut(model, MAX_MODEL).to_owned());
+                inside.stream = member(value, "stream").and_then(|value| value.bool("stream").ok().flatten());
+            });
+        }
+        // An answer that was kept as it came names itself.
+        if attributes.value(Field::ResponseId).is_none()
+            && let Some(json) = attributes.text(Field::OutputValue)
+        {
+            read(json, scratch, |value| inside.response_id = text(value, "id").map(str::to_owned));
+        }
+        if let Some(json) = attributes.text(Field::Usage) {
+            read(json, scratch, |value| inside.tokens = usage(value));
+        }
+        if let Some(json) = attributes.text(Field::Costs) {
+            read(json, scratch, |value| inside.cost = cost(value));
+        }
+        inside
+    }
+}
+
+/// Shows a JSON object to `see`; anything else says nothing.
+fn read(json: &str, scratch: &mut Scratch, see: impl FnOnce(Value<'_, '_>)) {
+    if json.starts_with('{') {
+        // What is no JSON after all has nothing inside.
+        let _ = scratch.parse(json.as_bytes(), |tape, _| see(Value(&tape.0)));
+    }
+}
+
+/// A member by its path, split at dots.
+pub fn member<'t, 'i>(value: Value<'t, 'i>, path: &str) -> Option<Value<'t, 'i>> {
+    path.split('.').try_fold(value, |value, name| {
+        value.fields()?.find(|(key, _)| *key == name).map(|(_, value)| value).filter(|value| !value.null())
+    })
+}
+
+pub fn text<'i>(value: Value<'_, 'i>, path: &str) -> Option<&'i str> {
+    member(value, path)?.text("").ok().flatten().filter(|text| !text.is_empty())
+}
+
+fn tenant(attributes: &Attributes<'_>, scratch: &mut Scratch) -> Option<String> {
+    match attributes.text(Field::Tenant) {
+        // JSON text in a text.
+        Some(quoted) if quoted.len() > 2 && quoted.starts_with('"') && quoted.ends_with('"') => {
+            Some(cut(quoted.trim_matches('"'), MAX_LABEL).to_owned())
+        }
+        Some(named) if !named.is_empty() => None,
+        _ => {
+            let mut tenant = None;
+            if let Some(json) = attributes.text(Field::Metadata) {
+                read(json, scratch, |value| tenant = text(value, "tenant").map(|text| cut(text, MAX_LABEL).to_owned()));
+            }
+            tenant
+        }
+    }
+}
+
+/// A provider in lower case; where a client names provider and API together, the provider.
+fn provider(attributes: &Attributes<'_>) -> Option<String> {
+    let joined = attributes.text(Field::ModelProvider).filter(|name| !name.is_empty());
+    let name = match joined {
+        Some(joined) => joined.split('.').next().unwrap_or(joined),
+        None => attributes.text(Field::Provider)?,
+    };
+    let other = joined.is_some() || name.bytes().any(|byte| byte.is_ascii_uppercase());
+    other.then(|| cut(name, MAX_MODEL).to_ascii_lowercase())
+}
+
+/// Counts by the names of [`USAGE`].
+pub fn usage(value: Value<'_, '_>) -> Tokens {
+    let count = |path: &str| member(value, path)?.count("tokens").ok().flatten().filter(|count| *count <= MAX_TOKENS);
+    let first = |field: Field| USAGE.iter().filter(|(_, of)| *of == field).find_map(|(path, _)| count(path));
+    let (cache_read, cache_write) = (first(Field::CacheRead), first(Field::CacheWrite));
+    let uncached = || {
+        let input = count(USAGE_UNCACHED)?;
+        input.checked_add(cache_read.unwrap_or(0))?.checked_add(cache_write.unwrap_or(0))
+    };
+    Tokens {
+        input: first(Field::InputTokens).or_else(uncached),
+        output: first(Field::OutputTokens),
+        cache_read,
+        cache_write,
+        reasoning: first(Field::Reasoning),
+        ..Tokens::default()
+    }
+}
+
+/// Dollars: the total, or the sum of the parts.
+fn cost(value: Value<'_, '_>) -> Option<NanoDollars> {
+    let dollars = |value: Value<'_, '_>| value.number("cost_usd").ok().flatten().filter(|dollars| *dollars >= 0.0);
+    let total = member(value, "total").and_then(dollars);
+    let total =
+        total.unwrap_or_else(|| value.fields().into_iter().flatten().filter_map(|(_, part)| dollars(part)).sum());
+    if total > 0.0 { parse_decimal(&format!("{total}"), 9) } else { None }
+}
