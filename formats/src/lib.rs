@@ -11,6 +11,7 @@ mod litellm;
 mod otlp;
 mod records;
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
@@ -101,20 +102,22 @@ const UNPACKED_FREE: usize = 1 << 20;
 /// Beyond that, gzip that unpacks to more times its size is a bomb.
 const UNPACKED_RATIO: usize = 20;
 
-/// Decodes a message, unpacked first where it is gzip: no format's messages begin as gzip does.
-pub fn decode(format: &dyn Format, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+/// A message as it was before gzip, where it is gzip: no format's messages begin as gzip does.
+pub fn unpacked<'m>(message: &'m [u8], options: &Options) -> Result<Cow<'m, [u8]>, Reject> {
     if !message.starts_with(&[0x1F, 0x8B]) {
-        return format.decode(message, scratch, sink);
+        return Ok(Cow::Borrowed(message));
     }
-    let limit =
-        (message.len().saturating_mul(UNPACKED_RATIO)).max(UNPACKED_FREE).min(scratch.options.max_message_bytes);
-    let mut unpacked = Vec::new();
+    let limit = message.len().saturating_mul(UNPACKED_RATIO).max(UNPACKED_FREE).min(options.max_message_bytes);
+    let mut bytes = Vec::new();
     let mut reader = MultiGzDecoder::new(message).take(limit as u64 + 1);
-    reader.read_to_end(&mut unpacked).map_err(|_| Reject::Undecodable)?;
-    if unpacked.len() > limit {
-        return Err(Reject::TooLarge);
-    }
-    format.decode(&unpacked, scratch, sink)
+    reader.read_to_end(&mut bytes).map_err(|_| Reject::Undecodable)?;
+    if bytes.len() > limit { Err(Reject::TooLarge) } else { Ok(Cow::Owned(bytes)) }
+}
+
+/// Decodes a message, unpacked first where it is packed.
+pub fn decode(format: &dyn Format, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+    let message = unpacked(message, &scratch.options)?;
+    format.decode(&message, scratch, sink)
 }
 
 /// The format with that id.

@@ -83,7 +83,8 @@ pub struct Flusher {
     pub metrics: Arc<Metrics>,
     pub stop: Stop,
     pub memory: Memory,
-    pub log: Arc<Log>,
+    /// Where the parts were read from; requests by HTTP have no log.
+    pub log: Option<Arc<Log>>,
 }
 
 /// Series that this thread has seen: their families, and whether a day admitted them.
@@ -176,8 +177,9 @@ impl Flusher {
     /// one's. The broker is asked after the reading, so that what was read is of the life that it names, or of none.
     fn leave_other_lives(&self, parts: &mut Vec<PartBatch>, answers: &mut Vec<Flushed>) -> Result<()> {
         let (mut pause, mut stopping) = (FIRST_PAUSE, None);
+        let Some(log) = &self.log else { return Ok(()) };
         let now = loop {
-            match self.log.incarnation() {
+            match log.incarnation() {
                 // A topic that is gone was still there when it was read.
                 Ok(None) => return Ok(()),
                 Ok(Some(now)) => break now,

@@ -17,6 +17,7 @@ pub mod once;
 pub mod periods;
 pub mod pipeline;
 pub mod produce;
+pub mod receive;
 pub mod report;
 pub mod run;
 pub mod settings;

@@ -123,7 +123,7 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
             metrics: Arc::clone(&shared.metrics),
             stop: stop.clone(),
             memory: crate::flush::Memory::default(),
-            log: Arc::clone(&shared.log),
+            log: Some(Arc::clone(&shared.log)),
         };
         let end = std::thread::scope(|scope| {
             let name = format!("flush-{thread}");

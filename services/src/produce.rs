@@ -11,6 +11,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use tokio::sync::oneshot;
 
 #[derive(Debug, Default)]
 struct Outcomes {
@@ -23,9 +24,13 @@ struct Counting(Arc<Outcomes>);
 
 impl ClientContext for Counting {}
 
+/// Where somebody waits for a message's fate.
+type Ack = Option<oneshot::Sender<Fate>>;
+type Fate = std::result::Result<(), KafkaError>;
+
 impl ProducerContext for Counting {
-    type DeliveryOpaque = ();
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    type DeliveryOpaque = Box<Ack>;
+    fn delivery(&self, result: &DeliveryResult<'_>, ack: Box<Ack>) {
         match result {
             Ok(_) => self.0.acknowledged.fetch_add(1, Relaxed),
             Err((error, _)) => {
@@ -33,6 +38,10 @@ impl ProducerContext for Counting {
                 self.0.failed.fetch_add(1, Relaxed)
             }
         };
+        if let Some(waiting) = *ack {
+            // Who no longer waits has given up on the answer, not on the message.
+            let _ = waiting.send(result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone()));
+        }
     }
 }
 
@@ -69,7 +78,8 @@ impl Producer {
     /// Queues a message, stamped with event time; blocks while the queue is full.
     pub fn send(&self, key: Option<&str>, partition: Option<i32>, payload: &[u8], at: Micros) -> Result<()> {
         loop {
-            let mut record = BaseRecord::<str, [u8]>::to(&self.topic).payload(payload).timestamp(at / 1000);
+            let record = BaseRecord::<str, [u8], Box<Ack>>::with_opaque_to(&self.topic, Box::new(None));
+            let mut record = record.payload(payload).timestamp(at / 1000);
             record.key = key;
             record.partition = partition;
             match self.inner.send(record) {
@@ -80,6 +90,14 @@ impl Producer {
                 Err((error, _)) => return Err(error).context("produce"),
             }
         }
+    }
+
+    /// Queues a message, if there is room; the answer is the broker's word on it.
+    pub fn offer(&self, payload: &[u8], at: Micros) -> std::result::Result<oneshot::Receiver<Fate>, KafkaError> {
+        let (ack, acknowledged) = oneshot::channel();
+        let record = BaseRecord::<str, [u8], Box<Ack>>::with_opaque_to(&self.topic, Box::new(Some(ack)));
+        self.inner.send(record.payload(payload).timestamp(at / 1000)).map_err(|(error, _)| error)?;
+        Ok(acknowledged)
     }
 
     /// Waits until the broker has answered for every message; an error if it refused one.

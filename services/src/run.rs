@@ -19,8 +19,10 @@ use crate::accumulate::Rules;
 use crate::deliver::{Deliverer, upkeep};
 use crate::evaluate::Evaluator;
 use crate::feedback::Resolver;
+use crate::flush::Flusher;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Shared};
+use crate::receive::{Intake, Receive};
 use crate::settings::Settings;
 use crate::tasks::{Tasks, interrupted};
 use crate::weekly::Weekly;
@@ -126,9 +128,21 @@ pub async fn start_roles(start: Start, host: &Host, tasks: &mut Tasks) -> Result
     let external_url = settings.external_url(address.unwrap_or(settings.web.bind));
     let (settings, metrics, owner) = (Arc::new(settings), Arc::default(), host.name.clone());
     let node = Node { settings, store: store.clone(), clock, metrics, owner };
+    let mut intake = None;
     if roles.contains(&Role::Ingest) {
         let incarnation = demo.as_ref().map(|_| "demo".to_owned());
-        node.ingest(Arc::new(aggregation), user_key, incarnation, tasks).await?;
+        if !node.settings.kafka.brokers.is_empty() {
+            node.ingest(Arc::new(aggregation), user_key.clone(), incarnation, tasks).await?;
+        } else if listener.is_some() {
+            intake = Some(node.receive(Arc::new(aggregation), user_key.clone(), tasks)?);
+        } else {
+            bail!(
+                "kafka.brokers is empty: set LEEWAY_KAFKA__BROKERS=host:port, or add the role web to take events by HTTP"
+            );
+        }
+    }
+    if intake.is_none() && listener.is_some() && !node.settings.kafka.brokers.is_empty() {
+        intake = Some(Intake::kafka(&node.settings, user_key)?);
     }
     if roles.contains(&Role::Evaluate) {
         node.evaluate(rules.clone(), external_url, demo.is_some(), tasks);
@@ -137,7 +151,7 @@ pub async fn start_roles(start: Start, host: &Host, tasks: &mut Tasks) -> Result
         node.notify(channels, demo.as_ref().map(|demo| demo.mailbox.clone()), tasks)?;
     }
     if let Some(listener) = listener {
-        node.web(listener, rules, demo, tasks);
+        node.web(listener, rules, web::Sides { demo, intake }, tasks);
     }
     Ok((store, address))
 }
@@ -168,12 +182,6 @@ impl Node {
         tasks: &mut Tasks,
     ) -> Result<()> {
         let kafka = &self.settings.kafka;
-        if kafka.brokers.is_empty() {
-            bail!(
-                "kafka.brokers is empty: set LEEWAY_KAFKA__BROKERS=host:port, or leave ingest out with --roles \
-                 evaluate,notify,web"
-            );
-        }
         consume::check(kafka).await?;
         let common = Common { rules, user_key, incarnation, alone: Arc::default() };
         for (topic, format) in kafka.formats()? {
@@ -186,6 +194,36 @@ impl Node {
             tasks.spawn("dead-letters", dead_letters::export(self.store.clone(), kafka.clone(), tasks.stop()));
         }
         Ok(())
+    }
+
+    /// Without Kafka: the thread that reads HTTP requests into the store.
+    fn receive(&self, rules: Arc<Rules>, user_key: UserKey, tasks: &mut Tasks) -> Result<Intake> {
+        tracing::info!("no kafka.brokers: events come by HTTP only");
+        let (intake, requests) = Intake::store(&self.settings, user_key.clone());
+        let flusher = Flusher {
+            store: self.store.clone(),
+            handle: Handle::current(),
+            rules: Arc::clone(&rules),
+            owner: self.owner.clone(),
+            series_cap: self.settings.ingest.max_series_per_tenant,
+            clock: self.clock,
+            metrics: Arc::clone(&self.metrics),
+            stop: tasks.stop(),
+            memory: crate::flush::Memory::default(),
+            log: None,
+        };
+        let receive = Receive {
+            settings: Arc::clone(&self.settings),
+            store: self.store.clone(),
+            rules,
+            user_key,
+            clock: self.clock,
+            flusher,
+            owner: self.owner.clone(),
+        };
+        let stop = tasks.stop();
+        tasks.thread("receive".to_owned(), move || receive.run(&requests, &stop))?;
+        Ok(intake)
     }
 
     /// What the consumer threads of one topic share.
@@ -280,13 +318,8 @@ impl Node {
         Ok(())
     }
 
-    fn web(
-        &self,
-        listener: tokio::net::TcpListener,
-        rules: Vec<Rule>,
-        demo: Option<web::DemoReceivers>,
-        tasks: &mut Tasks,
-    ) {
+    fn web(&self, listener: tokio::net::TcpListener, rules: Vec<Rule>, sides: web::Sides, tasks: &mut Tasks) {
+        let web::Sides { demo, intake } = sides;
         let parts = web::Parts {
             store: self.store.clone(),
             clock: self.clock,
@@ -295,6 +328,7 @@ impl Node {
             series_cap: self.settings.ingest.max_series_per_tenant,
             targets: self.settings.targets.clone(),
             demo,
+            intake,
             stop: tasks.stop(),
         };
         tasks.spawn("web", web::serve(listener, web::App::new(parts), tasks.stop()));

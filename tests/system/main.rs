@@ -27,6 +27,8 @@ mod files;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod intake;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod traces;

@@ -1,6 +1,7 @@
 //! HTTP: pages, live streams, the API, metrics, and the demo's receivers.
 
 mod demo;
+mod intake;
 mod kpis;
 mod pages;
 mod response;
@@ -24,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
+use crate::receive::Intake;
 use crate::tasks::Stop;
 
 /// Open live streams at most; each asks the shared summary once a second.
@@ -44,6 +46,8 @@ pub struct Inner {
     pub rules: Vec<Rule>,
     pub series_cap: u64,
     pub demo: Option<DemoReceivers>,
+    /// The way in for telemetry by HTTP.
+    pub intake: Option<Intake>,
     pub stop: Stop,
     pub targets: BTreeMap<String, f64>,
     periods: kpis::Periods,
@@ -60,6 +64,13 @@ pub struct DemoReceivers {
     pub hooks: Mutex<Vec<Hook>>,
 }
 
+/// What comes in beside pages.
+#[derive(Debug, Default)]
+pub struct Sides {
+    pub demo: Option<DemoReceivers>,
+    pub intake: Option<Intake>,
+}
+
 /// What the web server is made from.
 #[derive(Debug)]
 pub struct Parts {
@@ -70,12 +81,13 @@ pub struct Parts {
     pub series_cap: u64,
     pub targets: BTreeMap<String, f64>,
     pub demo: Option<DemoReceivers>,
+    pub intake: Option<Intake>,
     pub stop: Stop,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, metrics, rules, series_cap, targets, demo, stop } = parts;
+        let Parts { store, clock, metrics, rules, series_cap, targets, demo, intake, stop } = parts;
         let (summary, streams) = (tokio::sync::Mutex::default(), Arc::new(Semaphore::new(MAX_STREAMS)));
         let (periods, reports) = (kpis::Periods::default(), kpis::Reports::default());
         Self(Arc::new(Inner {
@@ -85,6 +97,7 @@ impl App {
             rules,
             series_cap,
             demo,
+            intake,
             stop,
             targets,
             periods,
@@ -128,9 +141,18 @@ pub fn router(app: App) -> Router {
             .route("/demo/webhooks", get(demo::webhooks))
             .route("/demo/hook", post(demo::hook));
     }
+    let most = app.0.intake.as_ref().map_or(1 << 20, |intake| intake.options().max_message_bytes);
+    let intake = Router::new()
+        .route("/v1/traces", post(intake::traces))
+        .route("/v1/logs", post(intake::logs))
+        .route("/v1/events", post(intake::events))
+        .route("/v1/feedback", post(intake::feedback))
+        .route("/v1/changes", post(intake::changes))
+        .layer(axum::extract::DefaultBodyLimit::max(most));
     router
         .fallback(pages::not_found)
         .layer(axum::extract::DefaultBodyLimit::max(1 << 20))
+        .merge(intake)
         .layer(axum::middleware::from_fn(response::protect))
         .with_state(app)
 }

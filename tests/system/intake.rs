@@ -1,0 +1,181 @@
+//! Telemetry by HTTP: a real OpenTelemetry client, Leeway's own events, with Kafka and without it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Database, Node, Process, call, now_us, root, topic, variable, wait_for};
+
+/// Status, and the answer as JSON where it is one.
+fn post(url: &str, kind: &str, body: &[u8]) -> (u16, Json) {
+    let path = std::env::temp_dir().join(crate::harness::unique("body"));
+    std::fs::write(&path, body).unwrap();
+    let done = Command::new("curl")
+        .args(["-s", "-m", "60", "-w", "\n%{http_code}", "-H", &format!("content-type: {kind}"), "--data-binary"])
+        .arg(format!("@{}", path.display()))
+        .arg(url)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let (answer, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
+    (status.parse().unwrap_or(0), serde_json::from_str(answer).unwrap_or(Json::Null))
+}
+
+fn get(url: &str) -> String {
+    let done = Command::new("curl").args(["-s", "-m", "20", url]).output().unwrap();
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+fn address(process: &Process) -> String {
+    wait_for("the address", 30, || {
+        let log = process.log();
+        let found = log.lines().find_map(|line| line.split_once("pages at ").map(|(_, url)| url.trim().to_owned()));
+        found.ok_or(log)
+    })
+}
+
+fn otel_client(address: &str, count: usize, compression: &str) {
+    let done = Command::new(variable("LEEWAY_TEST_PYTHON"))
+        .arg(root().join("tests/tools/otel_client.py"))
+        .args([address, &count.to_string(), compression])
+        .output()
+        .unwrap();
+    let (said, trouble) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(said.trim() == "exported" && trouble.is_empty(), "{said}{trouble}");
+}
+
+const LEAVES: &str =
+    "SELECT COALESCE(sum(n), 0) FROM pane_delta d JOIN series s USING (tenant, series_id) WHERE s.level = 'leaf'";
+
+/// A single-node install without Kafka or Postgres.
+fn alone() -> Node {
+    let mut node = Node::new(&Database { url: String::new() }, "unused");
+    node.variables = vec![("LEEWAY_KAFKA__BROKERS".into(), String::new())];
+    node
+}
+
+/// Columns of a query on the single node's file, by Python's sqlite3.
+fn sqlite(node: &Node, sql: &str) -> Result<i64, String> {
+    let script = "import sqlite3,sys\nprint(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])";
+    let file: PathBuf = node.folder.join("leeway.sqlite");
+    let done = Command::new(variable("LEEWAY_TEST_PYTHON")).args(["-c", script]).arg(file).arg(sql).output().unwrap();
+    let text = String::from_utf8_lossy(&done.stdout).trim().to_owned();
+    text.parse().map_err(|_| format!("{text}{}", String::from_utf8_lossy(&done.stderr)))
+}
+
+#[test]
+fn a_real_client_by_way_of_kafka() {
+    let (database, topic) = (Database::new(), topic(2));
+    let process = Node::new(&database, &topic).start();
+    let address = address(&process);
+    otel_client(&address, 40, "none");
+    otel_client(&address, 40, "gzip");
+    // The second run's responses have the first one's ids, its spans their own: the numbers agree, so it is copies.
+    database.wait_number("every call", 60, LEAVES, 40);
+    let app = "SELECT sum(input_tokens) FROM pane_delta d JOIN series s USING (tenant, series_id) \
+               WHERE s.level = 'leaf' AND s.labels::json->>'app' = 'otel-app' AND s.labels::json->>'release' = '7'";
+    database.wait_number("its tokens", 10, app, 400);
+    let seen = "SELECT sum(merged + duplicate) FROM ledger";
+    database.wait_number("span and log record of each, twice", 60, seen, 3 * 40);
+}
+
+#[test]
+fn a_real_client_without_kafka_and_kill_nine_after_the_answer() {
+    let node = alone();
+    let mut process = node.start();
+    otel_client(&address(&process), 30, "gzip");
+    process.kill();
+    assert_eq!(sqlite(&node, LEAVES), Ok(30), "an answer is a commit");
+    let process = node.start();
+    let url = address(&process);
+    // The same once more, as a client does that heard no answer.
+    let events: Vec<Json> =
+        (0..20).map(|i| serde_json::from_str(&call(&format!("h{i}"), now_us(), "web", 5.0)).unwrap()).collect();
+    let body = Json::Array(events).to_string();
+    for _ in 0..2 {
+        let (status, answer) = post(&format!("{url}/v1/events"), "application/json", body.as_bytes());
+        assert_eq!((status, &answer["accepted"], &answer["rejected"]), (200, &20.into(), &0.into()));
+    }
+    assert_eq!(sqlite(&node, LEAVES), Ok(50));
+    let chain = "SELECT count(*) FROM flush_range WHERE source = 'http' AND to_offset <= from_offset";
+    assert_eq!(sqlite(&node, chain), Ok(0));
+    let told = json!({"time": now_us(), "tenant": "acme", "target": {"id": "h1"}, "name": "thumbs", "value": true});
+    let (status, _) = post(&format!("{url}/v1/feedback"), "application/json", told.to_string().as_bytes());
+    assert_eq!(status, 200);
+    let change = json!({"time": now_us(), "tenant": "acme", "app": "web", "type": "release", "to": "8"});
+    let (status, _) = post(&format!("{url}/v1/changes"), "application/json", change.to_string().as_bytes());
+    assert_eq!(status, 200);
+    assert_eq!(sqlite(&node, "SELECT count(*) FROM change"), Ok(1));
+    wait_for("the feedback's call", 30, || {
+        match sqlite(&node, "SELECT count(*) FROM feedback WHERE state = 'applied'") {
+            Ok(1) => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        }
+    });
+    assert!(get(&format!("{url}/api/v1/overview")).contains("\"web\""));
+}
+
+#[test]
+fn bad_bodies_are_answered_with_what_to_correct() {
+    let node = alone();
+    let process = node.start();
+    let url = address(&process);
+    let check = |path: &str, kind: &str, body: &[u8], status: u16, words: &str| {
+        let (seen, answer) = post(&format!("{url}{path}"), kind, body);
+        assert_eq!(seen, status, "{path}: {answer}");
+        assert!(answer.to_string().contains(words) || answer.is_null(), "{path}: {answer}");
+    };
+    check("/v1/events", "text/plain", b"{}", 415, "application/json");
+    check("/v1/events", "application/json", b"{\"time\":", 400, "undecodable");
+    check("/v1/events", "application/json", b"{\"id\":\"a\"}", 400, "no_time");
+    check("/v1/traces", "application/json", b"[]", 400, "undecodable");
+    check("/v1/traces", "application/x-protobuf", b"{", 400, "");
+    check("/v1/logs", "application/x-protobuf", b"\xff\xff", 400, "");
+    check("/v1/feedback", "application/json", b"{\"kind\":\"call\"}", 400, "this address takes `feedback`");
+    check("/v1/feedback", "application/json", b"7", 400, "no object");
+    check("/v1/traces", "application/json", b"{}", 200, "");
+    let mixed = format!("[{}, {{\"id\": \"x\"}}]", call("good", now_us(), "web", 5.0));
+    let (status, answer) = post(&format!("{url}/v1/events"), "application/json", mixed.as_bytes());
+    assert_eq!((status, &answer["accepted"], &answer["rejected"]), (200, &1.into(), &1.into()));
+    assert_eq!(answer["rejections"][0], json!({"record": 1, "reason": "no_time", "field": "time"}));
+    let span = json!({"resourceSpans": [{"scopeSpans": [{"spans": [
+        {"traceId": "00000000000000000000000000000001", "spanId": "0000000000000001", "endTimeUnixNano": (now_us() * 1000).to_string(),
+         "attributes": [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+                        {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "-4"}}]}]}]}]});
+    let (status, answer) = post(&format!("{url}/v1/traces"), "application/json", span.to_string().as_bytes());
+    assert_eq!((status, &answer["partialSuccess"]["rejectedSpans"]), (200, &"1".into()), "{answer}");
+    assert_eq!(sqlite(&node, LEAVES), Ok(1));
+    let big = vec![b' '; 17 << 20];
+    assert_eq!(post(&format!("{url}/v1/events"), "application/json", &big).0, 413);
+    let reasons = sqlite(&node, "SELECT count(*) FROM dead_letter");
+    assert_eq!(reasons, Ok(3), "one without a time alone, one beside a good one, one span");
+}
+
+/// Many clients at once: nobody is lost, whoever is told to come back may.
+#[test]
+fn clients_at_once_are_each_counted_or_told_to_come_back() {
+    let node = alone();
+    let process = node.start();
+    let url = address(&process);
+    let taken: u64 = std::thread::scope(|scope| {
+        let client = |client: usize| {
+            let url = format!("{url}/v1/events");
+            scope.spawn(move || {
+                let mut taken = 0;
+                for round in 0..5 {
+                    let events: Vec<String> =
+                        (0..50).map(|i| call(&format!("c{client}-{round}-{i}"), now_us(), "many", 5.0)).collect();
+                    let (status, answer) = post(&url, "application/x-ndjson", events.join("\n").as_bytes());
+                    assert!([200, 429, 503].contains(&status), "{status} {answer}");
+                    taken += answer["accepted"].as_u64().unwrap_or(0);
+                }
+                taken
+            })
+        };
+        let clients: Vec<_> = (0..16).map(client).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    assert!(taken >= 2_000, "{taken}");
+    assert_eq!(sqlite(&node, LEAVES), Ok(taken as i64));
+}
