@@ -367,6 +367,8 @@ pub struct Record {
 pub struct Label {
     /// `None`: the target is a conversation, session or task, which no call index knows.
     pub target: Option<CallKey>,
+    /// The trace of a target that is a span: a judgement may hang on the span around the call.
+    pub trace: Option<CallKey>,
     /// human, user, model or code; "" where the producer gave none.
     pub source: String,
     /// The feedback carries a value; one without retracts what was said before.

@@ -318,6 +318,7 @@ fn feedback_label(body: &Map<String, Json>) -> FeedbackLabel {
     let value = body.get("value");
     FeedbackLabel {
         target: body.get("target").and_then(call_key),
+        trace: body.get("target").and_then(trace_key),
         source,
         given: value.is_some(),
         micro: value.and_then(micro),
@@ -334,6 +335,15 @@ fn call_key(target: &Json) -> Option<CallKey> {
         _ => return None,
     };
     Some(name.key())
+}
+
+/// The trace, where a span of it is the target.
+fn trace_key(target: &Json) -> Option<CallKey> {
+    let part = |key: &str| target.get(key).and_then(Json::as_str).filter(|text| !text.is_empty());
+    match (part("id"), part("trace_id"), part("span_id")) {
+        (None, Some(trace), Some(_)) => Some(Name::Trace(trace).key()),
+        _ => None,
+    }
 }
 
 /// Words that mean yes or no; every other word is a label without a number.

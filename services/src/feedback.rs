@@ -28,6 +28,8 @@ const BATCH: i64 = 1_000;
 /// A call that is not there yet is looked for again after a tenth of the feedback's age, within these.
 const SOONEST: Micros = 2 * SECOND;
 const LATEST: Micros = 5 * MINUTE;
+/// A span that is no call (a judgement often hangs on the one around it) stands for its trace's first call after this.
+const TRACE_AFTER: Micros = 15 * SECOND;
 
 #[derive(Debug)]
 pub struct Resolver {
@@ -88,7 +90,8 @@ impl Resolver {
     }
 
     async fn join(&self, lease: &Lease, tenant: &str, waiting: Vec<Waiting>, now: Micros) -> Result<()> {
-        let keys: HashSet<CallKey> = waiting.iter().map(|waiting| waiting.target).collect();
+        let keys: HashSet<CallKey> =
+            waiting.iter().flat_map(|waiting| [Some(waiting.target), waiting.trace]).flatten().collect();
         let found = self.store.find_calls(tenant, &keys.into_iter().collect::<Vec<_>>()).await?;
         let joined: Vec<Joined> = waiting.into_iter().map(|waiting| self.place(waiting, &found, now)).collect();
         if !self.write(lease, tenant, &joined).await? {
@@ -115,8 +118,9 @@ impl Resolver {
 
     fn place(&self, waiting: Waiting, found: &HashMap<CallKey, Place>, now: Micros) -> Joined {
         // What was joined once stays with its call, whatever the index has forgotten since.
-        let place = waiting.place.or_else(|| found.get(&waiting.target).copied());
         let age = now - waiting.received_at;
+        let of_trace = || waiting.trace.filter(|_| age >= TRACE_AFTER).and_then(|trace| found.get(&trace).copied());
+        let place = waiting.place.or_else(|| found.get(&waiting.target).copied()).or_else(of_trace);
         let next_try_at = now + (age / 10).clamp(SOONEST, LATEST);
         Joined { place, orphan: place.is_none() && age >= self.wait, next_try_at, waiting }
     }
@@ -204,6 +208,7 @@ mod tests {
 
     fn joined(given: bool, micro: Option<i64>, applied: Option<Option<i64>>) -> Joined {
         let waiting = Waiting {
+            trace: None,
             tenant: "t".into(),
             id: "i".into(),
             name: "success".into(),

@@ -17,6 +17,8 @@ pub struct Waiting {
     pub name: String,
     pub source: String,
     pub target: CallKey,
+    /// The trace of a target that is a span.
+    pub trace: Option<CallKey>,
     pub given: bool,
     pub micro: Option<i64>,
     pub revision: i64,
@@ -42,7 +44,7 @@ pub struct Joined {
 impl Store {
     /// Feedback whose turn it is, longest due first.
     pub async fn waiting_feedback(&self, now: Micros, limit: i64) -> Result<Vec<Waiting>, StoreError> {
-        let sql = "SELECT tenant, id, name, source, target, given, micro, revision, received_at, applied, applied_micro, series_id, minute \
+        let sql = "SELECT tenant, id, name, source, target, given, micro, revision, received_at, applied, applied_micro, series_id, minute, trace \
                    FROM feedback WHERE state = 'pending' AND target IS NOT NULL AND next_try_at <= $1 ORDER BY next_try_at LIMIT $2";
         let rows = self.conn().await?.query(sql, args![now, limit]).await?;
         rows.iter().map(waiting).collect()
@@ -155,7 +157,9 @@ fn waiting(row: &Row) -> Result<Waiting, StoreError> {
         _ => None,
     };
     let micro = row.maybe_int(10)?;
+    let trace = row.maybe_bytes(13)?;
     Ok(Waiting {
+        trace: trace.map(|key| key16(&key)).transpose()?,
         tenant: row.text(0)?,
         id: row.text(1)?,
         name: row.text(2)?,

@@ -395,11 +395,11 @@ impl FlushTx {
 
     /// Feedback waits for the resolver, which joins it with its call; a correction makes it wait again.
     async fn feedback(&mut self, record: &Record, label: &Label, now: Micros) -> Result<(), StoreError> {
-        let sql = "INSERT INTO feedback (tenant, id, time, app, name, body, target, source, given, micro, state, revision, received_at, next_try_at, applied) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $12, 0) \
+        let sql = "INSERT INTO feedback (tenant, id, time, app, name, body, target, source, given, micro, state, revision, received_at, next_try_at, applied, trace) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $12, 0, $13) \
                    ON CONFLICT (tenant, id) DO UPDATE SET time = excluded.time, app = excluded.app, body = excluded.body, \
                    target = excluded.target, source = excluded.source, given = excluded.given, micro = excluded.micro, \
-                   state = excluded.state, revision = feedback.revision + 1, next_try_at = excluded.next_try_at, \
+                   trace = excluded.trace, state = excluded.state, revision = feedback.revision + 1, next_try_at = excluded.next_try_at, \
                    received_at = CASE WHEN feedback.received_at = 0 THEN excluded.received_at ELSE feedback.received_at END \
                    WHERE excluded.time >= feedback.time AND (excluded.time <> feedback.time OR excluded.body <> feedback.body)";
         let state = if label.target.is_some() { "pending" } else { "unjoined" };
@@ -416,7 +416,8 @@ impl FlushTx {
             i64::from(label.given),
             label.micro,
             state,
-            now
+            now,
+            label.trace.as_ref().map(|key| &key[..])
         ];
         self.tx.conn()?.run(sql, params).await.map(drop)
     }

@@ -365,3 +365,19 @@ fn json_and_packed_messages_are_the_calls_of_the_protobuf_ones() {
     let sums: Vec<i64> = database.query(sums).unwrap()[0].iter().map(|text| text.parse().unwrap()).collect();
     assert!(sums[0] > 20 && sums[0] == sums[1] && sums[2] == 0, "{sums:?}");
 }
+
+/// A judgement on the span around a call, which is no call itself, is of its trace's call; span event and log record of
+/// one judgement are one.
+#[test]
+fn a_judgement_of_the_span_around_a_call_finds_the_call() {
+    let (database, topic) = (Database::new(), topic(2));
+    let folder = root().join("tests/data/otlp/openlit/on");
+    let files = ["score.2.logs.pb", "score.logs.pb", "score.traces.pb"];
+    let messages: Vec<(i64, Vec<u8>)> =
+        files.iter().map(|file| (1_795_215_600_000_000, std::fs::read(folder.join(file)).unwrap())).collect();
+    send(&topic, &messages);
+    let _process = Node::new(&database, &topic).start();
+    crate::traces::database_ready(&database);
+    database.wait_number("four judgements", 60, "SELECT count(*) FROM feedback WHERE state = 'applied'", 4);
+    assert_eq!(database.number("SELECT count(*) FROM feedback"), 4);
+}

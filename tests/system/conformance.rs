@@ -204,7 +204,7 @@ fn the_first_schema_goes_forward_with_its_rows() {
             minute: T,
         };
         assert_eq!(tx.claim_calls(&[claim]).await.unwrap().counted[&("acme".to_owned(), [7; 16])], (9, true));
-        let label = Label { target: Some([7; 16]), source: "user".into(), given: true, micro: Some(0) };
+        let label = Label { target: Some([7; 16]), trace: None, source: "user".into(), given: true, micro: Some(0) };
         let record = Record {
             kind: RecordKind::Feedback,
             tenant: "acme".into(),

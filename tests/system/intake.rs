@@ -113,7 +113,11 @@ fn a_real_client_without_kafka_and_kill_nine_after_the_answer() {
             seen => Err(format!("{seen:?}")),
         }
     });
-    assert!(get(&format!("{url}/api/v1/overview")).contains("\"web\""));
+    let overview: Json = serde_json::from_str(&get(&format!("{url}/api/v1/overview"))).unwrap();
+    assert_eq!(
+        (&overview["measures"][0]["measure"], &overview["measures"][0]["value"]),
+        (&"calls".into(), &50.0.into())
+    );
 }
 
 #[test]
