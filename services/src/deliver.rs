@@ -149,7 +149,7 @@ fn report(done: Result<Result<()>, JoinError>) {
 pub async fn upkeep(store: Store, clock: Clock, index_days: i64, owner: String, mut stop: Stop) -> Result<()> {
     const EVERY: Duration = Duration::from_secs(5);
     const CLOSED: Micros = 3 * MINUTE;
-    let mut expired_at = 0;
+    let (mut expired_at, mut derived) = (0, (0, 0));
     loop {
         let now = clock.now();
         let done: Result<(), leeway_store::StoreError> = async {
@@ -159,6 +159,9 @@ pub async fn upkeep(store: Store, clock: Clock, index_days: i64, owner: String, 
                 if folded == 0 || stop.stopped() {
                     break;
                 }
+            }
+            if keep().await?.is_some() {
+                crate::inventory::derive(&store, &mut derived).await?;
             }
             if now - expired_at > UPKEEP_LAG && keep().await?.is_some() {
                 let day = leeway_core::clock::day_of(now) - index_days;

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod faults;
 pub mod feedback;
 pub mod flush;
+pub mod inventory;
 pub mod loadgen;
 pub mod mailbox;
 pub mod metrics;

@@ -321,6 +321,9 @@ fn change_line((at, tenant, app, kind, body): &Change) -> ChangeLine {
     if !ticket.is_empty() {
         what += &format!(" ({ticket})");
     }
+    if body["unregistered"] == true {
+        what += ", first seen in traffic and registered by nobody";
+    }
     let scope = if app.is_empty() { tenant.clone() } else { format!("{tenant} / {app}") };
     ChangeLine { at: *at, scope, what }
 }

@@ -7,6 +7,7 @@ mod alerts;
 mod conn;
 mod feedback;
 mod flush;
+mod inventory;
 mod lease;
 mod migrate;
 mod panes;
@@ -23,6 +24,7 @@ pub use alerts::{AlertRow, Claimed, DeliveryRow, EvaluationWrite, NoticeRow, Out
 pub use conn::{Conn, Param, Row, Tx};
 pub use feedback::{Joined, Waiting};
 pub use flush::{CallClaim, Counted, DeadLetter, Facet, FlushTx, LedgerRow, PaneRow, PartWrite, SeriesRef};
+pub use inventory::{Kept, Running, Which};
 pub use lease::Lease;
 pub use panes::{SeriesPane, headline};
 pub use partition::{Acquired, LogRange, PartitionKey};

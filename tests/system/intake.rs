@@ -183,3 +183,69 @@ fn clients_at_once_are_each_counted_or_told_to_come_back() {
     assert!(taken >= 2_000, "{taken}");
     assert_eq!(sqlite(&node, LEAVES), Ok(taken as i64));
 }
+
+/// A release that nobody registered becomes a change; what runs is told with its share.
+#[test]
+fn an_unregistered_release_is_a_change_and_the_inventory_tells_what_runs() {
+    let (database, topic) = (Database::new(), topic(2));
+    let process = Node::new(&database, &topic).start();
+    let url = address(&process);
+    let send = |release: &str, n: usize| {
+        let events: Vec<String> = (0..n)
+            .map(|i| {
+                let call = call(&format!("{release}-{i}"), now_us(), "shop", 5.0);
+                call.replace("\"app\":", &format!("\"release\":\"{release}\",\"app\":"))
+            })
+            .collect();
+        let (status, answer) =
+            post(&format!("{url}/v1/events"), "application/json", format!("[{}]", events.join(",")).as_bytes());
+        assert_eq!((status, &answer["accepted"]), (200, &n.into()), "{answer}");
+    };
+    send("1", 30);
+    database.wait_number("the first release", 60, LEAVES, 30);
+    // As if the app were an hour old.
+    database.query("UPDATE series SET first_seen_at = first_seen_at - 3600000000").unwrap();
+    send("2", 10);
+    let changes = wait_for("the derived change", 60, || {
+        let answer: Json = serde_json::from_str(&get(&format!("{url}/api/v1/changes?tenant=acme&app=shop"))).unwrap();
+        if answer["changes"].as_array().is_some_and(|rows| !rows.is_empty()) {
+            Ok(answer)
+        } else {
+            Err(answer.to_string())
+        }
+    });
+    let change = &changes["changes"][0];
+    assert_eq!((&change["name"], &changes["more"]), (&"release".into(), &false.into()));
+    assert_eq!(change["body"], json!({"type": "release", "from": "1", "to": "2", "unregistered": true}));
+    let inventory: Json = serde_json::from_str(&get(&format!("{url}/api/v1/inventory?app=shop"))).unwrap();
+    let shares: Vec<(&Json, &Json)> = inventory["inventory"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (&item["value"], &item["share_last_hour"]))
+        .collect();
+    assert_eq!(shares, [(&"gpt-4o".into(), &1.0.into()), (&"1".into(), &0.75.into()), (&"2".into(), &0.25.into())]);
+    for (kind, told) in [
+        ("incident", json!({"id": "i1", "class": "quality", "severity": 2})),
+        ("experiment", json!({"name": "e1", "arms": ["a", "b"]})),
+        ("figure", json!({"name": "eligible_users", "value": 1200})),
+        ("evaluation", json!({"suite": "golden", "type": "golden_set", "status": "passed"})),
+    ] {
+        let mut told = told;
+        told["kind"] = kind.into();
+        told["time"] = now_us().into();
+        let (status, answer) = post(&format!("{url}/v1/events"), "application/json", told.to_string().as_bytes());
+        assert_eq!(status, 200, "{answer}");
+        wait_for(kind, 30, || {
+            let answer: Json = serde_json::from_str(&get(&format!("{url}/api/v1/{kind}s?limit=1"))).unwrap();
+            if answer[format!("{kind}s")].as_array().is_some_and(|rows| rows.len() == 1) {
+                Ok(())
+            } else {
+                Err(answer.to_string())
+            }
+        });
+    }
+    assert!(get(&format!("{url}/api/v1/changes?from=yesterday")).contains("RFC 3339"));
+    assert!(get(&format!("{url}/api/v1/changes?limit=0")).contains("1 to 1000"));
+    assert!(get(&format!("{url}/api/v1/wishes")).contains("inventory"));
+}

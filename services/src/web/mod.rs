@@ -4,6 +4,7 @@ mod demo;
 mod intake;
 mod kpis;
 mod pages;
+mod records;
 mod response;
 
 use std::collections::BTreeMap;
@@ -130,6 +131,8 @@ pub fn router(app: App) -> Router {
         .route("/live/alerts/{fingerprint}", get(pages::live_alert))
         .route("/api/v1/overview", get(pages::api_overview))
         .route("/api/v1/alerts", get(pages::api_alerts))
+        .route("/api/v1/inventory", get(records::running))
+        .route("/api/v1/{kind}", get(records::kept))
         .route("/metrics", get(pages::metrics))
         .route("/healthz", get(pages::healthz))
         .route("/readyz", get(pages::readyz))

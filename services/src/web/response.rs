@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 #[derive(Debug)]
 pub enum HttpError {
     NotFound(&'static str),
+    /// The request asks for something that it cannot, in words that say what it can.
+    Asked(String),
     Busy,
     Inner(anyhow::Error),
 }
@@ -22,6 +24,7 @@ impl<E: Into<anyhow::Error>> From<E> for HttpError {
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let (status, text) = match self {
+            Self::Asked(text) => return (StatusCode::BAD_REQUEST, text).into_response(),
             Self::NotFound(text) => (StatusCode::NOT_FOUND, text),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
