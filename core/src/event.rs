@@ -240,6 +240,8 @@ pub struct Call<'a> {
     pub trace_id: Option<&'a str>,
     pub span_id: Option<&'a str>,
     pub response_id: Option<&'a str>,
+    /// A whole record whose response other telemetry may tell of too, under another name.
+    pub told_elsewhere: bool,
     pub status: Status,
     /// Index into [`ERROR_CLASSES`].
     pub error_class: Option<u8>,
@@ -279,8 +281,9 @@ impl<'a> Call<'a> {
 
     /// A further name of a part of a call: another instrumentation may tell of the same response.
     pub fn copy_name(&self) -> Option<CallKey> {
-        let other = !self.brings.whole && self.brings.call && self.id.is_none();
-        self.response().filter(|_| other && self.trace_id.is_some() && self.span_id.is_some()).map(Name::key)
+        let part = !self.brings.whole && self.brings.call && self.id.is_none();
+        let part = part && self.trace_id.is_some() && self.span_id.is_some();
+        self.response().filter(|_| part || self.told_elsewhere).map(Name::key)
     }
 
     fn response(&self) -> Option<Name<'a>> {

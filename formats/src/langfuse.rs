@@ -25,7 +25,8 @@ impl Format for LangfuseScores {
 /// Whether a JSON message begins as Langfuse's scores do.
 pub fn recognised(head: &[u8]) -> bool {
     let has = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
-    has(b"\"dataType\"") && [&b"\"traceId\""[..], b"\"observationId\"", b"\"sessionId\""].into_iter().any(has)
+    // Leeway's own names are in snake case, so none of these begins one of its events.
+    has(b"\"name\"") && [&b"\"traceId\""[..], b"\"observationId\"", b"\"sessionId\""].into_iter().any(has)
 }
 
 fn record(value: Value<'_, '_>, index: u32, _: &Options, sink: &mut dyn Sink) {
@@ -43,7 +44,9 @@ fn score(value: Value<'_, '_>) -> Result<Record, Reject> {
     let told = member(value, "value").map_or(Json::Null, Value::to_json);
     let told = match (part("dataType"), &told) {
         (Some("BOOLEAN"), Json::Number(number)) => json!(number.as_f64() != Some(0.0)),
-        (_, Json::String(label)) => json!(cut(label, MAX_LABEL)),
+        (Some("CATEGORICAL"), Json::String(label)) => json!(cut(label, MAX_LABEL)),
+        // A text of somebody's own, a corrected answer for one, is no label and is not kept.
+        (_, Json::String(_)) => return Err(Reject::WrongType("value")),
         (_, Json::Bool(_) | Json::Number(_) | Json::Null) => told,
         _ => return Err(Reject::WrongType("value")),
     };

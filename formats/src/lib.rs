@@ -67,20 +67,18 @@ impl Format for Auto {
     }
 
     fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-        // 0x0A is a line feed too: JSON may begin with one, but not with one and a length.
         let json = message.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['));
-        match message.first() {
-            Some(0x0A)
-                if !json
-                    || message
-                        .get(1)
-                        .is_some_and(|byte| !byte.is_ascii_whitespace() && *byte != b'{' && *byte != b'[') =>
-            {
-                otlp::either(message, scratch, sink)
+        if message.first() == Some(&0x0A) {
+            // Protobuf's first tag is a line feed too, and the length after it may be the code of a brace.
+            match otlp::either(message, scratch, sink) {
+                Err(Reject::Undecodable) if json => {}
+                done => return done,
             }
-            _ if json && otlp::is_otlp(message) => otlp::either_json(message, scratch, sink),
-            _ => by_head(&message[..message.len().min(HEAD)]).decode(message, scratch, sink),
         }
+        if json && otlp::is_otlp(message) {
+            return otlp::either_json(message, scratch, sink);
+        }
+        by_head(&message[..message.len().min(HEAD)]).decode(message, scratch, sink)
     }
 }
 

@@ -6,8 +6,8 @@ use leeway_core::money::parse_decimal;
 use leeway_core::pane::UNIT_WEIGHT;
 
 use crate::cursor::Value;
-use crate::leeway_json::{MAX_CHOICES, MAX_LABEL, MAX_MODEL, classify, cut, each, id};
-use crate::otlp::{json_message, member, text, usage};
+use crate::leeway_json::{MAX_CHOICES, MAX_LABEL, MAX_MODEL, MAX_TOKENS, classify, cut, each, id};
+use crate::otlp::{YEAR, json_message, member, text, usage};
 use crate::{Format, Options, Scratch, Sink};
 
 /// Kinds of calls that bear tokens; images, speech and files do not count as model calls.
@@ -73,11 +73,15 @@ fn call<'i>(value: Value<'_, 'i>, operation: &'static str) -> Result<Call<'i>, R
         ..Call::default()
     };
     let own_id = |name: &str| member(value, name).map_or(Ok(None), |value| id(value, "id"));
+    call.id = own_id("litellm_call_id")?;
     // The response names a call that OpenTelemetry may tell of too; a failed call has none.
     call.response_id = if failed { None } else { own_id("id")? };
-    call.id = if call.response_id.is_none() { own_id("litellm_call_id")? } else { None };
+    call.told_elsewhere = call.response_id.is_some();
     call.trace_id = own_id("trace_id")?;
     call.duration_us = start.zip(end).and_then(|(start, end)| u64::try_from(end - start).ok());
+    if call.duration_us.is_some_and(|duration| duration > YEAR) {
+        return Err(Reject::WrongType("duration_ms"));
+    }
     let first = seconds(value, "completionStartTime")?.filter(|_| stream == Some(true) && !failed);
     call.ttft_us = start.zip(first).and_then(|(start, first)| u64::try_from(first - start).ok());
     call.tokens = tokens(value, failed)?;
@@ -100,7 +104,10 @@ fn tokens(value: Value<'_, '_>, failed: bool) -> Result<Tokens, Reject> {
         return Ok(Tokens::default());
     }
     let told = member(value, "metadata.usage_object").map(usage).unwrap_or_default();
-    let own = |name: &str| member(value, name).map_or(Ok(None), |value| value.count("tokens"));
+    let own = |name: &str| match member(value, name).map_or(Ok(None), |value| value.count("tokens"))? {
+        Some(count) if count > MAX_TOKENS => Err(Reject::WrongType("tokens")),
+        count => Ok(count),
+    };
     Ok(Tokens {
         input: told.input.or(own("prompt_tokens")?),
         output: told.output.or(own("completion_tokens")?),

@@ -48,6 +48,8 @@ pub struct Contribution {
     /// Feedback may find it by these too.
     pub aliases: Vec<CallKey>,
     pub digest: i64,
+    /// Of what other telemetry of the same response tells too: how it ended, tokens in and out.
+    pub copy_digest: i64,
     pub series: u32,
     pub minute: Micros,
     /// Minute received, for the ledger.
@@ -183,14 +185,24 @@ impl Buffer {
             self.add(series, minute, &numbers);
             return;
         };
-        let digest = digest(call, &numbers);
+        let (digest, copy_digest) = (digest(call, &numbers), copy_digest(call));
         let aliases: Vec<CallKey> = call.aliases().collect();
         let scanned = numbers.scanned.as_ref().map_or(0, |_| size_of::<Scanned>());
         let keys = aliases.len() * size_of::<CallKey>();
         self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + keys;
         let received = minute_of(origin.received);
         let copy_name = call.copy_name();
-        self.contributions.push(Contribution { name, copy_name, aliases, digest, series, minute, received, numbers });
+        self.contributions.push(Contribution {
+            name,
+            copy_name,
+            aliases,
+            digest,
+            copy_digest,
+            series,
+            minute,
+            received,
+            numbers,
+        });
     }
 
     /// Counts one call in its pane.
@@ -267,6 +279,20 @@ fn digest(call: &Call<'_>, numbers: &Numbers) -> i64 {
         hash.update([u8::from(value.is_some())]);
         hash.update(value.unwrap_or(0).to_le_bytes());
     }
+    first_eight(hash)
+}
+
+fn copy_digest(call: &Call<'_>) -> i64 {
+    let mut hash = Sha256::new();
+    hash.update([u8::from(call.status.failed())]);
+    for count in [call.tokens.input, call.tokens.output] {
+        hash.update([u8::from(count.is_some())]);
+        hash.update(count.unwrap_or(0).to_le_bytes());
+    }
+    first_eight(hash)
+}
+
+fn first_eight(hash: Sha256) -> i64 {
     let bytes = hash.finalize();
     i64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
 }

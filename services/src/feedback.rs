@@ -29,7 +29,7 @@ const BATCH: i64 = 1_000;
 const SOONEST: Micros = 2 * SECOND;
 const LATEST: Micros = 5 * MINUTE;
 /// A span that is no call (a judgement often hangs on the one around it) stands for its trace's first call after this.
-const TRACE_AFTER: Micros = 15 * SECOND;
+const TRACE_AFTER: Micros = 10 * MINUTE;
 
 #[derive(Debug)]
 pub struct Resolver {

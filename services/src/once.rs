@@ -43,6 +43,13 @@ pub enum Verdict {
     Duplicate,
 }
 
+impl Contribution {
+    /// Whether a digest that was counted under this call's name says otherwise than it.
+    fn contradicts(&self, digest: i64) -> bool {
+        digest != self.digest && digest != self.copy_digest
+    }
+}
+
 impl Candidate<'_> {
     pub fn verdict(&self) -> Verdict {
         if self.left.call {
@@ -118,12 +125,12 @@ pub fn within(candidates: &mut [Candidate<'_>]) {
         }
         if let Some((digest, whole)) = own {
             candidate.merged = true;
-            candidate.conflicting = candidate.left.call && digest != contribution.digest;
+            candidate.conflicting = candidate.left.call && contribution.contradicts(digest);
             if whole {
                 left = NONE;
             }
         } else if contribution.copy_name.is_some_and(|name| {
-            taken.get(&key(name, Facet::Call)).is_some_and(|(digest, _)| *digest == contribution.digest)
+            taken.get(&key(name, Facet::Call)).is_some_and(|(digest, _)| *digest == contribution.copy_digest)
         }) {
             // Another instrumentation's record of the same response: all of it was told.
             (left, candidate.merged, candidate.copy) = (NONE, true, true);
@@ -132,7 +139,7 @@ pub fn within(candidates: &mut [Candidate<'_>]) {
             taken.entry(key(contribution.name, facet)).or_insert((contribution.digest, left.whole));
         }
         if let Some(name) = contribution.copy_name.filter(|_| left.call) {
-            taken.entry(key(name, Facet::Call)).or_insert((contribution.digest, false));
+            taken.entry(key(name, Facet::Call)).or_insert((contribution.copy_digest, false));
         }
         candidate.left = left;
     }
@@ -158,7 +165,8 @@ pub fn claims(candidates: &[Candidate<'_>], day: i64) -> Vec<CallClaim> {
             facets(if candidate.copy { PARTS } else { candidate.left }).map(|facet| claim(contribution.name, facet)),
         );
         if candidate.left.call {
-            claims.extend(contribution.copy_name.map(|name| claim(name, Facet::Call)));
+            let copy = |name| CallClaim { digest: contribution.copy_digest, whole: false, ..claim(name, Facet::Call) };
+            claims.extend(contribution.copy_name.map(copy));
             claims.extend(contribution.aliases.iter().map(|name| claim(*name, Facet::Join)));
         }
     }
@@ -180,12 +188,12 @@ pub fn across(candidates: &mut [Candidate<'_>], claimed: &Counted) {
             }
         }
         if let Some((digest, whole)) = known(contribution.name) {
-            candidate.conflicting |= candidate.left.call && digest != contribution.digest;
+            candidate.conflicting |= candidate.left.call && contribution.contradicts(digest);
             if whole {
                 left = NONE;
             }
         } else if left.call
-            && contribution.copy_name.and_then(known).is_some_and(|(digest, _)| digest == contribution.digest)
+            && contribution.copy_name.and_then(known).is_some_and(|(digest, _)| digest == contribution.copy_digest)
         {
             left = NONE;
         }
@@ -238,6 +246,7 @@ mod tests {
             copy_name,
             aliases: Vec::new(),
             digest,
+            copy_digest: digest,
             series: 0,
             minute: 0,
             received: 0,

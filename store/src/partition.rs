@@ -68,6 +68,7 @@ impl Store {
         let row = conn.query_one(&update, params).await?;
         let row = row.ok_or_else(|| StoreError::Unreadable("the partition row vanished".into()))?;
         let mut acquired = acquired(&row)?;
+        reopen(conn, key, acquired.next_offset).await?;
         if acquired.next_offset > log.high {
             let (topic, partition, stored) = (key.topic.clone(), key.partition, acquired.next_offset);
             return Err(StoreError::OutOfRange { topic, partition, stored, low: log.low, high: log.high });
@@ -130,29 +131,35 @@ impl Store {
     }
 }
 
-/// A recreated topic is another log: partitions of its earlier lives hold nothing back any more, and have no owner whose
-/// flush would count. What they held unread, as far as it was seen, is lost: a gap.
+/// A recreated topic is another log: partitions of its other lives hold nothing back any more. Those of the same cluster
+/// are over: no owner's flush counts there, and what was seen and not read is a gap. (Another cluster's may come
+/// back; its offsets stay as they are.)
 async fn end_other_lives(conn: &mut Conn, key: &PartitionKey, now: Micros) -> Result<(), StoreError> {
-    const OTHERS: &str = "source = $1 AND topic = $2 AND part = $3 AND incarnation <> $4 AND owner <> ''";
+    const OF_LIFE: &str = "source = $1 AND topic = $2 AND part = $3 AND incarnation = $4";
     let part = i64::from(key.partition);
-    let params = args![&key.source, &key.topic, part, &key.incarnation];
-    let sql =
-        format!("SELECT incarnation, next_offset, high_offset, epoch, owner FROM source_partition WHERE {OTHERS}");
-    for row in conn.query(&sql, params).await? {
-        let (next, high) = (row.int(1)?, row.int(2)?);
-        if next < high {
+    let sql = "SELECT incarnation, next_offset, high_offset, epoch, owner FROM source_partition \
+               WHERE source = $1 AND topic = $2 AND part = $3 AND incarnation <> $4 AND owner <> ''";
+    let cluster = |incarnation: &str| incarnation.split('/').next().unwrap_or_default().to_owned();
+    for row in conn.query(sql, args![&key.source, &key.topic, part, &key.incarnation]).await? {
+        let (incarnation, next, high, owner) = (row.text(0)?, row.int(1)?, row.int(2)?, row.text(4)?);
+        let over = cluster(&incarnation) == cluster(&key.incarnation);
+        if over && next < high {
             let sql = "INSERT INTO flush_range (source, topic, incarnation, part, from_offset, to_offset, flush_id, epoch, owner, \
                        flushed_at, gap) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, 1)";
-            let (incarnation, owner) = (row.text(0)?, row.text(4)?);
             let gap = args![&key.source, &key.topic, &incarnation, part, next, high, row.int(3)?, &owner, now];
             conn.run(sql, gap).await?;
         }
+        let sql = format!("UPDATE source_partition SET owner = '', epoch = epoch + $5 WHERE {OF_LIFE}");
+        conn.run(&sql, args![&key.source, &key.topic, part, &incarnation, i64::from(over)]).await?;
     }
-    let sql = format!(
-        "UPDATE source_partition SET owner = '', epoch = epoch + 1, \
-         next_offset = CASE WHEN high_offset > next_offset THEN high_offset ELSE next_offset END WHERE {OTHERS}"
-    );
-    conn.run(&sql, params).await?;
+    Ok(())
+}
+
+/// A life that was thought over and is not goes on where it stood: nothing of it is lost.
+async fn reopen(conn: &mut Conn, key: &PartitionKey, next_offset: i64) -> Result<(), StoreError> {
+    let sql = format!("DELETE FROM flush_range WHERE {WHERE} AND gap = 1 AND from_offset >= $5");
+    let part = i64::from(key.partition);
+    conn.run(&sql, args![&key.source, &key.topic, &key.incarnation, part, next_offset]).await?;
     Ok(())
 }
 

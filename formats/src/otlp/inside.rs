@@ -104,12 +104,15 @@ pub fn usage(value: Value<'_, '_>) -> Tokens {
     let count = |path: &str| member(value, path)?.count("tokens").ok().flatten().filter(|count| *count <= MAX_TOKENS);
     let first = |field: Field| USAGE.iter().filter(|(_, of)| *of == field).find_map(|(path, _)| count(path));
     let (cache_read, cache_write) = (first(Field::CacheRead), first(Field::CacheWrite));
-    let uncached = || {
-        let input = count(USAGE_UNCACHED)?;
-        input.checked_add(cache_read.unwrap_or(0))?.checked_add(cache_write.unwrap_or(0))
+    let beside = |input: u64| input.checked_add(cache_read.unwrap_or(0))?.checked_add(cache_write.unwrap_or(0));
+    // Anthropic's own usage tells the cache beside the input, not inside it.
+    let outside = count("prompt_tokens").is_none() && member(value, "input_tokens_details").is_none();
+    let input = match count("input_tokens").filter(|_| outside) {
+        Some(input) => beside(input),
+        None => first(Field::InputTokens).or_else(|| count(USAGE_UNCACHED).and_then(beside)),
     };
     Tokens {
-        input: first(Field::InputTokens).or_else(uncached),
+        input,
         output: first(Field::OutputTokens),
         cache_read,
         cache_write,

@@ -26,33 +26,60 @@ pub fn is_otlp(message: &[u8]) -> bool {
     ["resourcespans", "resourcelogs", "resourcemetrics"].iter().any(|name| is(&String::from_utf8_lossy(&key), name))
 }
 
-pub fn traces(value: Value<'_, '_>) -> Read<TracesData> {
-    let mut count = 0;
+/// Nodes of one message: more make structs that are many times its size.
+const MAX_NODES: usize = 2_000_000;
+
+/// Records that cannot be read: their number, and why.
+type Bad = Vec<(u32, Reject)>;
+
+pub fn traces(value: Value<'_, '_>) -> Read<(TracesData, Bad)> {
+    bounded(value)?;
+    let (mut count, mut bad) = (0, Bad::new());
     let resource_spans = list(value, "resourcespans", |group| {
         let scope_spans = list(group, "scopespans", |scope| {
-            let spans = list(scope, "spans", |value| limited(&mut count).and_then(|()| span(value)))?;
-            Ok(ScopeSpans { spans, ..ScopeSpans::default() })
+            let spans = list(scope, "spans", |value| one(value, span, &mut count, &mut bad))?;
+            Ok(ScopeSpans { spans: spans.into_iter().flatten().collect(), ..ScopeSpans::default() })
         })?;
         Ok(ResourceSpans { resource: resource(group)?, scope_spans, ..ResourceSpans::default() })
     })?;
-    Ok(TracesData { resource_spans })
+    Ok((TracesData { resource_spans }, bad))
 }
 
-pub fn logs(value: Value<'_, '_>) -> Read<LogsData> {
-    let mut count = 0;
+pub fn logs(value: Value<'_, '_>) -> Read<(LogsData, Bad)> {
+    bounded(value)?;
+    let (mut count, mut bad) = (0, Bad::new());
     let resource_logs = list(value, "resourcelogs", |group| {
         let scope_logs = list(group, "scopelogs", |scope| {
-            let log_records = list(scope, "logrecords", |value| limited(&mut count).and_then(|()| record(value)))?;
-            Ok(ScopeLogs { log_records, ..ScopeLogs::default() })
+            let log_records = list(scope, "logrecords", |value| one(value, record, &mut count, &mut bad))?;
+            Ok(ScopeLogs { log_records: log_records.into_iter().flatten().collect(), ..ScopeLogs::default() })
         })?;
         Ok(ResourceLogs { resource: resource(group)?, scope_logs, ..ResourceLogs::default() })
     })?;
-    Ok(LogsData { resource_logs })
+    Ok((LogsData { resource_logs }, bad))
 }
 
-fn limited(count: &mut usize) -> Read<()> {
+fn bounded(value: Value<'_, '_>) -> Read<()> {
+    if value.0.len() > MAX_NODES { Err(Reject::TooLarge) } else { Ok(()) }
+}
+
+/// One record, or its reason to be none.
+fn one<T>(
+    value: Value<'_, '_>,
+    read: fn(Value<'_, '_>) -> Read<T>,
+    count: &mut usize,
+    bad: &mut Bad,
+) -> Read<Option<T>> {
     *count += 1;
-    if *count > MAX_RECORDS { Err(Reject::TooLarge) } else { Ok(()) }
+    if *count > MAX_RECORDS {
+        return Err(Reject::TooLarge);
+    }
+    match read(value) {
+        Ok(record) => Ok(Some(record)),
+        Err(reason) => {
+            bad.push((*count as u32 - 1, reason));
+            Ok(None)
+        }
+    }
 }
 
 fn span(value: Value<'_, '_>) -> Read<Span> {

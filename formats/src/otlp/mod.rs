@@ -5,6 +5,7 @@
 //! texts, or (generation A) texts alone; the call index makes one call of them.
 
 mod attributes;
+mod budget;
 mod conventions;
 mod inside;
 mod json;
@@ -35,7 +36,7 @@ const MAX_RECORDS: usize = 10_000;
 /// Longest id that a producer may give.
 const MAX_ID: usize = 256;
 /// Longest duration, µs; a longer one is a clock that was not set.
-const YEAR: u64 = 366 * 86_400_000_000;
+pub const YEAR: u64 = 366 * 86_400_000_000;
 /// Status code ERROR of a span.
 const FAILED: i32 = 2;
 
@@ -51,12 +52,14 @@ impl Format for OtlpTraces {
     }
 
     fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-        let data = if json(message) {
-            parse_json(message, scratch, json::traces)?
-        } else {
-            parse::<TracesData>(message, scratch)?
-        };
-        traces(&data, scratch, sink)
+        match parse::<TracesData>(message, scratch) {
+            Err(Reject::Undecodable) if json(message) => {
+                let (data, bad) = parse_json(message, scratch, json::traces)?;
+                traces(&data, scratch, sink)?;
+                reject(bad, sink)
+            }
+            data => traces(&data?, scratch, sink),
+        }
     }
 }
 
@@ -66,12 +69,14 @@ impl Format for OtlpLogs {
     }
 
     fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-        let data = if json(message) {
-            parse_json(message, scratch, json::logs)?
-        } else {
-            parse::<LogsData>(message, scratch)?
-        };
-        logs(&data, scratch, sink)
+        match parse::<LogsData>(message, scratch) {
+            Err(Reject::Undecodable) if json(message) => {
+                let (data, bad) = parse_json(message, scratch, json::logs)?;
+                logs(&data, scratch, sink)?;
+                reject(bad, sink)
+            }
+            data => logs(&data?, scratch, sink),
+        }
     }
 }
 
@@ -79,7 +84,14 @@ pub use inside::{member, text, usage};
 pub use json::is_otlp;
 pub use texts::json_message;
 
-/// No protobuf message of either kind begins as JSON does.
+/// Records that cannot be read reject themselves alone.
+fn reject(bad: Vec<(u32, Reject)>, sink: &mut dyn Sink) -> Result<(), Reject> {
+    bad.into_iter().for_each(|(index, reason)| sink.record(index, Err(reason)));
+    Ok(())
+}
+
+/// Whether a message that is no protobuf may be JSON. (A protobuf may look like JSON: 0x0A is its first tag and a line
+/// feed, and the length after it may be the code of a brace. So it is tried first.)
 fn json(message: &[u8]) -> bool {
     message.trim_ascii_start().first() == Some(&b'{')
 }
@@ -97,50 +109,31 @@ fn parse_json<T>(
 
 /// What a JSON message of OTLP holds: spans, log records, or metrics, which are none of Leeway's business.
 pub fn either_json(message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-    let (spans, records) = parse_json(message, scratch, |value| Ok((json::traces(value)?, json::logs(value)?)))?;
+    let read = |value: Value<'_, '_>| Ok((json::traces(value)?, json::logs(value)?));
+    let ((spans, bad_spans), (records, bad_records)) = parse_json(message, scratch, read)?;
     if spans.resource_spans.is_empty() && records.resource_logs.is_empty() {
         sink.skipped(1);
     }
     traces(&spans, scratch, sink)?;
-    logs(&records, scratch, sink)
+    logs(&records, scratch, sink)?;
+    reject(bad_spans, sink)?;
+    reject(bad_records, sink)
 }
 
 /// Spans, else log records: the first field of a span is bytes and of a log record a number, so one of the two fails.
 pub fn either(message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
     match parse::<TracesData>(message, scratch) {
         Ok(data) => traces(&data, scratch, sink),
-        Err(_) => OtlpLogs.decode(message, scratch, sink),
+        Err(_) => logs(&parse::<LogsData>(message, scratch)?, scratch, sink),
     }
 }
 
 fn parse<M: Message + Default>(message: &[u8], scratch: &Scratch) -> Result<M, Reject> {
     // Counted before they are made: an empty span takes two bytes here and hundreds in memory.
-    if message.len() > scratch.options.max_message_bytes || records(message, &[1, 2, 2]) > MAX_RECORDS {
+    if message.len() > scratch.options.max_message_bytes || budget::too_many(message) {
         return Err(Reject::TooLarge);
     }
     M::decode(message).map_err(|_| Reject::Undecodable)
-}
-
-/// How many messages lie at the end of a path of fields; spans and log records have one path.
-fn records(mut message: &[u8], path: &[u32]) -> usize {
-    let Some((field, rest)) = path.split_first() else { return 1 };
-    let mut found = 0;
-    while let Ok((tag, wire)) = prost::encoding::decode_key(&mut message) {
-        if wire == prost::encoding::WireType::LengthDelimited {
-            let length =
-                prost::encoding::decode_varint(&mut message).ok().and_then(|length| usize::try_from(length).ok());
-            let Some((inner, after)) = length.and_then(|length| message.split_at_checked(length)) else { break };
-            if tag == *field {
-                found += records(inner, rest);
-            }
-            message = after;
-        } else if prost::encoding::skip_field(wire, tag, &mut message, prost::encoding::DecodeContext::default())
-            .is_err()
-        {
-            break;
-        }
-    }
-    found
 }
 
 fn traces(data: &TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
@@ -164,10 +157,8 @@ fn traces(data: &TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Resu
         }
         for event in span.events.iter().filter(|event| event.name == EVALUATION_EVENT) {
             let said = Attributes::read(&event.attributes, attributes);
-            sink.record(
-                told,
-                evaluation(&said, event.time_unix_nano, &span.trace_id, &span.span_id).map(Event::Record),
-            );
+            let inside = Inside::of(&said, &span.trace_id, &span.span_id, scratch);
+            sink.record(told, evaluation(&said, event.time_unix_nano, inside).map(Event::Record));
             told += 1;
         }
     }
@@ -178,8 +169,9 @@ fn traces(data: &TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Resu
 }
 
 /// A judgement of a span, of its trace, or of a response.
-fn evaluation(attributes: &Attributes<'_>, nanos: u64, trace: &[u8], span: &[u8]) -> Result<Record, Reject> {
-    let (trace, span) = (hex(trace), hex(span));
+fn evaluation(attributes: &Attributes<'_>, nanos: u64, inside: Inside) -> Result<Record, Reject> {
+    let Inside { trace, span, tenant, .. } = inside;
+    let tenant = tenant.or_else(|| attributes.text(Field::Tenant).map(str::to_owned));
     let target = match (attributes.text(Field::ResponseId), trace.is_empty(), span.is_empty()) {
         (_, false, false) => json!({"trace_id": trace, "span_id": span}),
         (Some(response), ..) => json!({ "response_id": response }),
@@ -195,7 +187,7 @@ fn evaluation(attributes: &Attributes<'_>, nanos: u64, trace: &[u8], span: &[u8]
         (None, None) => Json::Null,
     };
     feedback(Told {
-        tenant: attributes.text(Field::Tenant).filter(|tenant| !tenant.is_empty()).unwrap_or("default").to_owned(),
+        tenant: tenant.filter(|tenant| !tenant.is_empty()).unwrap_or_else(|| "default".to_owned()),
         app: attributes.text(Field::App).unwrap_or_default().to_owned(),
         time: micros(nanos).ok_or(Reject::NoTime)?,
         name: attributes.text(Field::EvaluationName).ok_or(Reject::WrongType("name"))?.to_owned(),
@@ -245,7 +237,8 @@ fn span_call<'a>(
     }
     // Streams name themselves in Vercel's operation.
     let operation_id = attributes.text(Field::OperationId).unwrap_or_default();
-    call.stream = call.stream.or_else(|| operation_id.contains("Text.do").then(|| operation_id.ends_with("doStream")));
+    let (streams, whole) = (operation_id.ends_with(".doStream"), operation_id.ends_with(".doGenerate"));
+    call.stream = call.stream.or_else(|| (streams || whole).then_some(streams));
     if call.ttft_us.is_none() {
         let pieces = span.events.iter().filter(|event| FIRST_PIECES.contains(&event.name.as_str()));
         let told = attributes.text(Field::FirstAt).and_then(|text| parse_rfc3339(text.trim_matches('"')));
@@ -259,7 +252,8 @@ fn span_call<'a>(
         |field: Field| attributes.text(field).or_else(|| raised.as_ref().and_then(|raised| raised.text(field)));
     let status = span.status.as_ref();
     let failure = Failure {
-        failed: either(Field::ErrorType).is_some()
+        // An exception that was caught on the way is no failure of the call.
+        failed: attributes.text(Field::ErrorType).is_some_and(|kind| !kind.is_empty())
             || status.is_some_and(|status| status.code == FAILED)
             || attributes.text(Field::Level) == Some("ERROR"),
         kind: either(Field::ErrorType).unwrap_or_default(),
@@ -397,7 +391,8 @@ fn logs(data: &LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(
                 sink.record(index as u32 - 1, made.map(Event::Call));
             } else if event == EVALUATION_EVENT {
                 let at = if record.time_unix_nano > 0 { record.time_unix_nano } else { record.observed_time_unix_nano };
-                let told = evaluation(&attributes, at, &record.trace_id, &record.span_id);
+                let inside = Inside::of(&attributes, &record.trace_id, &record.span_id, scratch);
+                let told = evaluation(&attributes, at, inside);
                 sink.record(index as u32 - 1, told.map(Event::Record));
             } else {
                 skipped += 1;

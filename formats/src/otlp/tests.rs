@@ -158,8 +158,67 @@ fn a_flood_of_empty_spans_is_refused_before_it_is_made() {
         outer
     };
     let flood = wrap(1, &wrap(2, &scope));
-    assert_eq!(records(&flood, &[1, 2, 2]), MAX_RECORDS + 1);
     assert_eq!(read(&flood).unwrap_err(), Reject::TooLarge);
+    // Empty groups, and empty values of one attribute of one span.
+    let groups: Vec<u8> = (0..1_000_001).flat_map(|_| [0x0A, 0]).collect();
+    assert_eq!(read(&groups).unwrap_err(), Reject::TooLarge);
+    let values = wrap(5, &groups);
+    let span = wrap(9, &wrap(2, &values));
+    assert_eq!(read(&wrap(1, &wrap(2, &wrap(2, &span)))).unwrap_err(), Reject::TooLarge);
+}
+
+/// The length of the first group may be the code of a brace, a bracket or a blank.
+#[test]
+fn protobuf_of_any_length_is_no_json() {
+    let seen = (0..200).map(|padding| {
+        let message = spans(vec![Span { name: "x".repeat(padding), ..span(1, 0, vec![]) }]);
+        assert_eq!(read(&message).map(|seen| seen.calls.len()), Ok(1), "{padding}");
+        let mut own = Seen::default();
+        crate::OtlpTraces.decode(&message, &mut scratch(), &mut own).unwrap();
+        assert_eq!(own.calls.len(), 1, "{padding}");
+        message[1]
+    });
+    let lengths: std::collections::BTreeSet<u8> = seen.collect();
+    assert!(lengths.contains(&b'{') && lengths.contains(&b'['));
+}
+
+#[test]
+fn a_bad_span_of_a_json_batch_rejects_itself_alone() {
+    let good = r#"{"trace_id":"01010101010101010101010101010101","span_id":"0202020202020202","end_time_unix_nano":"1795213948000000000",
+        "status":{"code":"STATUS_CODE_ERROR"},"parent_span_id":null,"attributes":[{"key":"gen_ai.operation.name","value":{"string_value":"chat"}},
+        {"key":"n","value":{"doubleValue":"NaN"}},{"key":"e","value":{"arrayValue":{}}}]}"#;
+    let bad = [
+        good.replace("\"chat\"", "\"chat\",\"x\":1").replace("\"0202020202020202\"", "\"02\""),
+        good.replace("{\"doubleValue\":\"NaN\"}", "{\"intValue\":\"many\"}"),
+        good.replace("1795213948000000000", "soon"),
+    ];
+    let message = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{},{good}]}}]}}]}}"#, bad.join(","));
+    let seen = read(message.as_bytes()).unwrap();
+    assert_eq!((seen.calls.len(), seen.rejects.len()), (1, 3), "{:?}", seen.rejects);
+    let base64 = good
+        .replace("\"01010101010101010101010101010101\"", "\"AQEBAQEBAQEBAQEBAQEBAQ==\"")
+        .replace("\"0202020202020202\"", "\"AgICAgICAgI=\"");
+    let message = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{base64}]}}]}}]}}"#);
+    assert_eq!(read(message.as_bytes()).unwrap().calls[0].names, seen.calls[0].names);
+}
+
+/// A retry that went well, and an empty error type, are no failures; usage beside its cache is made whole.
+#[test]
+fn what_went_well_in_the_end_is_no_error() {
+    use any_value::Value::StringValue;
+    use opentelemetry_proto::tonic::trace::v1::span::Event;
+    let raised = Event {
+        name: "exception".into(),
+        attributes: vec![attribute("exception.type", StringValue("RateLimitError".into()))],
+        ..Event::default()
+    };
+    let retried = Span { events: vec![raised], ..span(1, 0, vec![("error.type", StringValue(String::new()))]) };
+    let seen = read(&spans(vec![retried])).unwrap();
+    assert_eq!(seen.calls[0].class, None);
+    let usage =
+        r#"{"input_tokens":100,"cache_read_input_tokens":900,"cache_creation_input_tokens":30,"output_tokens":7}"#;
+    let usage = span(1, 0, vec![("langfuse.observation.usage_details", StringValue(usage.into()))]);
+    assert_eq!(read(&spans(vec![usage])).unwrap().calls[0].tokens.input, Some(1030));
 }
 
 #[test]
