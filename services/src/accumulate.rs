@@ -253,7 +253,7 @@ impl Sink for Feed<'_> {
 }
 
 /// Calls and feedback must lie near their arrival; changes may be planned, incidents told long after.
-fn in_time(event: Event<'_>, received: Micros) -> Result<Event<'_>, Reject> {
+pub fn in_time(event: Event<'_>, received: Micros) -> Result<Event<'_>, Reject> {
     let time = match &event {
         Event::Call(call) => call.time,
         Event::Record(record) if record.kind == RecordKind::Feedback => record.time,

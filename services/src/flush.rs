@@ -69,6 +69,8 @@ pub struct Flushed {
     pub epoch: i64,
     /// Whether another owner had taken the partition.
     pub fenced: bool,
+    /// Whether the store refused its one message, which is a dead letter now.
+    pub quarantined: bool,
 }
 
 /// Everything a flush needs.
@@ -133,7 +135,7 @@ impl Flusher {
             };
             match handle.block_on(attempt) {
                 Ok(Ok(())) => {
-                    answers.extend(parts.iter().map(|part| answer(&part.write, false)));
+                    answers.extend(parts.iter().map(|part| answer(part, false)));
                     self.metrics.flushed(&parts, self.clock.wall());
                     return Ok(answers);
                 }
@@ -146,7 +148,7 @@ impl Flusher {
                 Err(error) if error.passing() => {
                     // The commit may have gone through although its answer was lost.
                     if handle.block_on(self.store.flushed(flush_id)).unwrap_or(false) {
-                        answers.extend(parts.iter().map(|part| answer(&part.write, false)));
+                        answers.extend(parts.iter().map(|part| answer(part, false)));
                         return Ok(answers);
                     }
                     tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "flush failed; the buffer is kept and tried again");
@@ -205,7 +207,7 @@ impl Flusher {
         let (topic, partition) = (&part.write.key.topic, part.write.key.partition);
         tracing::warn!(topic, partition, reason, "the partition is no longer ours; its buffer is dropped");
         self.metrics.fenced();
-        answer(&part.write, true)
+        answer(&part, true)
     }
 
     async fn attempt(
@@ -434,8 +436,8 @@ fn letters(parts: &[PartBatch]) -> Vec<DeadLetter> {
     parts.iter().enumerate().flat_map(letters).collect()
 }
 
-fn answer(write: &PartWrite, fenced: bool) -> Flushed {
-    Flushed { key: write.key.clone(), epoch: write.epoch, fenced }
+fn answer(part: &PartBatch, fenced: bool) -> Flushed {
+    Flushed { key: part.write.key.clone(), epoch: part.write.epoch, fenced, quarantined: part.quarantined }
 }
 
 /// A flush's id: positive, drawn from 63 random bits, so no two workers need to agree.

@@ -1,5 +1,5 @@
 //! Telemetry by HTTP: into Kafka and its acknowledgement, or (without Kafka) into the store and its commit. Whoever gets
-//! a good answer need not send again; whoever gets none may, since a call counts once.
+//! a good answer need not send again; whoever gets none may, since a call that has a name counts once.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -11,9 +11,10 @@ use leeway_core::clock::{Clock, Micros, SECOND};
 use leeway_core::event::{Event, Reject};
 use leeway_formats::{Format, LeewayJson, Options, OtlpLogs, OtlpTraces, Scratch, Sink, UserKey};
 use leeway_store::{LogRange, PartWrite, PartitionKey, Store};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::accumulate::{Buffer, Feed, Origin, Rules};
+use crate::accumulate::{Buffer, Feed, Origin, Rules, in_time};
 use crate::flush::{Flusher, PartBatch};
 use crate::pipeline::DISORDER;
 use crate::produce::Producer;
@@ -26,6 +27,8 @@ pub const SOURCE: &str = "http";
 const MAX_WAITING: usize = 256;
 /// Bytes of bodies in memory, in units of this many.
 const UNIT: usize = 1024;
+/// A packed body is charged for this many times its size.
+const UNPACKED: usize = 20;
 /// Requests share a commit for this long.
 const GROUP: Duration = Duration::from_millis(100);
 /// How often a quiet source tells the store that it is alive.
@@ -77,14 +80,22 @@ pub enum Refused {
 }
 
 /// Counts records without keeping them.
-#[derive(Default)]
-struct Check(Taken);
+struct Check {
+    taken: Taken,
+    now: Micros,
+}
+
+impl Check {
+    fn new(now: Micros) -> Self {
+        Self { taken: Taken::default(), now }
+    }
+}
 
 impl Sink for Check {
     fn record(&mut self, index: u32, decoded: Result<Event<'_>, Reject>) {
-        match decoded {
-            Ok(_) => self.0.accepted += 1,
-            Err(reason) => self.0.rejected.push((index, reason)),
+        match decoded.and_then(|event| in_time(event, self.now)) {
+            Ok(_) => self.taken.accepted += 1,
+            Err(reason) => self.taken.rejected.push((index, reason)),
         }
     }
     fn unknown_fields(&mut self, _: u32) {}
@@ -96,8 +107,11 @@ impl Sink for Check {
 pub struct Intake {
     way: Way,
     options: Options,
+    clock: Clock,
     /// Room for bodies, in units of [`UNIT`] bytes.
     room: Arc<Semaphore>,
+    /// Bodies that are checked at once.
+    checks: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -118,42 +132,53 @@ struct Request {
 }
 
 impl Intake {
-    fn new(settings: &Settings, user_key: UserKey, way: Way) -> Self {
+    fn new(settings: &Settings, user_key: UserKey, clock: Clock, way: Way) -> Self {
         let ingest = &settings.ingest;
         let options = Options { max_message_bytes: ingest.max_message_bytes, max_depth: ingest.max_depth, user_key };
         let room = (4 * ingest.max_message_bytes).div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
-        Self { way, options, room: Arc::new(Semaphore::new(room)) }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let (room, checks) = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(cores)));
+        Self { way, options, clock, room, checks }
     }
 
     /// Requests become messages of the configured topics.
-    pub fn kafka(settings: &Settings, user_key: UserKey) -> Result<Self> {
+    pub fn kafka(settings: &Settings, user_key: UserKey, clock: Clock) -> Result<Self> {
         let kafka = &settings.kafka;
         let mut topics = Vec::new();
         for (topic, format) in kafka.formats()? {
             topics.push((format.id(), Producer::new(crate::consume::client(kafka), &topic)?));
         }
-        Ok(Self::new(settings, user_key, Way::Kafka { topics }))
+        Ok(Self::new(settings, user_key, clock, Way::Kafka { topics }))
     }
 
     /// Requests go to the thread that [`Receive::run`] is.
-    pub fn store(settings: &Settings, user_key: UserKey) -> (Self, Requests) {
+    pub fn store(settings: &Settings, user_key: UserKey, clock: Clock) -> (Self, Requests) {
         let (sender, requests) = sync_channel(MAX_WAITING);
-        (Self::new(settings, user_key, Way::Store(sender)), Requests(requests))
+        (Self::new(settings, user_key, clock, Way::Store(sender)), Requests(requests))
     }
 
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    pub async fn take(&self, signal: Signal, body: Bytes) -> Result<Taken, Refused> {
-        let units = u32::try_from(body.len().div_ceil(UNIT).max(1)).map_err(|_| Refused::Body(Reject::TooLarge))?;
-        let room = Arc::clone(&self.room).try_acquire_many_owned(units).map_err(|_| Refused::Busy)?;
+    /// Room for a body of so many bytes; packed ones are charged for what they may become.
+    pub fn room(&self, bytes: usize, packed: bool) -> Result<OwnedSemaphorePermit, Refused> {
+        let most = self.options.max_message_bytes;
+        if bytes > most {
+            return Err(Refused::Body(Reject::TooLarge));
+        }
+        let bytes = if packed { bytes.saturating_mul(UNPACKED).min(most) } else { bytes };
+        let units = u32::try_from(bytes.div_ceil(UNIT).max(1)).map_err(|_| Refused::Body(Reject::TooLarge))?;
+        Arc::clone(&self.room).try_acquire_many_owned(units).map_err(|_| Refused::Busy)
+    }
+
+    /// Takes a body, with the room that it has.
+    pub async fn take(&self, signal: Signal, body: Bytes, room: OwnedSemaphorePermit) -> Result<Taken, Refused> {
         match &self.way {
-            Way::Kafka { topics } => self.produce(topics, signal, &body).await,
+            Way::Kafka { topics } => self.produce(topics, signal, body, room).await,
             Way::Store(requests) => {
                 let (answer, answered) = oneshot::channel();
-                let request = Request { signal, body, answer, _room: room };
-                requests.try_send(request).map_err(|_| Refused::Busy)?;
+                requests.try_send(Request { signal, body, answer, _room: room }).map_err(|_| Refused::Busy)?;
                 let answered = tokio::time::timeout(PATIENCE, answered).await;
                 answered
                     .map_err(|_| Refused::Away("the store did not commit in time".into()))?
@@ -166,7 +191,8 @@ impl Intake {
         &self,
         topics: &[(&'static str, Producer)],
         signal: Signal,
-        body: &Bytes,
+        body: Bytes,
+        room: OwnedSemaphorePermit,
     ) -> Result<Taken, Refused> {
         let wanted = signal.format().id();
         let fits = |id: &str| topics.iter().find(|(format, _)| *format == id);
@@ -176,20 +202,33 @@ impl Intake {
             )));
         };
         // What is nothing is refused here, where its sender can hear it; bad records of a good body are dead letters there.
-        let (options, body) = (self.options.clone(), body.clone());
+        let turn = Arc::clone(&self.checks).acquire_owned().await.map_err(|_| Refused::Busy)?;
+        let (options, now) = (self.options.clone(), self.clock.now());
         let checked = tokio::task::spawn_blocking(move || {
-            let mut check = Check::default();
+            // Who hangs up does not stop the check: its room is free when it is over.
+            let held = (turn, room);
+            let mut check = Check::new(now);
             let decoded = leeway_formats::decode(signal.format(), &body, &mut Scratch::new(options), &mut check);
-            decoded.map(|()| (check.0, body))
+            decoded.map(|()| (check.taken, body, held.1))
         });
-        let (taken, body) = checked.await.map_err(|error| Refused::Away(error.to_string()))?.map_err(Refused::Body)?;
-        let acknowledged = producer.offer(&body, Clock::System.wall()).map_err(|_| Refused::Busy)?;
-        let acknowledged = tokio::time::timeout(PATIENCE, acknowledged).await;
-        match acknowledged {
+        let (taken, body, _room) =
+            checked.await.map_err(|error| Refused::Away(error.to_string()))?.map_err(Refused::Body)?;
+        let acknowledged = producer.offer(&body, self.clock.wall()).map_err(|error| refused(&error))?;
+        match tokio::time::timeout(PATIENCE, acknowledged).await {
             Ok(Ok(Ok(()))) => Ok(taken),
-            Ok(Ok(Err(error))) => Err(Refused::Away(format!("Kafka did not take it: {error}"))),
+            Ok(Ok(Err(error))) => Err(refused(&error)),
             Ok(Err(_)) | Err(_) => Err(Refused::Away("Kafka did not acknowledge in time".into())),
         }
+    }
+}
+
+/// What Kafka's error means for the sender: whether later is better.
+fn refused(error: &KafkaError) -> Refused {
+    use RDKafkaErrorCode::{InvalidMessageSize, MessageSizeTooLarge, QueueFull};
+    match error.rdkafka_error_code() {
+        Some(MessageSizeTooLarge | InvalidMessageSize) => Refused::Body(Reject::TooLarge),
+        Some(QueueFull) => Refused::Busy,
+        _ => Refused::Away(format!("Kafka did not take it: {error}")),
     }
 }
 
@@ -214,7 +253,7 @@ pub struct Receive {
 #[derive(Default)]
 struct Group {
     buffer: Buffer,
-    answers: Vec<(oneshot::Sender<Result<Taken, Refused>>, Taken)>,
+    requests: Vec<(Request, Taken)>,
 }
 
 impl Receive {
@@ -239,27 +278,56 @@ impl Receive {
                 last_request = self.clock.now();
                 self.gather(first, requests, &mut part, &mut group);
             }
-            let now = self.clock.now();
-            part.newest_at = part.newest_at.max(group.buffer.newest_at);
-            let trail = if now - last_request >= QUIET { DISORDER } else { SLOWEST };
-            let watermark = (part.newest_at - DISORDER).max(now - trail).min(now);
-            part.watermark = part.watermark.max(watermark);
-            part.high = part.to;
-            let buffer = std::mem::take(&mut group.buffer);
-            let flushed = self.flusher.flush(vec![PartBatch { write: part.clone(), buffer, quarantined: false }]);
-            let fenced = !matches!(&flushed, Ok(answers) if answers.iter().all(|answer| !answer.fenced));
-            for (answer, taken) in group.answers {
-                let said = if fenced { Err(Refused::Away("the store did not commit".into())) } else { Ok(taken) };
-                // Who hung up does not hear it; what was committed is counted all the same.
-                let _ = answer.send(said);
-            }
-            flushed?;
-            if fenced {
-                part = self.acquire()?;
-            }
-            part.from = part.to;
+            self.commit(&mut part, group, last_request)?;
             last_flush = Instant::now();
         }
+    }
+
+    /// Commits a group and answers its requests; one that the store refuses is told so, and the others are not held up.
+    fn commit(&mut self, part: &mut PartWrite, mut group: Group, last_request: Micros) -> Result<()> {
+        let now = self.clock.now();
+        part.newest_at = part.newest_at.max(group.buffer.newest_at);
+        let trail = if now - last_request >= QUIET { DISORDER } else { SLOWEST };
+        part.watermark = part.watermark.max((part.newest_at - DISORDER).max(now - trail).min(now));
+        part.high = part.to;
+        let buffer = std::mem::take(&mut group.buffer);
+        let flushed = self.flusher.flush(vec![PartBatch { write: part.clone(), buffer, quarantined: false }]);
+        let outcome = match flushed {
+            Ok(answers) => answers.into_iter().next(),
+            // Something of it is nothing that a store can hold: each request for itself shows which.
+            Err(_) if group.requests.len() > 1 => {
+                part.to = part.from;
+                for (request, _) in group.requests {
+                    let mut alone = Group::default();
+                    self.read(request, part, &mut alone, &mut Scratch::new(self.options()));
+                    self.commit(part, alone, last_request)?;
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let fenced = outcome.as_ref().is_none_or(|outcome| outcome.fenced);
+        let quarantined = outcome.is_some_and(|outcome| outcome.quarantined);
+        for (request, taken) in group.requests {
+            let said = match (fenced, quarantined) {
+                (true, _) => Err(Refused::Away("the store did not commit".into())),
+                (_, true) => Err(Refused::Body(Reject::Quarantined)),
+                _ => Ok(taken),
+            };
+            // Who hung up does not hear it; what was committed is counted all the same.
+            let _ = request.answer.send(said);
+        }
+        if fenced {
+            *part = self.acquire()?;
+        }
+        part.from = part.to;
+        Ok(())
+    }
+
+    fn options(&self) -> Options {
+        let ingest = &self.settings.ingest;
+        let user_key = self.user_key.clone();
+        Options { max_message_bytes: ingest.max_message_bytes, max_depth: ingest.max_depth, user_key }
     }
 
     /// Takes this process's own partition of the source.
@@ -287,15 +355,12 @@ impl Receive {
 
     /// Decodes requests until the group's time or memory is over.
     fn gather(&self, first: Request, requests: &Requests, part: &mut PartWrite, group: &mut Group) {
-        let ingest = &self.settings.ingest;
-        let user_key = self.user_key.clone();
-        let options = Options { max_message_bytes: ingest.max_message_bytes, max_depth: ingest.max_depth, user_key };
-        let (mut scratch, until) = (Scratch::new(options), Instant::now() + GROUP);
+        let (mut scratch, until) = (Scratch::new(self.options()), Instant::now() + GROUP);
         let mut next = Some(first);
         while let Some(request) = next {
             self.read(request, part, group, &mut scratch);
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || group.buffer.bytes() >= ingest.flush_bytes {
+            if left.is_zero() || group.buffer.bytes() >= self.settings.ingest.flush_bytes {
                 return;
             }
             next = requests.0.recv_timeout(left).ok();
@@ -303,9 +368,14 @@ impl Receive {
     }
 
     fn read(&self, request: Request, part: &mut PartWrite, group: &mut Group, scratch: &mut Scratch) {
-        let origin = Origin { offset: part.to, bytes: request.body.len(), received: self.clock.now(), partition: 0 };
+        // Who gave up waiting sends again: what was not begun is not done for him.
+        if request.answer.is_closed() {
+            return;
+        }
+        let received = self.clock.now();
+        let origin = Origin { offset: part.to, bytes: request.body.len(), received, partition: 0 };
         let format = request.signal.format();
-        let mut check = Check::default();
+        let mut check = Check::new(received);
         // Twice read is simpler than a sink that does two things; what comes by HTTP is little.
         if let Err(reason) = leeway_formats::decode(format, &request.body, scratch, &mut check) {
             let _ = request.answer.send(Err(Refused::Body(reason)));
@@ -316,6 +386,6 @@ impl Receive {
             group.buffer.decoded(origin);
         }
         part.to += 1;
-        group.answers.push((request.answer, check.0));
+        group.requests.push((request, check.taken));
     }
 }

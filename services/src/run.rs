@@ -142,7 +142,7 @@ pub async fn start_roles(start: Start, host: &Host, tasks: &mut Tasks) -> Result
         }
     }
     if intake.is_none() && listener.is_some() && !node.settings.kafka.brokers.is_empty() {
-        intake = Some(Intake::kafka(&node.settings, user_key)?);
+        intake = Some(Intake::kafka(&node.settings, user_key, clock)?);
     }
     if roles.contains(&Role::Evaluate) {
         node.evaluate(rules.clone(), external_url, demo.is_some(), tasks);
@@ -199,7 +199,7 @@ impl Node {
     /// Without Kafka: the thread that reads HTTP requests into the store.
     fn receive(&self, rules: Arc<Rules>, user_key: UserKey, tasks: &mut Tasks) -> Result<Intake> {
         tracing::info!("no kafka.brokers: events come by HTTP only");
-        let (intake, requests) = Intake::store(&self.settings, user_key.clone());
+        let (intake, requests) = Intake::store(&self.settings, user_key.clone(), self.clock);
         let flusher = Flusher {
             store: self.store.clone(),
             handle: Handle::current(),

@@ -144,14 +144,12 @@ pub fn router(app: App) -> Router {
             .route("/demo/webhooks", get(demo::webhooks))
             .route("/demo/hook", post(demo::hook));
     }
-    let most = app.0.intake.as_ref().map_or(1 << 20, |intake| intake.options().max_message_bytes);
     let intake = Router::new()
         .route("/v1/traces", post(intake::traces))
         .route("/v1/logs", post(intake::logs))
         .route("/v1/events", post(intake::events))
         .route("/v1/feedback", post(intake::feedback))
-        .route("/v1/changes", post(intake::changes))
-        .layer(axum::extract::DefaultBodyLimit::max(most));
+        .route("/v1/changes", post(intake::changes));
     router
         .fallback(pages::not_found)
         .layer(axum::extract::DefaultBodyLimit::max(1 << 20))
