@@ -16,6 +16,8 @@ use crate::{Frame, RenderError};
 pub struct Input {
     pub now: Micros,
     /// Length of the period, and of the one before it.
+    /// Where the period begins: its length before `now`, or up to an hour earlier, on the hour.
+    pub from: Micros,
     pub window: Micros,
     /// Tenant and app; empty = all.
     pub tenant: String,
@@ -109,7 +111,7 @@ pub fn page(frame: &Frame, input: &Input) -> Result<String, RenderError> {
         cards,
         leaks: Entity::ALL.iter().map(row).collect(),
         origins: Origin::ALL.iter().map(|origin| origin.name()).collect(),
-        period: format!("{} to {}", readable(input.now - input.window), readable(input.now)),
+        period: format!("{} to {}", readable(input.from), readable(input.now)),
         windows: WINDOWS.map(|(id, name, span)| (id, name, span == input.window)),
         scopes: input.scopes.iter().map(scope).collect(),
         window: input.window_id(),
@@ -195,7 +197,7 @@ pub fn json(input: &Input) -> serde_json::Value {
     };
     serde_json::json!({
         "schema": 1,
-        "from": rfc(input.now - input.window), "to": rfc(input.now), "window": input.window_id(),
+        "from": rfc(input.from), "to": rfc(input.now), "window": input.window_id(),
         "tenant": input.tenant, "app": input.app, "interval_level": leeway_core::interval::LEVEL,
         "kpis": ALL.iter().zip(input.readings()).map(figure).collect::<Vec<_>>(),
         "pii_by_origin": hits(&now).into_iter().map(|(name, n)| (name.to_owned(), n.into())).collect::<serde_json::Map<_, _>>(),
@@ -236,6 +238,7 @@ mod tests {
     fn an_empty_period_says_so_everywhere() {
         let input = Input {
             now: 1_795_225_535_000_000,
+            from: 1_795_225_535_000_000 - WINDOWS[1].2,
             window: WINDOWS[1].2,
             tenant: String::new(),
             app: String::new(),

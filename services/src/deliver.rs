@@ -160,6 +160,11 @@ pub async fn upkeep(store: Store, clock: Clock, index_days: i64, owner: String, 
                     break;
                 }
             }
+            while let Some(lease) = keep().await? {
+                if store.roll(&lease, now - CLOSED).await? == 0 || stop.stopped() {
+                    break;
+                }
+            }
             if keep().await?.is_some() {
                 crate::inventory::derive(&store, &mut derived).await?;
             }

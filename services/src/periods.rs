@@ -24,11 +24,13 @@ pub async fn parts(
 ) -> Result<Vec<(Micros, Pane)>, StoreError> {
     let mut parts: BTreeMap<Micros, Pane> =
         (0..).map(|i| from + i * step).take_while(|at| *at < to).map(|at| (at, Pane::default())).collect();
+    // Whole hours do, where no part ends inside one.
+    let by_hour = from % HOUR == 0 && (step % HOUR == 0 || step >= to - from);
     // A day at a time: a week of minutes need not be in memory at once.
     let mut start = from;
     while start < to {
         let end = (start + DAY).min(to);
-        for (minute, pane) in minutes(store, scope, start, end).await? {
+        for (minute, pane) in panes(store, scope, start..end, by_hour).await? {
             if let Some(part) = parts.get_mut(&(from + (minute - from).div_euclid(step) * step)) {
                 part.merge(&pane);
             }
@@ -38,13 +40,22 @@ pub async fn parts(
     Ok(parts.into_iter().collect())
 }
 
-async fn minutes(store: &Store, scope: &Scope, from: Micros, to: Micros) -> Result<Vec<(Micros, Pane)>, StoreError> {
+async fn panes(
+    store: &Store,
+    scope: &Scope,
+    of: std::ops::Range<Micros>,
+    by_hour: bool,
+) -> Result<Vec<(Micros, Pane)>, StoreError> {
     let (level, tenant) = match (scope.tenant.as_str(), scope.app.as_str()) {
         ("", _) => (Level::All, None),
         (tenant, "") => (Level::Tenant, Some(tenant)),
         (tenant, _) => (Level::App, Some(tenant)),
     };
-    let series = store.panes(level, tenant, from, to).await?;
+    let series = if by_hour {
+        store.hours(level, tenant, of.start, of.end).await?
+    } else {
+        store.panes(level, tenant, of.start, of.end).await?
+    };
     let mine = |labels: &leeway_core::labels::Labels| {
         headline(labels) && (level != Level::App || labels.get("app") == Some(&scope.app))
     };

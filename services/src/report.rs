@@ -136,7 +136,7 @@ async fn by_app(store: &Store, from: Micros, to: Micros) -> Result<BTreeMap<Scop
     let mut start = from;
     while start < to {
         let end = (start + DAY).min(to);
-        for series in store.panes(Level::App, None, start, end).await? {
+        for series in store.hours(Level::App, None, start, end).await? {
             if headline(&series.labels) && series.labels.get("overflow").is_none() {
                 let app = series.labels.get("app").unwrap_or("").to_owned();
                 let scope = Scope { tenant: series.labels.tenant().to_owned(), app };

@@ -14,6 +14,7 @@ mod panes;
 mod partition;
 mod postgres;
 mod read;
+mod rollup;
 mod sqlite;
 
 use std::path::PathBuf;

@@ -30,11 +30,7 @@ impl Store {
         to: Micros,
     ) -> Result<Vec<SeriesPane>, StoreError> {
         let mut conn = self.conn().await?;
-        let tenants = match (level, tenant) {
-            (Level::All, _) => vec![String::new()],
-            (_, Some(tenant)) => vec![tenant.to_owned()],
-            (_, None) => tenants(&mut conn, from, to).await?,
-        };
+        let tenants = asked(&mut conn, level, tenant, from, to).await?;
         let sql = "SELECT s.labels, d.window_start, d.counts, d.sketches FROM pane_delta d \
                    JOIN series s ON s.tenant = d.tenant AND s.series_id = d.series_id \
                    WHERE d.tenant = $1 AND d.window_start >= $2 AND d.window_start < $3 AND s.level = $4";
@@ -85,6 +81,7 @@ impl Store {
             for (series, pane) in &folded {
                 insert_closed(conn, &tenant, series, start, pane).await?;
             }
+            crate::rollup::unroll(conn, &tenant, start).await?;
         }
         let folded = windows.len();
         tx.commit().await?;
@@ -96,6 +93,21 @@ impl Store {
 pub fn headline(labels: &Labels) -> bool {
     let operation = labels.get("operation").unwrap_or("");
     labels.get("served") == Some("true") && HEADLINE_OPERATIONS.contains(&operation)
+}
+
+/// The tenants whose panes hold what is asked; series of everything belong to none.
+pub async fn asked(
+    conn: &mut Conn,
+    level: Level,
+    tenant: Option<&str>,
+    from: Micros,
+    to: Micros,
+) -> Result<Vec<String>, StoreError> {
+    match (level, tenant) {
+        (Level::All, _) => Ok(vec![String::new()]),
+        (_, Some(tenant)) => Ok(vec![tenant.to_owned()]),
+        (_, None) => tenants(conn, from, to).await,
+    }
 }
 
 async fn tenants(conn: &mut Conn, from: Micros, to: Micros) -> Result<Vec<String>, StoreError> {

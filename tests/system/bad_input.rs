@@ -167,7 +167,7 @@ fn wrong_settings_say_what_to_correct() {
     assert!(scheme.contains("postgres://user:password@host"), "{scheme}");
     let broker = fails(&["run"], &[("LEEWAY_KAFKA__BROKERS", "127.0.0.1:1")]);
     assert!(broker.contains("cannot reach Kafka at kafka.brokers = `127.0.0.1:1`"), "{broker}");
-    let none = fails(&["run"], &[]);
+    let none = fails(&["run", "--roles", "ingest"], &[]);
     assert!(none.contains("LEEWAY_KAFKA__BROKERS"), "{none}");
     let public = fails(&["run"], &[("LEEWAY_WEB__BIND", "0.0.0.0:0")]);
     assert!(public.contains("--insecure"), "{public}");

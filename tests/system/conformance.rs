@@ -72,11 +72,15 @@ fn row(labels: &Labels, minute: i64, pane: &Pane) -> PaneRow {
 }
 
 async fn flush(store: &Store, id: i64, part: PartWrite, calls: usize) -> Result<(), Vec<usize>> {
+    flush_into(store, id, part, calls, T).await
+}
+
+async fn flush_into(store: &Store, id: i64, part: PartWrite, calls: usize, window: i64) -> Result<(), Vec<usize>> {
     let mut tx = store.begin_flush(id, "me", &[part], T).await.unwrap()?;
     let labels = labels("shop");
     let wanted = [SeriesRef { id: labels.id(), day: 1, labels: labels.clone() }];
     tx.admit(&wanted, 100, T).await.unwrap();
-    let rows = [row(&labels, T, &pane(calls))];
+    let rows = [row(&labels, window, &pane(calls))];
     tx.panes(&rows).await.unwrap();
     tx.touch_windows(&rows).await.unwrap();
     tx.commit().await.unwrap();
@@ -315,6 +319,54 @@ fn compaction_changes_no_bit_of_a_merged_pane() {
         assert_eq!(read().await.calls(), before.calls() + 1, "late data revise a closed window");
         assert_eq!(store.compact(&lease, T + MINUTE).await.unwrap(), 1);
         assert_eq!(read().await.calls(), before.calls() + 1);
+    });
+}
+
+/// An hour is its minutes to the bit, holds late data as soon as they are committed, and is rolled anew after them.
+#[test]
+fn hours_are_their_minutes_whatever_comes_late() {
+    const HOUR: i64 = 60 * MINUTE;
+    both(async |store| {
+        let hour = T.div_euclid(HOUR) * HOUR;
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        for (i, minute) in [1, 2, 59, 61].into_iter().enumerate() {
+            let (i, window) = (i as i64, hour + minute * MINUTE);
+            flush_into(&store, i + 1, write(0, 1, i, i + 1), 3 + i as usize, window).await.unwrap();
+        }
+        let merge = |panes: Vec<leeway_store::SeriesPane>| {
+            let mut all = Pane::default();
+            panes.iter().for_each(|one| all.merge(&one.pane));
+            (panes.len(), all.calls(), all.encode_counts(), all.encode_sketches())
+        };
+        let by_hour =
+            async |from: i64| merge(store.hours(Level::Leaf, Some("acme"), from, hour + 2 * HOUR).await.unwrap());
+        let by_minute =
+            async |from: i64| merge(store.panes(Level::Leaf, Some("acme"), from, hour + 2 * HOUR).await.unwrap());
+        let lease = store.lease("upkeep", "me", T, T + MINUTE).await.unwrap().unwrap();
+        assert_eq!(store.roll(&lease, hour + 2 * HOUR).await.unwrap(), 0, "open windows");
+        assert_eq!(by_hour(hour).await, by_minute(hour).await);
+        assert_eq!(store.compact(&lease, hour + 2 * HOUR).await.unwrap(), 4);
+        assert_eq!(store.roll(&lease, hour + HOUR).await.unwrap(), 1, "the second hour is not over");
+        let (panes, calls, counts, sketches) = by_hour(hour).await;
+        let (minutes, same, minute_counts, minute_sketches) = by_minute(hour).await;
+        assert_eq!((panes, minutes, calls), (2, 4, same));
+        assert_eq!((counts, sketches), (minute_counts, minute_sketches));
+        assert_eq!(by_hour(hour + MINUTE).await, by_minute(hour + MINUTE).await, "part of an hour is its minutes");
+        // Late data: at once, while their window is open, after it was folded, and after the hour was rolled anew.
+        flush_into(&store, 9, write(0, 1, 4, 5), 1, hour + 2 * MINUTE).await.unwrap();
+        assert_eq!((by_hour(hour).await.0, by_hour(hour).await.1), (4, calls + 1));
+        assert_eq!(store.roll(&lease, hour + HOUR).await.unwrap(), 0, "its window is open");
+        assert_eq!(store.compact(&lease, hour + HOUR).await.unwrap(), 1);
+        assert_eq!((by_hour(hour).await.0, by_hour(hour).await.1), (4, calls + 1));
+        assert_eq!(store.roll(&lease, hour + HOUR).await.unwrap(), 1);
+        let rolled = by_hour(hour).await;
+        assert_eq!((rolled.0, rolled.1), (2, calls + 1));
+        assert_eq!(rolled.2, by_minute(hour).await.2);
+        let other = store.hours(Level::App, Some("acme"), hour, hour + 2 * HOUR).await.unwrap();
+        assert!(other.is_empty(), "no series of that level, and no hour is lost for it");
+        let usurper = store.lease("upkeep", "you", T + 2 * MINUTE, T + 9 * MINUTE).await.unwrap().unwrap();
+        assert!(matches!(store.roll(&lease, hour + HOUR).await, Err(StoreError::Fenced(_))));
+        assert_eq!(store.roll(&usurper, hour + HOUR).await.unwrap(), 0);
     });
 }
 

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{Html, IntoResponse};
-use leeway_core::clock::{Micros, minute_of, week, week_of};
+use leeway_core::clock::{DAY, HOUR, Micros, minute_of, week, week_of};
 use leeway_core::pane::Pane;
 use leeway_dashboards::report::Report;
 use leeway_dashboards::{kpis as view, report as report_view};
@@ -121,13 +121,17 @@ impl App {
     async fn read_period(&self, scope: &Scope, window: Micros) -> Result<view::Input, HttpError> {
         let store = &self.0.store;
         let now = minute_of(self.0.clock.now());
-        let parts = periods::parts(store, scope, now - window, now, periods::step(window)).await?;
-        let before: Pane = periods::whole(store, scope, now - 2 * window, now - window).await?;
+        // Long periods begin on the hour, so that rolled hours serve them.
+        let on = if window >= DAY { HOUR } else { leeway_core::clock::MINUTE };
+        let from = (now - window).div_euclid(on) * on;
+        let parts = periods::parts(store, scope, from, now, periods::step(window)).await?;
+        let before: Pane = periods::whole(store, scope, from - window, from).await?;
         let counts = store.feedback_counts().await?;
         let count = |state: &str| counts.get(state).copied().unwrap_or(0);
-        let notes = store.imported(now - 2 * window, now).await?;
+        let notes = store.imported(from - window, now).await?;
         Ok(view::Input {
             now,
+            from,
             window,
             tenant: scope.tenant.clone(),
             app: scope.app.clone(),
