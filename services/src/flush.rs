@@ -169,7 +169,11 @@ impl Flusher {
                         self.memory.admitted.clear();
                         flush_id = random_id()?;
                     }
-                    None => return Err(error).context("flush"),
+                    None => {
+                        // What this attempt registered was rolled back; whoever goes on must not believe in it.
+                        self.memory.admitted.clear();
+                        return Err(error).context("flush");
+                    }
                 },
             }
         }

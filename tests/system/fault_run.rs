@@ -11,7 +11,7 @@ use rdkafka::admin::{AdminOptions, NewPartitions};
 
 use crate::harness::{
     Database, KEY, Node, Process, Service, Tool, admin_at, block, call, create_topic_at, json_lines, leeway, now_us,
-    produce_to, unique, wait_for,
+    produce_once, unique, wait_for,
 };
 use crate::traces::{Counts, chains, manifest_counts, stored_counts};
 
@@ -291,7 +291,7 @@ impl Run {
         let write = |life: &str, n: usize| {
             let now = now_us();
             let calls: Vec<String> = (0..n).map(|i| call(&format!("{life}-{i}"), now, REBORN, 5.0)).collect();
-            produce_to(&brokers, REBORN, calls.iter().enumerate().map(|(i, c)| ((i % 3) as i32, now, c.as_bytes())));
+            produce_once(&brokers, REBORN, calls.iter().enumerate().map(|(i, c)| ((i % 3) as i32, now, c.as_bytes())));
         };
         write("first", FIRST_LIFE);
         let consumed = format!("SELECT COALESCE(sum(consumed), 0) FROM ledger WHERE topic = '{REBORN}'");
@@ -444,7 +444,7 @@ fn shine(brokers: &str, failing: (u64, u64), done: &std::sync::atomic::AtomicBoo
             })
             .collect();
         *written.entry(now.div_euclid(60_000_000) * 60_000_000).or_default() += 4;
-        produce_to(brokers, EVENTS, calls.iter().enumerate().map(|(i, call)| (i as i32, now, call.as_bytes())));
+        produce_once(brokers, EVENTS, calls.iter().enumerate().map(|(i, call)| (i as i32, now, call.as_bytes())));
         std::thread::sleep(Duration::from_millis(900));
     }
     written
