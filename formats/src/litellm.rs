@@ -76,7 +76,9 @@ fn call<'i>(value: Value<'_, 'i>, operation: &'static str) -> Result<Call<'i>, R
     call.id = own_id("litellm_call_id")?;
     // The response names a call that OpenTelemetry may tell of too; a failed call has none.
     call.response_id = if failed { None } else { own_id("id")? };
-    call.told_elsewhere = call.response_id.is_some();
+    // An answer from LiteLLM's cache has the id of the one that it was made for, and is a call of its own.
+    let cached = member(value, "cache_hit").and_then(|value| value.bool("").ok().flatten()) == Some(true);
+    call.told_elsewhere = call.response_id.is_some() && !cached;
     call.trace_id = own_id("trace_id")?;
     call.duration_us = start.zip(end).and_then(|(start, end)| u64::try_from(end - start).ok());
     if call.duration_us.is_some_and(|duration| duration > YEAR) {

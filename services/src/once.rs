@@ -51,6 +51,12 @@ impl Contribution {
 }
 
 impl Candidate<'_> {
+    /// Whether what was told of this response, by digest and wholeness, is this call. Two whole records are two calls: an
+    /// answer from a cache has the id of the one that it was made for.
+    fn copies(&self, (digest, whole): (i64, bool)) -> bool {
+        digest == self.contribution.copy_digest && !(whole && self.contribution.numbers.brings.whole)
+    }
+
     pub fn verdict(&self) -> Verdict {
         if self.left.call {
             Verdict::Counted
@@ -129,9 +135,10 @@ pub fn within(candidates: &mut [Candidate<'_>]) {
             if whole {
                 left = NONE;
             }
-        } else if contribution.copy_name.is_some_and(|name| {
-            taken.get(&key(name, Facet::Call)).is_some_and(|(digest, _)| *digest == contribution.copy_digest)
-        }) {
+        } else if contribution
+            .copy_name
+            .is_some_and(|name| taken.get(&key(name, Facet::Call)).is_some_and(|told| candidate.copies(*told)))
+        {
             // Another instrumentation's record of the same response: all of it was told.
             (left, candidate.merged, candidate.copy) = (NONE, true, true);
         }
@@ -139,7 +146,7 @@ pub fn within(candidates: &mut [Candidate<'_>]) {
             taken.entry(key(contribution.name, facet)).or_insert((contribution.digest, left.whole));
         }
         if let Some(name) = contribution.copy_name.filter(|_| left.call) {
-            taken.entry(key(name, Facet::Call)).or_insert((contribution.copy_digest, false));
+            taken.entry(key(name, Facet::Call)).or_insert((contribution.copy_digest, left.whole));
         }
         candidate.left = left;
     }
@@ -165,7 +172,7 @@ pub fn claims(candidates: &[Candidate<'_>], day: i64) -> Vec<CallClaim> {
             facets(if candidate.copy { PARTS } else { candidate.left }).map(|facet| claim(contribution.name, facet)),
         );
         if candidate.left.call {
-            let copy = |name| CallClaim { digest: contribution.copy_digest, whole: false, ..claim(name, Facet::Call) };
+            let copy = |name| CallClaim { digest: contribution.copy_digest, ..claim(name, Facet::Call) };
             claims.extend(contribution.copy_name.map(copy));
             claims.extend(contribution.aliases.iter().map(|name| claim(*name, Facet::Join)));
         }
@@ -192,9 +199,7 @@ pub fn across(candidates: &mut [Candidate<'_>], claimed: &Counted) {
             if whole {
                 left = NONE;
             }
-        } else if left.call
-            && contribution.copy_name.and_then(known).is_some_and(|(digest, _)| digest == contribution.copy_digest)
-        {
+        } else if left.call && contribution.copy_name.and_then(known).is_some_and(|told| candidate.copies(told)) {
             left = NONE;
         }
         candidate.left = left;
@@ -325,5 +330,19 @@ mod tests {
         assert_eq!(calls(&[&[whole()], &[span(), log()], &[words()]]), (1, 1, 1));
         assert_eq!(calls(&[&[whole()], &[words()]]), (1, 1, 1));
         assert_eq!(calls(&[&[whole(), words()], &[whole()]]), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_whole_record_and_a_span_of_one_response_are_one_call_and_two_whole_records_are_two() {
+        let whole = Brings { whole: true, ..PARTS };
+        let span = Brings { text: false, ..PARTS };
+        let record = |name, brings| record(name, Some(9), 5, brings, 1);
+        for pair in [[record(1, whole), record(2, span)], [record(2, span), record(1, whole)]] {
+            assert_eq!(calls(&[&pair]).0, 1, "in one flush");
+            assert_eq!(calls(&[&pair[..1], &pair[1..]]).0, 1, "in two");
+        }
+        // An answer from a cache has the id of the one that it was made for.
+        let pair = [record(1, whole), record(2, whole)];
+        assert_eq!((calls(&[&pair]).0, calls(&[&pair[..1], &pair[1..]]).0), (2, 2));
     }
 }

@@ -36,6 +36,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// A source that is quiet for this long follows the clock; a busy one trails it by the second at most.
 const QUIET: Micros = 60 * SECOND;
 const SLOWEST: Micros = 120 * SECOND;
+/// A process that was silent for this long is gone.
+const GONE: Micros = 60 * SECOND;
 /// How long a commit or an acknowledgement may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -260,6 +262,7 @@ impl Receive {
     pub fn run(mut self, requests: &Requests, stop: &Stop) -> Result<()> {
         let mut part = self.acquire()?;
         let (mut last_flush, mut last_request) = (Instant::now(), 0);
+        let mut retired = self.clock.now();
         loop {
             let wait = HEARTBEAT.saturating_sub(last_flush.elapsed()).min(Duration::from_millis(200));
             let first = match requests.0.recv_timeout(wait) {
@@ -280,6 +283,18 @@ impl Receive {
             }
             self.commit(&mut part, group, last_request)?;
             last_flush = Instant::now();
+            let now = self.clock.now();
+            if now - retired >= GONE {
+                retired = now;
+                self.retire(now);
+            }
+        }
+    }
+
+    /// Each process has a partition of its own: those of processes that are gone would stand in the tables for ever.
+    fn retire(&self, now: Micros) {
+        if let Err(error) = self.flusher.handle.block_on(self.store.retire(SOURCE, now - GONE)) {
+            tracing::warn!(%error, "sources of processes that are gone are retired later");
         }
     }
 
@@ -335,9 +350,7 @@ impl Receive {
         let key =
             PartitionKey { source: SOURCE.into(), topic: self.owner.clone(), incarnation: String::new(), partition: 0 };
         let handle = &self.flusher.handle;
-        let rows = handle.block_on(self.store.partitions()).context("read where HTTP requests stand")?;
-        let mine = rows.iter().find(|row| row.source == SOURCE && row.topic == key.topic);
-        let next = mine.map_or(0, |row| row.next_offset);
+        let next = handle.block_on(self.store.next_offset(&key)).context("read where HTTP requests stand")?;
         let log = LogRange { low: 0, high: next, first: 0 };
         let acquired = handle
             .block_on(self.store.acquire(&key, &self.owner, log, self.clock.now()))

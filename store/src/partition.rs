@@ -123,6 +123,22 @@ impl Store {
         tx.commit().await
     }
 
+    /// Where a partition stands, owned or not; 0: nobody has read it.
+    pub async fn next_offset(&self, key: &PartitionKey) -> Result<i64, StoreError> {
+        let sql = format!("SELECT next_offset FROM source_partition WHERE {WHERE}");
+        let params = args![&key.source, &key.topic, &key.incarnation, i64::from(key.partition)];
+        self.conn().await?.query_one(&sql, params).await?.map_or(Ok(0), |row| row.int(0))
+    }
+
+    /// Disowns partitions of a source that nobody can take over, once they were silent since `before`: a process that is
+    /// gone for good holds back nothing. One that only slept is fenced, and takes its own again.
+    pub async fn retire(&self, source: &str, before: Micros) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let sql = "UPDATE source_partition SET owner = '', epoch = epoch + 1 WHERE source = $1 AND flushed_at < $2 AND owner <> ''";
+        tx.conn()?.run(sql, args![source, before]).await?;
+        tx.commit().await
+    }
+
     /// Incarnations of a topic that have been read before.
     pub async fn incarnations(&self, source: &str, topic: &str) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT DISTINCT incarnation FROM source_partition WHERE source = $1 AND topic = $2";

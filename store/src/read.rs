@@ -112,6 +112,8 @@ impl Store {
         } else {
             crate::sqlite::insert_panes(conn, 0, rows).await?;
         }
+        // Hours that were rolled without them are hidden until they are rolled anew.
+        crate::flush::touch(conn, rows).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -370,6 +370,53 @@ fn hours_are_their_minutes_whatever_comes_late() {
     });
 }
 
+/// A source whose process is gone holds nothing back; a process that only slept is fenced and takes its own again.
+#[test]
+fn a_silent_source_is_retired_and_goes_on_where_it_stood() {
+    both(async |store| {
+        store.acquire(&key(0), "a", log(0, 0), T).await.unwrap();
+        flush(&store, 1, write(0, 1, 0, 2), 3).await.unwrap();
+        store.retire("kafka", T).await.unwrap();
+        assert_eq!(store.partitions().await.unwrap().len(), 1, "not silent yet");
+        store.retire("http", T + 1).await.unwrap();
+        store.retire("kafka", T + 1).await.unwrap();
+        assert!(store.partitions().await.unwrap().is_empty());
+        assert!(flush(&store, 2, write(0, 1, 2, 3), 1).await.is_err(), "it slept and is fenced");
+        assert_eq!(store.next_offset(&key(0)).await.unwrap(), 2);
+        let again = store.acquire(&key(0), "a", log(0, 2), T).await.unwrap();
+        assert_eq!((again.next_offset, again.lost), (2, 0));
+        flush(&store, 3, write(0, again.epoch, 2, 3), 1).await.unwrap();
+        assert_eq!(store.partitions().await.unwrap().len(), 1);
+    });
+}
+
+/// Panes that are imported into an hour that was rolled are seen at once.
+#[test]
+fn an_import_opens_the_hours_that_it_falls_into() {
+    const HOUR: i64 = 60 * MINUTE;
+    both(async |store| {
+        let hour = T.div_euclid(HOUR) * HOUR;
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        flush_into(&store, 1, write(0, 1, 0, 1), 3, hour).await.unwrap();
+        let lease = store.lease("upkeep", "me", T, T + MINUTE).await.unwrap().unwrap();
+        store.compact(&lease, hour + HOUR).await.unwrap();
+        assert_eq!(store.roll(&lease, hour + HOUR).await.unwrap(), 1);
+        let labels = labels("shop");
+        let series = [SeriesRef { id: labels.id(), day: 1, labels: labels.clone() }];
+        let rows = [row(&labels, hour + 5 * MINUTE, &pane(4))];
+        let import = leeway_store::Import { id: "i", note: "n", series: &series, rows: &rows };
+        assert!(store.import(&import, T).await.unwrap());
+        let calls = async || {
+            let panes = store.hours(Level::Leaf, Some("acme"), hour, hour + HOUR).await.unwrap();
+            panes.iter().map(|one| one.pane.calls()).sum::<u64>()
+        };
+        assert_eq!(calls().await, 7);
+        store.compact(&lease, hour + HOUR).await.unwrap();
+        assert_eq!(store.roll(&lease, hour + HOUR).await.unwrap(), 1);
+        assert_eq!(calls().await, 7);
+    });
+}
+
 #[test]
 fn a_lost_lease_fences_its_evaluation() {
     both(async |store| {
