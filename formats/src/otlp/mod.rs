@@ -315,7 +315,10 @@ fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, inside: &'a In
         release: label(Field::Release, MAX_LABEL),
         prompt_version: label(Field::PromptVersion, MAX_LABEL),
         provider: inside.provider.as_deref().unwrap_or(label(Field::Provider, MAX_MODEL)),
-        request_model: inside.request_model.as_deref().unwrap_or(label(Field::RequestModel, MAX_MODEL)),
+        request_model: Some(label(Field::RequestModel, MAX_MODEL))
+            .filter(|model| !model.is_empty())
+            .or(inside.request_model.as_deref())
+            .unwrap_or_default(),
         response_model: label(Field::ResponseModel, MAX_MODEL),
         operation,
         served: true,
@@ -427,7 +430,7 @@ fn log_call<'a>(
     let mut call = call(attributes, operation, inside)?;
     call.time = logged_at(record)?;
     call.brings = Brings { call: true, timing: false, text: true, whole: false };
-    let error = attributes.text(Field::ErrorType);
+    let error = attributes.text(Field::ErrorType).filter(|kind| !kind.is_empty());
     let failure = Failure {
         failed: error.is_some(),
         kind: error.unwrap_or_default(),

@@ -215,6 +215,11 @@ fn what_went_well_in_the_end_is_no_error() {
     let retried = Span { events: vec![raised], ..span(1, 0, vec![("error.type", StringValue(String::new()))]) };
     let seen = read(&spans(vec![retried])).unwrap();
     assert_eq!(seen.calls[0].class, None);
+    // The model that was asked for is the attribute's, where it has one; the settings' otherwise.
+    let settings = ("llm.invocation_parameters", StringValue(r#"{"model":"other"}"#.into()));
+    let asked = span(1, 0, vec![("gen_ai.request.model", StringValue("asked".into())), settings.clone()]);
+    assert_eq!(read(&spans(vec![asked])).unwrap().calls[0].model, "asked");
+    assert_eq!(read(&spans(vec![span(1, 0, vec![settings])])).unwrap().calls[0].model, "other");
     let usage =
         r#"{"input_tokens":100,"cache_read_input_tokens":900,"cache_creation_input_tokens":30,"output_tokens":7}"#;
     let usage = span(1, 0, vec![("langfuse.observation.usage_details", StringValue(usage.into()))]);
