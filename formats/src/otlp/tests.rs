@@ -280,3 +280,24 @@ fn json_is_told_from_protobuf() {
     Auto.decode(b"\n{\"time\":1795225535}", &mut scratch(), &mut seen).unwrap();
     assert!(seen.calls[0].brings.whole);
 }
+
+#[test]
+fn an_empty_error_type_of_a_log_record_is_no_failure() {
+    use any_value::Value::StringValue;
+    use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
+    let record = |kind: &str| LogRecord {
+        time_unix_nano: 1_795_213_948_000_000_000,
+        event_name: DETAILS_EVENT.into(),
+        trace_id: vec![1; 16],
+        span_id: vec![1; 8],
+        attributes: vec![
+            attribute("gen_ai.operation.name", StringValue("chat".into())),
+            attribute("error.type", StringValue(kind.into())),
+        ],
+        ..LogRecord::default()
+    };
+    let scope = ScopeLogs { log_records: vec![record(""), record("timeout")], ..ScopeLogs::default() };
+    let logs = LogsData { resource_logs: vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }] };
+    let seen = read(&logs.encode_to_vec()).unwrap();
+    assert_eq!(seen.calls.iter().map(|call| call.class.is_some()).collect::<Vec<_>>(), [false, true]);
+}
