@@ -22,6 +22,10 @@ pub enum Reject {
     UnknownKind,
     NoTarget,
     UnknownSchema,
+    /// Neither topic nor headers say what it is, and its bytes may not.
+    UnknownFormat,
+    /// The schema registry did not answer; nothing that the message did, and never a dead letter.
+    RegistryAway,
     /// The message stopped the process twice.
     Quarantined,
 }
@@ -39,6 +43,8 @@ impl Reject {
             Self::UnknownKind => "unknown_kind",
             Self::NoTarget => "no_target",
             Self::UnknownSchema => "unknown_schema",
+            Self::UnknownFormat => "unknown_format",
+            Self::RegistryAway => "registry_away",
             Self::Quarantined => "quarantined",
         }
     }

@@ -45,7 +45,7 @@ struct Price {
 }
 
 /// Prices by model name, each with its dates.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct PriceBook {
     /// Key: `provider/model` or the bare `model`; ascending dates.
     prices: HashMap<String, Vec<Price>>,

@@ -62,9 +62,14 @@ pub fn each(message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink, read: Re
     Ok(())
 }
 
+/// Reads one object as the record with that number.
+pub fn one(object: &[u8], index: u32, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+    scratch.parse(object, |tape, options| record(Value(&tape.0), index, options, sink))
+}
+
 /// Whether the message is NDJSON: its first line closes an object and something follows that cannot continue it.
 /// (A raw line feed cannot stand inside a JSON string, so it is white space or a separator.)
-fn one_per_line(message: &[u8]) -> bool {
+pub fn one_per_line(message: &[u8]) -> bool {
     let message = message.trim_ascii();
     let Some(end) = message.iter().position(|byte| *byte == b'\n') else { return false };
     let (first, rest) = (message[..end].trim_ascii_end(), message[end..].trim_ascii_start());

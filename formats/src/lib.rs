@@ -8,13 +8,12 @@ mod keyed;
 mod langfuse;
 mod leeway_json;
 mod litellm;
+mod mapping;
+mod message;
 mod otlp;
 mod records;
+mod schema;
 
-use std::borrow::Cow;
-use std::io::Read;
-
-use flate2::read::MultiGzDecoder;
 use leeway_core::event::{Event, Reject};
 use simd_json::{Buffers, ErrorType, Tape};
 
@@ -22,7 +21,10 @@ pub use keyed::UserKey;
 pub use langfuse::LangfuseScores;
 pub use leeway_json::LeewayJson;
 pub use litellm::LiteLlm;
+pub use mapping::{Mapping, MappingError, Rows};
+pub use message::{Headers, Reader, unpacked};
 pub use otlp::{OtlpLogs, OtlpTraces};
+pub use schema::{Schema, SchemaError, SchemaId, Schemas, Source as SchemaSource};
 
 /// Bounds and keys of decoding.
 #[derive(Debug, Clone)]
@@ -56,73 +58,8 @@ pub trait Format: Sync + std::fmt::Debug {
 /// Every format; one entry each.
 pub const ALL: [&dyn Format; 5] = [&LeewayJson, &OtlpTraces, &OtlpLogs, &LiteLlm, &LangfuseScores];
 
-/// Guesses the format by the first byte: JSON, or OTLP protobuf, whose spans and log records cannot be taken for one
-/// another.
-#[derive(Debug)]
-pub struct Auto;
-
-impl Format for Auto {
-    fn id(&self) -> &'static str {
-        "auto"
-    }
-
-    fn decode(&self, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-        let json = message.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['));
-        if message.first() == Some(&0x0A) {
-            // Protobuf's first tag is a line feed too, and the length after it may be the code of a brace.
-            match otlp::either(message, scratch, sink) {
-                Err(Reject::Undecodable) if json => {}
-                done => return done,
-            }
-        }
-        if json && otlp::is_otlp(message) {
-            return otlp::either_json(message, scratch, sink);
-        }
-        by_head(&message[..message.len().min(HEAD)]).decode(message, scratch, sink)
-    }
-}
-
-/// Bytes that tell the formats of JSON apart.
-const HEAD: usize = 512;
-
-fn by_head(head: &[u8]) -> &'static dyn Format {
-    if litellm::recognised(head) {
-        &LiteLlm
-    } else if langfuse::recognised(head) {
-        &LangfuseScores
-    } else {
-        &LeewayJson
-    }
-}
-
-/// Small messages may unpack to this much, whatever their ratio.
-const UNPACKED_FREE: usize = 1 << 20;
-/// Beyond that, gzip that unpacks to more times its size is a bomb.
-const UNPACKED_RATIO: usize = 20;
-
-/// A message as it was before gzip, where it is gzip: no format's messages begin as gzip does.
-pub fn unpacked<'m>(message: &'m [u8], options: &Options) -> Result<Cow<'m, [u8]>, Reject> {
-    if !message.starts_with(&[0x1F, 0x8B]) {
-        return Ok(Cow::Borrowed(message));
-    }
-    let limit = message.len().saturating_mul(UNPACKED_RATIO).max(UNPACKED_FREE).min(options.max_message_bytes);
-    let mut bytes = Vec::new();
-    let mut reader = MultiGzDecoder::new(message).take(limit as u64 + 1);
-    reader.read_to_end(&mut bytes).map_err(|_| Reject::Undecodable)?;
-    if bytes.len() > limit { Err(Reject::TooLarge) } else { Ok(Cow::Owned(bytes)) }
-}
-
-/// Decodes a message, unpacked first where it is packed.
-pub fn decode(format: &dyn Format, message: &[u8], scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-    let message = unpacked(message, &scratch.options)?;
-    format.decode(&message, scratch, sink)
-}
-
-/// The format with that id.
+/// The format with that id; `auto` is none.
 pub fn find(id: &str) -> Option<&'static dyn Format> {
-    if id == "auto" {
-        return Some(&Auto);
-    }
     ALL.into_iter().find(|format| format.id() == id)
 }
 

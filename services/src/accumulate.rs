@@ -28,7 +28,7 @@ const FURTHEST: Micros = 10 * MINUTE;
 pub const LATENESS: Micros = 30 * SECOND;
 
 /// What every thread needs to know to aggregate.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     pub dimensions: Dimensions,
     pub prices: PriceBook,

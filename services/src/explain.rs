@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use leeway_core::call_key::CallKey;
 use leeway_core::event::{Call, ERROR_CLASSES, Event, FINISH_REASONS, Record, RecordKind, Reject, Status, Tokens};
-use leeway_formats::{Options, Scratch, Sink, UserKey};
+use leeway_formats::{Headers, Options, Reader, Scratch, Sink, UserKey};
 use leeway_store::{PartWrite, PartitionKey};
 use serde_json::{Value as Json, json};
 
 use crate::accumulate::{Buffer, Contribution, Origin, Rules};
 use crate::flush::PartBatch;
 use crate::once::{self, Verdict};
+use crate::registry::Registry;
 use crate::settings::{CallIndex, Settings};
 
 #[derive(Debug, clap::Args)]
@@ -23,13 +24,16 @@ pub struct Args {
     /// Files with one message each, as it stands in Kafka or in an HTTP body; `-` is standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// How the messages are read: auto, or a format of kafka.format
-    #[arg(long, default_value = "auto")]
-    format: String,
+    /// How the messages are read: auto, or a format of kafka.format; without it as the settings say of the topic
+    #[arg(long)]
+    format: Option<String>,
+    /// The topic of the settings whose format, mapping and sniffing apply; without it kafka.topic
+    #[arg(long)]
+    topic: Option<String>,
     /// The messages' content-type header
     #[arg(long)]
     content_type: Option<String>,
-    /// A further header of the messages, KEY=VALUE; may be repeated
+    /// A further header of the messages, KEY=VALUE; may be repeated. __value_schema_id is 0x01 and a GUID, in hex digits
     #[arg(long, value_name = "K=V")]
     header: Vec<String>,
     /// One line of JSON a record, and a last one with the totals
@@ -224,18 +228,24 @@ impl Stream<'_> {
         let mut line = self.line("rejected");
         let field = reason.field();
         let at = if field.is_empty() { String::new() } else { format!(" (field `{field}`)") };
-        line.dropped = Some(format!("{}{at}", reason.code()));
+        let hint = match reason {
+            Reject::UnknownSchema => ": no kafka.registry.url is set, or that registry has no such id",
+            Reject::UnknownFormat => ": give it a content-type header, or its topic a format",
+            _ => "",
+        };
+        line.dropped = Some(format!("{}{at}{hint}", reason.code()));
         self.lines.push(line);
     }
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    headers(args)?;
-    let format = leeway_formats::find(&args.format).with_context(|| {
-        let ids = leeway_formats::ALL.map(leeway_formats::Format::id).join(", ");
-        format!("--format `{}`; valid are auto, {ids}", args.format)
-    })?;
-    let mut rules = crate::run::aggregation(&Settings::load(args.config.as_deref())?)?;
+    let given = headers(args)?;
+    let mut headers = Headers::default();
+    given.iter().for_each(|(name, value)| headers.take(name, value));
+    let settings = Settings::load(args.config.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let reader = reader(args, &settings, runtime.handle())?;
+    let mut rules = crate::run::aggregation(&settings)?;
     rules.call_index = CallIndex::On;
     let mut stream = Stream {
         rules: &rules,
@@ -252,8 +262,15 @@ pub fn run(args: &Args) -> Result<()> {
         stream.file = path.display().to_string();
         let most = bytes.len().max(16 << 20);
         let options = Options { max_message_bytes: most, max_depth: 64, user_key: UserKey::new([0; 32]) };
-        if let Err(reason) = leeway_formats::decode(format, &bytes, &mut Scratch::new(options), &mut stream) {
-            stream.rejected(&reason);
+        match reader.decode(&bytes, &headers, &mut Scratch::new(options), &mut stream) {
+            Ok(()) => {}
+            Err(Reject::RegistryAway) => {
+                bail!(
+                    "the schema registry at {} does not answer; the log line above says why",
+                    settings.kafka.registry.url
+                )
+            }
+            Err(reason) => stream.rejected(&reason),
         }
     }
     let stream = judged(stream);
@@ -261,22 +278,64 @@ pub fn run(args: &Args) -> Result<()> {
     std::io::stdout().write_all(text.as_bytes()).context("print")
 }
 
-/// What headers say that the bytes do not: encodings that are not read are refused with words.
-fn headers(args: &Args) -> Result<()> {
-    let kind = args.content_type.as_deref().unwrap_or_default();
+/// What stands in for Kafka's headers: names and bytes.
+fn headers(args: &Args) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut headers = Vec::new();
     for header in &args.header {
-        let Some((name, _)) = header.split_once('=') else { bail!("--header takes KEY=VALUE, not `{header}`") };
-        if name.eq_ignore_ascii_case("__value_schema_id") {
-            bail!("messages of a schema registry (__value_schema_id) are not read yet");
-        }
-        if name.to_ascii_lowercase().starts_with("ce_") {
-            bail!("CloudEvents (header {name}) are not read yet");
-        }
+        let Some((name, value)) = header.split_once('=') else { bail!("--header takes KEY=VALUE, not `{header}`") };
+        let schema = name.eq_ignore_ascii_case("__value_schema_id");
+        let bytes = if schema {
+            schema_id(value).with_context(|| {
+                format!("--header {name} takes a GUID, a number, or the header's bytes in hex, not `{value}`")
+            })?
+        } else {
+            value.as_bytes().to_vec()
+        };
+        headers.push((name.to_owned(), bytes));
     }
-    if kind.starts_with("application/cloudevents") || kind.starts_with("application/avro") {
-        bail!("content type {kind} is not read yet");
+    if let Some(kind) = &args.content_type {
+        headers.insert(0, ("content-type".to_owned(), kind.clone().into_bytes()));
     }
-    Ok(())
+    Ok(headers)
+}
+
+/// The bytes of a schema id's header: they are no text, so it is written as a GUID, a number, hex or base64.
+fn schema_id(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine;
+    let digits = text.replace('-', "");
+    let hex = |digits: &str| -> Option<Vec<u8>> {
+        let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+        pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+    };
+    let tagged = |tag: u8, bytes: Vec<u8>| std::iter::once(tag).chain(bytes).collect();
+    match digits.len() {
+        32 => hex(&digits).map(|guid| tagged(1, guid)),
+        34 if digits.starts_with("01") => hex(&digits),
+        10 if digits.starts_with("00") => hex(&digits),
+        _ => match text.parse::<u32>() {
+            Ok(number) => Some(tagged(0, number.to_be_bytes().to_vec())),
+            Err(_) => {
+                let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+                (bytes.len() == 17 && bytes[0] == 1).then_some(bytes)
+            }
+        },
+    }
+}
+
+/// As the topic would be read: its own mapping and format, or those that the command line names.
+fn reader(args: &Args, settings: &Settings, handle: &tokio::runtime::Handle) -> Result<Reader> {
+    let mut topics = settings.topics()?;
+    let wanted = args.topic.as_ref().unwrap_or(&settings.kafka.topic);
+    let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
+    let Some(place) = names.iter().position(|name| name == wanted) else {
+        bail!("--topic `{wanted}` is none of the settings' topics: {}", names.join(", "));
+    };
+    let mut reader = topics.swap_remove(place).reader;
+    if let Some(id) = &args.format {
+        reader.format = crate::settings::format(id).context("--format")?;
+    }
+    reader.schemas = Registry::open(&settings.kafka.registry, handle.clone())?;
+    Ok(reader)
 }
 
 fn read(path: &PathBuf) -> Result<Vec<u8>> {

@@ -19,6 +19,7 @@ pub mod periods;
 pub mod pipeline;
 pub mod produce;
 pub mod receive;
+pub mod registry;
 pub mod report;
 pub mod run;
 pub mod settings;

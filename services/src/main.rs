@@ -139,7 +139,7 @@ async fn dispatch(command: Command) -> Result<()> {
             settings.user_key()?;
             settings.targets()?;
             settings.report_receivers()?;
-            settings.kafka.formats()?;
+            settings.topics()?;
             say(&format!(
                 "settings are right: {} rules, {} receivers, {} price book entries",
                 rules.len(),

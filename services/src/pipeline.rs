@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use leeway_core::clock::{Clock, Micros, SECOND};
 use leeway_core::event::Reject;
-use leeway_formats::{Format, Options, Scratch, UserKey};
+use leeway_formats::{Headers, Options, Reader, Scratch, Sink as _, UserKey};
 use leeway_store::{Acquired, LogRange, PartWrite, PartitionKey, Store};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
@@ -37,6 +37,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
 /// A partition with unread messages that gets none for this long makes a new consumer.
 const STUCK: Duration = Duration::from_secs(30);
+/// How long a partition waits before it asks the schema registry again.
+const REGISTRY_WAIT: Duration = Duration::from_secs(3);
 /// From this many acquisitions at one offset on, a partition goes message by message.
 const CAREFUL_FROM: i64 = 3;
 /// A marker found this often quarantines its message.
@@ -57,7 +59,7 @@ pub type LogEnds = Arc<Mutex<Probe>>;
 #[derive(Debug, Clone)]
 pub struct Shared {
     pub settings: Arc<Settings>,
-    pub format: &'static dyn Format,
+    pub reader: Reader,
     pub store: Store,
     pub handle: Handle,
     pub rules: Arc<Rules>,
@@ -104,6 +106,26 @@ struct Partition {
     /// Bytes left to read message by message.
     careful_bytes: usize,
     quarantine: Option<i64>,
+    taken_at: Instant,
+    /// Paused until then: the schema registry does not answer.
+    waits: Option<Instant>,
+}
+
+/// A message, as far as it is read.
+struct Arrived<'m> {
+    /// `None` is a tombstone.
+    value: Option<&'m [u8]>,
+    headers: Headers<'m>,
+    origin: Origin,
+}
+
+/// What became of a message.
+enum Touched {
+    Done,
+    /// Nothing yet: the schema registry does not answer.
+    Later,
+    /// Another owner has the partition.
+    Lost,
 }
 
 /// Consumes until told to stop; a consumer that is stuck or fenced is replaced by a new one.
@@ -214,7 +236,7 @@ impl<'a> Worker<'a> {
                 self.apply(change)?;
             }
             let end = match polled {
-                Some(Ok(message)) => self.take(&message)?,
+                Some(Ok(message)) => self.take(&consumer, &message)?,
                 Some(Err(error)) => self.trouble(&consumer, &error)?,
                 None => None,
             };
@@ -222,7 +244,7 @@ impl<'a> Worker<'a> {
                 return Ok(end);
             }
             self.swap_if_due(&consumer)?;
-            if let Some(end) = self.check(count) {
+            if let Some(end) = self.check(&consumer, count)? {
                 return Ok(end);
             }
         }
@@ -274,15 +296,21 @@ impl<'a> Worker<'a> {
             // What was read and not flushed is at most one buffer filling, one queued and one being flushed.
             careful_bytes: if careful { 3 * self.shared.settings.ingest.flush_bytes } else { 0 },
             quarantine: acquired.marker.filter(|_| acquired.marker_hits >= QUARANTINE_AT),
+            taken_at: now,
+            waits: None,
         }
     }
 
     /// One message: decoded and accumulated in place.
-    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<Option<End>> {
-        let payload = message.payload().unwrap_or_default();
+    fn take(&mut self, consumer: &BaseConsumer<Assigner>, message: &BorrowedMessage<'_>) -> Result<Option<End>> {
         let Some(partition) = self.partitions.get_mut(&message.partition()) else { return Ok(None) };
-        if message.offset() < partition.position {
+        // What was fetched before its partition began to wait comes again after it.
+        if message.offset() < partition.position || partition.waits.is_some() {
             return Ok(None);
+        }
+        let mut headers = Headers::default();
+        for header in message.headers().iter().flat_map(|headers| headers.iter()) {
+            headers.take(header.key, header.value.unwrap_or_default());
         }
         crate::faults::read(&partition.key.topic, message.partition(), message.offset());
         let now = self.shared.clock.now();
@@ -290,16 +318,24 @@ impl<'a> Worker<'a> {
         let stamped = message.timestamp().to_millis().map_or(now, |ms| ms.saturating_mul(1000).max(0));
         let origin = Origin {
             offset: message.offset(),
-            bytes: payload.len(),
+            bytes: message.payload_len(),
             received: stamped.min(now),
             partition: message.partition(),
         };
+        let arrived = Arrived { value: message.payload(), headers, origin };
         let careful = partition.careful_bytes > 0;
-        if !careful {
-            let buffer = &mut partition.buffer;
-            decode(self.shared, payload, origin, buffer, &mut self.scratch);
-        } else if !touch_alone(self.shared, partition, payload, origin, &mut self.scratch)? {
-            return Ok(Some(End::Restart("another owner took a partition")));
+        let touched = if careful {
+            touch_alone(self.shared, partition, &arrived, &mut self.scratch)?
+        } else {
+            decode(self.shared, &arrived, &mut partition.buffer, &mut self.scratch)
+        };
+        match touched {
+            Touched::Done => {}
+            Touched::Later => {
+                partition.wait(consumer, message.offset())?;
+                return Ok(None);
+            }
+            Touched::Lost => return Ok(Some(End::Restart("another owner took a partition"))),
         }
         partition.position = message.offset() + 1;
         partition.high = partition.high.max(partition.position);
@@ -307,7 +343,7 @@ impl<'a> Worker<'a> {
         partition.last_message_at = now;
         partition.last_progress = Instant::now();
         if careful {
-            partition.careful_bytes = partition.careful_bytes.saturating_sub(payload.len().max(1));
+            partition.careful_bytes = partition.careful_bytes.saturating_sub(origin.bytes.max(1));
             if self.flush_now()? {
                 return Ok(Some(End::Restart("a partition is no longer this consumer's")));
             }
@@ -443,29 +479,35 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Once a second: does every partition with unread messages get some, and is the topic as wide as it was?
-    fn check(&mut self, count: usize) -> Option<End> {
+    /// Once a second: does every partition with unread messages get some, and is the topic what it was?
+    fn check(&mut self, consumer: &BaseConsumer<Assigner>, count: usize) -> Result<Option<End>> {
         if self.last_check.elapsed() < Duration::from_secs(1) {
-            return None;
+            return Ok(None);
         }
         let slept = self.last_check.elapsed() > Duration::from_secs(5);
         self.last_check = Instant::now();
         let now_count = self.shared.partition_count.load(std::sync::atomic::Ordering::Relaxed);
         if count != 0 && now_count != count {
-            return Some(End::Restart("the topic has another number of partitions"));
+            return Ok(Some(End::Restart("the topic has another number of partitions")));
         }
         let away = self.transport_error_at.is_some_and(|at| at.elapsed() < STUCK);
         let probe = self.shared.log_ends.lock().map(|probe| probe.clone()).unwrap_or_default();
+        // A client may follow a topic that was created anew, or get nothing of it and say nothing.
+        if self.partitions.values().any(|partition| partition.over(&probe)) {
+            return Ok(Some(End::Restart("the topic was created anew")));
+        }
         let mut stuck = false;
         for partition in self.partitions.values_mut() {
             partition.see(&probe);
             // The clock stands still while brokers are away, while we pause, and after this process was stopped.
-            if slept || away || self.paused || partition.high <= partition.read_end.max(partition.position) {
+            partition.wait_over(consumer)?;
+            let waits = self.paused || partition.waits.is_some();
+            if slept || away || waits || partition.high <= partition.read_end.max(partition.position) {
                 partition.last_progress = Instant::now();
             }
             stuck |= partition.last_progress.elapsed() > STUCK;
         }
-        stuck.then_some(End::Restart("a partition with unread messages gets none"))
+        Ok(stuck.then_some(End::Restart("a partition with unread messages gets none")))
     }
 
     /// Best effort, at most once a second; never read back.
@@ -493,6 +535,38 @@ impl<'a> Worker<'a> {
 }
 
 impl Partition {
+    /// Stops fetching; the message comes again when the wait is over.
+    fn wait(&mut self, consumer: &BaseConsumer<Assigner>, offset: i64) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.key.topic, self.key.partition);
+        consumer.pause(&list).context("pause")?;
+        (self.position, self.waits) = (offset, Some(Instant::now()));
+        Ok(())
+    }
+
+    /// Reads on where the wait began, once it is over.
+    fn wait_over(&mut self, consumer: &BaseConsumer<Assigner>) -> Result<()> {
+        if self.waits.is_none_or(|since| since.elapsed() < REGISTRY_WAIT) {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.key.topic, self.key.partition);
+        // A seek that fails (the partition is being revoked, its broker is away) is tried again in a second.
+        let sought = consumer.seek(&self.key.topic, self.key.partition, Offset::Offset(self.position), POLL * 50);
+        if let Err(error) = sought {
+            tracing::debug!(%error, partition = self.key.partition, "seek");
+            return Ok(());
+        }
+        self.waits = None;
+        consumer.resume(&list).context("resume")
+    }
+
+    /// The topic was created anew since this partition was taken.
+    fn over(&self, probe: &Probe) -> bool {
+        let later = probe.at.is_some_and(|at| at > self.taken_at);
+        later && probe.incarnation.as_ref().is_some_and(|life| *life != self.key.incarnation)
+    }
+
     /// Takes the watch's word on the log's end. Right after the consumer came to the end, what is beyond its position
     /// is control records of transactions; later growth is unread messages until the consumer says otherwise.
     fn see(&mut self, probe: &Probe) {
@@ -538,14 +612,14 @@ impl Partition {
 }
 
 /// Decodes a message of a partition that nobody got past, between two marks in the store. A death in between is the
-/// message's own: other threads wait, and the mark is gone before the flush. `false`: another owner has the partition.
+/// message's own: other threads wait, and the mark is gone before the flush.
 fn touch_alone(
     shared: &Shared,
     partition: &mut Partition,
-    payload: &[u8],
-    origin: Origin,
+    arrived: &Arrived<'_>,
     scratch: &mut Scratch,
-) -> Result<bool> {
+) -> Result<Touched> {
+    let origin = arrived.origin;
     if partition.quarantine == Some(origin.offset) {
         tracing::error!(
             partition = origin.partition,
@@ -553,7 +627,7 @@ fn touch_alone(
             "this message stopped the process twice and is quarantined"
         );
         partition.buffer.undecodable(origin, &Reject::Quarantined);
-        return Ok(true);
+        return Ok(Touched::Done);
     }
     let _alone = shared.alone.lock().map_err(|_| anyhow::anyhow!("another thread panicked on a message"))?;
     let mark = |offset| loop {
@@ -564,18 +638,31 @@ fn touch_alone(
         }
     };
     if !mark(Some(origin.offset))? {
-        return Ok(false);
+        return Ok(Touched::Lost);
     }
-    decode(shared, payload, origin, &mut partition.buffer, scratch);
-    mark(None)
+    let touched = decode(shared, arrived, &mut partition.buffer, scratch);
+    Ok(if mark(None)? { touched } else { Touched::Lost })
 }
 
 /// Decodes one message into its buffer.
-fn decode(shared: &Shared, payload: &[u8], origin: Origin, buffer: &mut Buffer, scratch: &mut Scratch) {
-    crate::faults::poison(payload);
+fn decode(shared: &Shared, arrived: &Arrived<'_>, buffer: &mut Buffer, scratch: &mut Scratch) -> Touched {
+    let origin = arrived.origin;
     let mut feed = Feed { buffer, origin, rules: &shared.rules };
-    match leeway_formats::decode(shared.format, payload, scratch, &mut feed) {
+    let decoded = match arrived.value {
+        Some(value) => {
+            crate::faults::poison(value);
+            shared.reader.decode(value, &arrived.headers, scratch, &mut feed)
+        }
+        // A tombstone of a compacted topic: there is no record in it.
+        None => {
+            feed.skipped(1);
+            Ok(())
+        }
+    };
+    match decoded {
         Ok(()) => buffer.decoded(origin),
+        Err(Reject::RegistryAway) => return Touched::Later,
         Err(reason) => buffer.undecodable(origin, &reason),
     }
+    Touched::Done
 }

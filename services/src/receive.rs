@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use axum::body::Bytes;
 use leeway_core::clock::{Clock, Micros, SECOND};
 use leeway_core::event::{Event, Reject};
-use leeway_formats::{Format, LeewayJson, Options, OtlpLogs, OtlpTraces, Scratch, Sink, UserKey};
+use leeway_formats::{Format, Headers, LeewayJson, Options, OtlpLogs, OtlpTraces, Reader, Scratch, Sink, UserKey};
 use leeway_store::{LogRange, PartWrite, PartitionKey, Store};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -57,6 +57,10 @@ impl Signal {
             Self::Logs => &OtlpLogs,
             Self::Events => &LeewayJson,
         }
+    }
+
+    fn reader(self) -> Reader {
+        Reader::of(self.format())
     }
 }
 
@@ -145,10 +149,10 @@ impl Intake {
 
     /// Requests become messages of the configured topics.
     pub fn kafka(settings: &Settings, user_key: UserKey, clock: Clock) -> Result<Self> {
-        let kafka = &settings.kafka;
         let mut topics = Vec::new();
-        for (topic, format) in kafka.formats()? {
-            topics.push((format.id(), Producer::new(crate::consume::client(kafka), &topic)?));
+        // Where fields are another's, nothing of Leeway's own belongs.
+        for topic in settings.topics()?.into_iter().filter(|topic| topic.reader.mapping.is_none()) {
+            topics.push((topic.reader.id(), Producer::new(crate::consume::client(&settings.kafka), &topic.name)?));
         }
         Ok(Self::new(settings, user_key, clock, Way::Kafka { topics }))
     }
@@ -210,7 +214,7 @@ impl Intake {
             // Who hangs up does not stop the check: its room is free when it is over.
             let held = (turn, room);
             let mut check = Check::new(now);
-            let decoded = leeway_formats::decode(signal.format(), &body, &mut Scratch::new(options), &mut check);
+            let decoded = signal.reader().decode(&body, &Headers::default(), &mut Scratch::new(options), &mut check);
             decoded.map(|()| (check.taken, body, held.1))
         });
         let (taken, body, _room) =
@@ -387,15 +391,15 @@ impl Receive {
         }
         let received = self.clock.now();
         let origin = Origin { offset: part.to, bytes: request.body.len(), received, partition: 0 };
-        let format = request.signal.format();
+        let reader = request.signal.reader();
         let mut check = Check::new(received);
         // Twice read is simpler than a sink that does two things; what comes by HTTP is little.
-        if let Err(reason) = leeway_formats::decode(format, &request.body, scratch, &mut check) {
+        if let Err(reason) = reader.decode(&request.body, &Headers::default(), scratch, &mut check) {
             let _ = request.answer.send(Err(Refused::Body(reason)));
             return;
         }
         let mut feed = Feed { buffer: &mut group.buffer, origin, rules: &self.rules };
-        if leeway_formats::decode(format, &request.body, scratch, &mut feed).is_ok() {
+        if reader.decode(&request.body, &Headers::default(), scratch, &mut feed).is_ok() {
             group.buffer.decoded(origin);
         }
         part.to += 1;

@@ -11,7 +11,7 @@ use leeway_alerts::channel::Channel;
 use leeway_alerts::courier::Courier;
 use leeway_alerts::rule::Rule;
 use leeway_core::clock::{Clock, HOUR};
-use leeway_formats::{Format, UserKey};
+use leeway_formats::UserKey;
 use leeway_store::{Location, Store};
 use tokio::runtime::Handle;
 
@@ -23,7 +23,8 @@ use crate::flush::Flusher;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Shared};
 use crate::receive::{Intake, Receive};
-use crate::settings::Settings;
+use crate::registry::Registry;
+use crate::settings::{Settings, Topic};
 use crate::tasks::{Tasks, interrupted};
 use crate::weekly::Weekly;
 use crate::{consume, dead_letters, watch, web};
@@ -184,10 +185,10 @@ impl Node {
         let kafka = &self.settings.kafka;
         consume::check(kafka).await?;
         let common = Common { rules, user_key, incarnation, alone: Arc::default() };
-        for (topic, format) in kafka.formats()? {
-            let mut settings = Settings::clone(&self.settings);
-            settings.kafka.topic = topic;
-            let shared = self.shared(Arc::new(settings), format, &common)?;
+        let schemas = Registry::open(&kafka.registry, Handle::current())?;
+        for mut topic in self.settings.topics()? {
+            topic.reader.schemas.clone_from(&schemas);
+            let shared = self.shared(topic, &common)?;
             self.consume(shared, tasks)?;
         }
         if !kafka.dead_letter_topic.is_empty() {
@@ -227,14 +228,17 @@ impl Node {
     }
 
     /// What the consumer threads of one topic share.
-    fn shared(&self, settings: Arc<Settings>, format: &'static dyn Format, common: &Common) -> Result<Shared> {
+    fn shared(&self, topic: Topic, common: &Common) -> Result<Shared> {
+        let mut settings = Settings::clone(&self.settings);
+        settings.kafka.topic = topic.name;
+        let rules = Rules { call_index: topic.call_index, index_days: topic.index_days, ..Rules::clone(&common.rules) };
         let log = consume::Log::new(&settings.kafka, common.incarnation.clone())?;
         Ok(Shared {
-            settings,
-            format,
+            settings: Arc::new(settings),
+            reader: topic.reader,
             store: self.store.clone(),
             handle: Handle::current(),
-            rules: Arc::clone(&common.rules),
+            rules: Arc::new(rules),
             user_key: common.user_key.clone(),
             clock: self.clock,
             metrics: Arc::clone(&self.metrics),

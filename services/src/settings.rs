@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use leeway_alerts::channel::Channel;
@@ -14,13 +15,16 @@ use leeway_alerts::secret::Secret;
 use leeway_alerts::signing::SigningKey;
 use leeway_core::labels::Dimensions;
 use leeway_core::price::PriceBook;
-use leeway_formats::Format;
+use leeway_formats::{Format, Mapping, Reader, Rows};
 use leeway_store::Location;
 use serde::Deserialize;
+
+use crate::registry::RegistrySettings;
 
 /// The built-in settings, with a comment on each.
 pub const BUILT_IN: &str = include_str!("leeway.toml");
 const PREFIX: &str = "LEEWAY_";
+const INDEX_DAYS: std::ops::RangeInclusive<i64> = 1..=365;
 /// Variables of the program's surroundings that are no settings.
 const NOT_SETTINGS: [&str; 3] = ["LEEWAY_TEST_", "LEEWAY_SHARED", "LEEWAY_REQUIRE_SHARED"];
 
@@ -56,6 +60,8 @@ pub struct Kafka {
     pub brokers: String,
     pub topic: String,
     pub format: String,
+    pub mapping: PathBuf,
+    pub sniff: bool,
     pub sources: Vec<Source>,
     pub group: String,
     pub dead_letter_topic: String,
@@ -64,38 +70,55 @@ pub struct Kafka {
     pub session_timeout_ms: u32,
     pub static_membership: bool,
     pub options: BTreeMap<String, Secret>,
+    pub registry: RegistrySettings,
 }
 
-/// One topic and what its messages are.
+/// One topic, what its messages are, and how they count; what is not said is as everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     pub topic: String,
     #[serde(default = "auto")]
     pub format: String,
+    #[serde(default)]
+    pub mapping: PathBuf,
+    pub sniff: Option<bool>,
+    pub call_index: Option<CallIndex>,
+    pub index_days: Option<i64>,
+}
+
+/// How the messages of a topic are read and counted.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    pub name: String,
+    /// Without a registry: that needs a runtime.
+    pub reader: Reader,
+    pub call_index: CallIndex,
+    pub index_days: i64,
 }
 
 fn auto() -> String {
     "auto".to_owned()
 }
 
-impl Kafka {
-    /// Every topic that is read, `topic` first, each with its format.
-    pub fn formats(&self) -> Result<Vec<(String, &'static dyn Format)>> {
-        let first = Source { topic: self.topic.clone(), format: self.format.clone() };
-        let mut found: Vec<(String, &'static dyn Format)> = Vec::new();
-        for source in std::iter::once(&first).chain(&self.sources) {
-            let ids = leeway_formats::ALL.map(Format::id).join(", ");
-            let format = leeway_formats::find(&source.format).with_context(|| {
-                format!("kafka: topic `{}` has format `{}`; valid are auto, {ids}", source.topic, source.format)
-            })?;
-            if found.iter().any(|(topic, _)| *topic == source.topic) {
-                bail!("kafka.sources: topic `{}` is listed twice", source.topic);
-            }
-            found.push((source.topic.clone(), format));
-        }
-        Ok(found)
+/// The format with that id; `None` is `auto`.
+pub fn format(id: &str) -> Result<Option<&'static dyn Format>> {
+    if id == "auto" {
+        return Ok(None);
     }
+    let ids = leeway_formats::ALL.map(Format::id).join(", ");
+    leeway_formats::find(id).map(Some).with_context(|| format!("format `{id}`; valid are auto, {ids}"))
+}
+
+/// Reads a mapping file: Leeway's fields by the source's.
+fn mapping(path: &Path) -> Result<Option<Arc<Mapping>>> {
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let rows: Rows = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
+    let mapping = Mapping::new(rows).with_context(|| path.display().to_string())?;
+    Ok(Some(Arc::new(mapping)))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -211,6 +234,42 @@ pub struct EmailReceiver {
 }
 
 impl Settings {
+    /// Every topic that is read, `kafka.topic` first.
+    pub fn topics(&self) -> Result<Vec<Topic>> {
+        let (kafka, ingest) = (&self.kafka, &self.ingest);
+        let first = Source {
+            topic: kafka.topic.clone(),
+            format: kafka.format.clone(),
+            mapping: kafka.mapping.clone(),
+            sniff: None,
+            call_index: None,
+            index_days: None,
+        };
+        let mut topics: Vec<Topic> = Vec::new();
+        for source in std::iter::once(&first).chain(&kafka.sources) {
+            let of = || format!("kafka: topic `{}`", source.topic);
+            if topics.iter().any(|topic| topic.name == source.topic) {
+                bail!("kafka.sources: topic `{}` is listed twice", source.topic);
+            }
+            let reader = Reader {
+                format: format(&source.format).with_context(of)?,
+                sniff: source.sniff.unwrap_or(kafka.sniff),
+                mapping: mapping(&source.mapping).with_context(|| format!("{}: mapping", of()))?,
+                schemas: None,
+            };
+            if reader.mapping.is_some() && reader.format.is_some_and(|format| format.id() != "leeway-json") {
+                bail!("{}: a mapping makes Leeway JSON: leave `format` out, or say \"leeway-json\"", of());
+            }
+            let index_days = source.index_days.unwrap_or(ingest.index_days);
+            if !INDEX_DAYS.contains(&index_days) {
+                bail!("{}: index_days is 1 to 365", of());
+            }
+            let call_index = source.call_index.unwrap_or(ingest.call_index);
+            topics.push(Topic { name: source.topic.clone(), reader, call_index, index_days });
+        }
+        Ok(topics)
+    }
+
     /// Reads all layers; `config` is the file of `--config`.
     pub fn load(config: Option<&Path>) -> Result<Self> {
         let mut table: toml::Table = toml::from_str(BUILT_IN).context("read the built-in settings")?;
@@ -237,7 +296,7 @@ impl Settings {
         if self.ingest.flush_bytes < 65_536 || self.ingest.flush_ms == 0 {
             bail!("ingest.flush_bytes is at least 65536 and ingest.flush_ms at least 1");
         }
-        if !(1..=365).contains(&self.ingest.index_days) {
+        if !INDEX_DAYS.contains(&self.ingest.index_days) {
             bail!("ingest.index_days is 1 to 365");
         }
         if !(2..=1024).contains(&self.ingest.max_depth) {

@@ -148,6 +148,25 @@ fn a_recreated_topic_is_read_from_its_beginning() {
     assert_eq!(database.number("SELECT count(DISTINCT incarnation) FROM source_partition"), 2);
 }
 
+/// A client may get nothing of a topic's new life, and no error either.
+#[test]
+fn a_silent_client_of_a_recreated_topic_is_replaced() {
+    let (database, topic) = (Database::new(), topic(3));
+    let mut node = Node::new(&database, &topic);
+    node.variables = vec![("LEEWAY_TEST_FAULT".into(), "fetch=starve".into())];
+    let process = node.start();
+    database_ready(&database);
+    database.wait_number("owners", 30, "SELECT count(*) FROM source_partition WHERE owner <> ''", 3);
+    let deleted = block(admin().delete_topics(&[&topic], &rdkafka::admin::AdminOptions::new())).unwrap();
+    deleted.into_iter().for_each(|result| drop(result.unwrap()));
+    create_topic(&topic, 3);
+    write(&topic, &calls("b", 300, now_us() - 10 * MINUTE));
+    wait_for("the new life", 40, || {
+        counted(&database).and_then(|n| if n == 300 { Ok(()) } else { Err(n.to_string()) })
+    });
+    assert!(process.log().contains("the topic was created anew"), "{}", process.log());
+}
+
 #[test]
 fn a_wider_topic_finds_owners_for_its_new_partitions() {
     let (database, topic) = (Database::new(), topic(3));

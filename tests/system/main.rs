@@ -15,6 +15,8 @@ mod demo;
 #[cfg(test)]
 mod drift;
 #[cfg(test)]
+mod envelopes;
+#[cfg(test)]
 mod exactly_once;
 #[cfg(test)]
 mod explain;

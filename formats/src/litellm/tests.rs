@@ -1,6 +1,6 @@
 use leeway_core::event::{ERROR_CLASSES, Event, FINISH_REASONS, Reject, Status, Tokens};
 
-use crate::{Auto, Options, Scratch, Sink, UserKey, decode};
+use crate::{Headers, Options, Reader, Scratch, Sink, UserKey};
 
 #[derive(Debug)]
 struct Told {
@@ -50,7 +50,7 @@ fn read(files: &[&str]) -> Seen {
     for file in files {
         let bytes = std::fs::read(root.join("../tests/data/otlp").join(file)).unwrap();
         let options = Options { max_message_bytes: 16 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) };
-        decode(&Auto, &bytes, &mut Scratch::new(options), &mut seen).unwrap();
+        Reader::default().decode(&bytes, &Headers::default(), &mut Scratch::new(options), &mut seen).unwrap();
     }
     seen
 }

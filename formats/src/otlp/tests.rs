@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Auto, Options, UserKey};
+use crate::{Headers, Options, Reader, UserKey};
 use leeway_core::event::Part;
 
 /// What a message says, owned.
@@ -51,7 +51,7 @@ fn scratch() -> Scratch {
 
 fn read(message: &[u8]) -> Result<Seen, Reject> {
     let mut seen = Seen::default();
-    Auto.decode(message, &mut scratch(), &mut seen).map(|()| seen)
+    Reader::default().decode(message, &Headers::default(), &mut scratch(), &mut seen).map(|()| seen)
 }
 
 fn fixtures() -> std::path::PathBuf {
@@ -277,7 +277,7 @@ fn truncated_or_random_bytes_are_undecodable_and_never_panic() {
 #[test]
 fn json_is_told_from_protobuf() {
     let mut seen = Seen::default();
-    Auto.decode(b"\n{\"time\":1795225535}", &mut scratch(), &mut seen).unwrap();
+    Reader::default().decode(b"\n{\"time\":1795225535}", &Headers::default(), &mut scratch(), &mut seen).unwrap();
     assert!(seen.calls[0].brings.whole);
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use leeway_core::event::{ERROR_CLASSES, Event, FINISH_REASONS, Reject, Status, Tokens};
 use serde_json::Value as Json;
 
-use crate::{Auto, Options, Scratch, Sink, UserKey, decode};
+use crate::{Headers, Options, Reader, Scratch, Sink, UserKey};
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -74,7 +74,9 @@ fn read(path: &Path, seen: &mut Seen) {
     let mut scratch =
         Scratch::new(Options { max_message_bytes: 16 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) });
     let bytes = std::fs::read(path).unwrap();
-    decode(&Auto, &bytes, &mut scratch, seen).unwrap_or_else(|reason| panic!("{}: {reason:?}", path.display()));
+    Reader::default()
+        .decode(&bytes, &Headers::default(), &mut scratch, seen)
+        .unwrap_or_else(|reason| panic!("{}: {reason:?}", path.display()));
 }
 
 /// Folders that hold captures, with the ending of the files to read.
