@@ -22,6 +22,8 @@ pub enum Reject {
     UnknownKind,
     NoTarget,
     UnknownSchema,
+    /// No registry knows the schema of a value.
+    NoSchema,
     /// Neither topic nor headers say what it is, and its bytes may not.
     UnknownFormat,
     /// The schema registry did not answer; nothing that the message did, and never a dead letter.
@@ -42,7 +44,7 @@ impl Reject {
             Self::TooDeep => "too_deep",
             Self::UnknownKind => "unknown_kind",
             Self::NoTarget => "no_target",
-            Self::UnknownSchema => "unknown_schema",
+            Self::UnknownSchema | Self::NoSchema => "unknown_schema",
             Self::UnknownFormat => "unknown_format",
             Self::RegistryAway => "registry_away",
             Self::Quarantined => "quarantined",

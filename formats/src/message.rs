@@ -101,7 +101,7 @@ impl Reader {
         }
         if headers.kind_is("application/avro") || headers.kind_is("avro/") {
             // Without its schema's id nobody can read it.
-            return Err(Reject::UnknownSchema);
+            return Err(Reject::NoSchema);
         }
         let event = CloudEvent::of(headers);
         match self.format {
@@ -158,7 +158,7 @@ impl Reader {
         sink: &mut dyn Sink,
     ) -> Result<(), Reject> {
         let framed = Framed::read(value, headers.schema)?;
-        let schemas = self.schemas.as_ref().ok_or(Reject::UnknownSchema)?;
+        let schemas = self.schemas.as_ref().ok_or(Reject::NoSchema)?;
         let record = schemas.get(&framed.id)?.decode(&framed, &scratch.options)?;
         self.record((0, &record), CloudEvent::of(headers).as_ref(), scratch, sink);
         Ok(())

@@ -54,7 +54,7 @@ fn dashed(guid: &[u8; 16]) -> String {
 
 /// Answers for schema ids.
 pub trait Schemas: Send + Sync + std::fmt::Debug {
-    /// `UnknownSchema` where the registry has none, `RegistryAway` where it does not answer.
+    /// `NoSchema` where the registry has none, `RegistryAway` where it does not answer.
     fn get(&self, id: &SchemaId) -> Result<Arc<Schema>, Reject>;
 }
 
@@ -150,9 +150,9 @@ mod avro {
 
         pub fn decode(&self, mut bytes: &[u8]) -> Result<Json, Reject> {
             let all: Vec<&Schema> = std::iter::once(&self.schema).chain(&self.others).collect();
-            let resolved = ResolvedSchema::try_from(all).map_err(|_| Reject::UnknownSchema)?;
+            let resolved = ResolvedSchema::try_from(all).map_err(|_| Reject::NoSchema)?;
             let reader = GenericDatumReader::builder(&self.schema).resolved_writer_schemata(resolved).build();
-            let value = reader.map_err(|_| Reject::UnknownSchema)?.read_value(&mut bytes);
+            let value = reader.map_err(|_| Reject::NoSchema)?.read_value(&mut bytes);
             let value = value.map_err(|_| Reject::Undecodable)?;
             // What is left over was written by another schema.
             if bytes.is_empty() { Ok(json(value)) } else { Err(Reject::Undecodable) }
@@ -275,7 +275,7 @@ mod protobuf {
                 Some(place) => (place_of(place)?.0, framed.rest),
                 None => place_of(framed.rest)?,
             };
-            let kind = self.message(&place).ok_or(Reject::UnknownSchema)?;
+            let kind = self.message(&place).ok_or(Reject::NoSchema)?;
             let message = DynamicMessage::decode(kind, body).map_err(|_| Reject::Undecodable)?;
             // A field that is not there is unknown, not 0.
             let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);

@@ -229,7 +229,7 @@ impl Stream<'_> {
         let field = reason.field();
         let at = if field.is_empty() { String::new() } else { format!(" (field `{field}`)") };
         let hint = match reason {
-            Reject::UnknownSchema => ": no kafka.registry.url is set, or that registry has no such id",
+            Reject::NoSchema => ": no kafka.registry.url is set, or that registry has no such id",
             Reject::UnknownFormat => ": give it a content-type header, or its topic a format",
             _ => "",
         };

@@ -105,7 +105,7 @@ impl Registry {
             return Some(Ok(Arc::clone(schema)));
         }
         if cache.unknown.get(id).is_some_and(|at| at.elapsed() < UNKNOWN_FOR) {
-            return Some(Err(Reject::UnknownSchema));
+            return Some(Err(Reject::NoSchema));
         }
         cache.away_since.is_some_and(|at| at.elapsed() < AWAY_FOR).then_some(Err(Reject::RegistryAway))
     }
@@ -187,7 +187,7 @@ impl Schemas for Registry {
                 let reason = if let Missing::Unusable(reason) = missing { reason } else { "it has none".into() };
                 tracing::warn!(?id, reason, "no schema for this id; its messages are dead letters");
                 cache.unknown.insert(id.clone(), Instant::now());
-                Err(Reject::UnknownSchema)
+                Err(Reject::NoSchema)
             }
         }
     }

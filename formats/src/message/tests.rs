@@ -52,7 +52,7 @@ impl Schemas for Answers {
             SchemaId::Number(number) => number.to_string(),
             SchemaId::Guid(guid) => guid.clone(),
         };
-        let source = answers.get(&id).ok_or(Reject::UnknownSchema)?;
+        let source = answers.get(&id).ok_or(Reject::NoSchema)?;
         Ok(Arc::new(Schema::new(source).unwrap()))
     }
 }
@@ -143,7 +143,7 @@ fn a_silent_registry_is_no_fault_of_the_message() {
     let silent = Reader { schemas: Some(Arc::new(Answers(None))), ..reader() };
     assert_eq!(read(&silent, &[0, 0, 0, 0, 1, 2], &[]), Err(Reject::RegistryAway));
     let none = Reader { schemas: None, ..reader() };
-    assert_eq!(read(&none, &[0, 0, 0, 0, 1, 2], &[]), Err(Reject::UnknownSchema));
+    assert_eq!(read(&none, &[0, 0, 0, 0, 1, 2], &[]), Err(Reject::NoSchema));
     assert_eq!(read(&reader(), &[0, 0, 0], &[]), Err(Reject::Undecodable));
     assert_eq!(read(&reader(), b"{}", &[("__value_schema_id", &[9, 9])]), Err(Reject::Undecodable));
 }
@@ -156,7 +156,7 @@ fn headers_tell_and_sniffing_can_be_switched_off() {
     assert_eq!(read(&strict, event, &[("Content-Type", b"application/json; charset=utf-8")]).unwrap().calls.len(), 1);
     assert_eq!(read(&strict, &[], &[("content-type", b"application/x-protobuf")]), Ok(Told::default()));
     assert_eq!(read(&strict, b"junk", &[("content-type", b"application/x-protobuf")]), Err(Reject::Undecodable));
-    assert_eq!(read(&Reader::default(), b"x", &[("content-type", b"application/avro")]), Err(Reject::UnknownSchema));
+    assert_eq!(read(&Reader::default(), b"x", &[("content-type", b"application/avro")]), Err(Reject::NoSchema));
     assert_eq!(read(&Reader::of(&LeewayJson), event, &[]).unwrap().calls.len(), 1);
 }
 
