@@ -37,7 +37,13 @@ mkdir -p "$LEEWAY_TEST_OUT"
 say "unit, property and contract tests"
 cargo test --workspace --locked --lib --bins
 say "the whole system: Kafka $LEEWAY_TEST_KAFKA, Postgres $LEEWAY_TEST_DATABASE_URL"
-if [ "${1:-}" = long ]; then export LEEWAY_TEST_LONG=1; fi
+if [ "${1:-}" = long ]; then
+  export LEEWAY_TEST_LONG=1
+  LEEWAY_TEST_COLLECTOR=$("$root/scripts/collector.sh")
+  export LEEWAY_TEST_COLLECTOR
+elif [ -x "$deps/collector/collector" ]; then
+  export LEEWAY_TEST_COLLECTOR="$deps/collector/collector"
+fi
 # The whole workspace again: another selection would choose other features and build twice.
 cargo test --workspace --locked --test system -- --nocapture --test-threads=1
 say "all suites passed in $((SECONDS - started)) s"

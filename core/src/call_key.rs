@@ -19,6 +19,8 @@ pub enum Name<'a> {
     Response(&'a str, &'a str),
     /// The response id alone, as feedback has it.
     ResponseId(&'a str),
+    /// All calls of one conversation or session; the index holds the first that was counted.
+    Conversation(&'a str),
 }
 
 impl Name<'_> {
@@ -41,6 +43,7 @@ impl Name<'_> {
             }
             Self::Response(provider, id) => ["response", provider, id].iter().for_each(|text| part(text)),
             Self::ResponseId(id) => ["response-id", id].iter().for_each(|text| part(text)),
+            Self::Conversation(id) => ["conversation", id].iter().for_each(|text| part(text)),
         }
         let mut key = [0; 16];
         key.copy_from_slice(&hash.finalize()[..16]);
@@ -58,6 +61,7 @@ mod tests {
             Name::Id("ab"),
             Name::Trace("ab"),
             Name::ResponseId("ab"),
+            Name::Conversation("ab"),
             Name::Response("a", "b"),
             Name::Span("a", "b"),
             Name::Span("", "ab"),

@@ -101,12 +101,27 @@ pub const FINISH_REASONS: [&str; 6] = ["stop", "length", "tool_call", "content_f
 
 /// Index into [`FINISH_REASONS`] of a provider's word.
 pub fn finish_reason(word: &str) -> u8 {
-    match word {
-        "stop" | "end_turn" | "STOP" | "stop_sequence" | "completed" | "COMPLETE" => 0,
-        "length" | "max_tokens" | "MAX_TOKENS" | "max_output_tokens" | "model_length" => 1,
-        "tool_call" | "tool_calls" | "tool-calls" | "tool_use" | "function_call" => 2,
-        "content_filter" | "content-filter" | "SAFETY" | "refusal" | "guardrail_intervened" => 3,
-        "error" | "ERROR" => 4,
+    // Enumerations come with their name: `FinishReason.STOP`.
+    let word = word.rsplit('.').next().unwrap_or(word).as_bytes();
+    let mut plain = [0; 32];
+    let Some(plain) = plain.get_mut(..word.len()) else { return 5 };
+    for (to, from) in plain.iter_mut().zip(word) {
+        *to = if *from == b'-' { b'_' } else { from.to_ascii_lowercase() };
+    }
+    match &*plain {
+        b"stop" | b"end_turn" | b"stop_sequence" | b"completed" | b"complete" | b"finish" | b"finished" | b"eos" => 0,
+        b"length" | b"max_tokens" | b"max_output_tokens" | b"model_length" | b"incomplete" | b"max_length" => 1,
+        b"tool_call" | b"tool_calls" | b"tool_use" | b"function_call" => 2,
+        b"content_filter"
+        | b"content_filtered"
+        | b"safety"
+        | b"refusal"
+        | b"guardrail_intervened"
+        | b"recitation"
+        | b"blocklist"
+        | b"prohibited_content"
+        | b"spii" => 3,
+        b"error" | b"failed" | b"malformed_function_call" => 4,
         _ => 5,
     }
 }
@@ -248,6 +263,8 @@ pub struct Call<'a> {
     pub trace_id: Option<&'a str>,
     pub span_id: Option<&'a str>,
     pub response_id: Option<&'a str>,
+    /// Or session: feedback may be about it as a whole.
+    pub conversation: Option<&'a str>,
     /// A whole record whose response other telemetry may tell of too, under another name.
     pub told_elsewhere: bool,
     pub status: Status,
@@ -305,6 +322,7 @@ impl<'a> Call<'a> {
             span.filter(|_| self.id.is_some()),
             self.response_id.map(Name::ResponseId),
             self.trace_id.map(Name::Trace),
+            self.conversation.map(Name::Conversation),
         ];
         names.into_iter().flatten().map(Name::key)
     }
@@ -376,7 +394,7 @@ pub struct Record {
 /// The part of feedback that is joined with its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// `None`: the target is a conversation, session or task, which no call index knows.
+    /// `None`: the target is a task, which no call index knows.
     pub target: Option<CallKey>,
     /// The trace of a target that is a span: a judgement may hang on the span around the call.
     pub trace: Option<CallKey>,

@@ -1,6 +1,9 @@
 //! Langfuse's scores, as its clients post them: an array, one object, or one on each line.
 
 use leeway_core::event::{Event, Record, Reject};
+use std::sync::LazyLock;
+
+use memchr::memmem;
 use serde_json::{Value as Json, json};
 
 use crate::cursor::Value;
@@ -22,11 +25,13 @@ impl Format for LangfuseScores {
     }
 }
 
+static NAME: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\"name\""));
+
 /// Whether a JSON message begins as Langfuse's scores do.
 pub fn recognised(head: &[u8]) -> bool {
-    let has = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
     // Leeway's own names are in snake case, so none of these begins one of its events.
-    has(b"\"name\"") && [&b"\"traceId\""[..], b"\"observationId\"", b"\"sessionId\""].into_iter().any(has)
+    let target = |name: &[u8]| memmem::find(head, name).is_some();
+    NAME.find(head).is_some() && [&b"\"traceId\""[..], b"\"observationId\"", b"\"sessionId\""].into_iter().any(target)
 }
 
 fn record(value: Value<'_, '_>, index: u32, _: &Options, sink: &mut dyn Sink) {

@@ -71,7 +71,7 @@ pub fn one(object: &[u8], index: u32, scratch: &mut Scratch, sink: &mut dyn Sink
 /// (A raw line feed cannot stand inside a JSON string, so it is white space or a separator.)
 pub fn one_per_line(message: &[u8]) -> bool {
     let message = message.trim_ascii();
-    let Some(end) = message.iter().position(|byte| *byte == b'\n') else { return false };
+    let Some(end) = memchr::memchr(b'\n', message) else { return false };
     let (first, rest) = (message[..end].trim_ascii_end(), message[end..].trim_ascii_start());
     let continues = matches!(rest.first(), Some(b'}' | b']' | b',' | b':'));
     first.starts_with(b"{") && first.ends_with(b"}") && !continues
@@ -190,6 +190,8 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
         "trace_id" => call.trace_id = id(value, "trace_id")?,
         "span_id" => call.span_id = id(value, "span_id")?,
         "response_id" => call.response_id = id(value, "response_id")?,
+        "conversation" => call.conversation = id(value, "conversation")?.or(call.conversation),
+        "session" => call.conversation = call.conversation.or(id(value, "session")?),
         "status" => call.status = one_of(value, "status", &Status::NAMES)?.unwrap_or_default(),
         "error_type" => seen.error_type = value.text("error_type")?.unwrap_or(""),
         "error_class" => {
@@ -224,7 +226,7 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
         "prompt" | "index_version" | "policy_version" | "tokens_source" | "routed_by" | "fallback_from" => {
             value.text(known(key))?;
         }
-        "parent_span_id" | "call_id" | "session" | "task" | "conversation" | "user" => {
+        "parent_span_id" | "call_id" | "task" | "user" => {
             id(value, known(key))?;
         }
         "explored" | "schema_valid" => {
@@ -258,7 +260,7 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
 
 /// The schema's own copy of a field name, for errors that outlive the message.
 fn known(key: &str) -> &'static str {
-    const NAMES: [&str; 24] = [
+    const NAMES: [&str; 22] = [
         "prompt",
         "index_version",
         "policy_version",
@@ -267,9 +269,7 @@ fn known(key: &str) -> &'static str {
         "fallback_from",
         "parent_span_id",
         "call_id",
-        "session",
         "task",
-        "conversation",
         "user",
         "explored",
         "schema_valid",
@@ -477,29 +477,82 @@ fn weight(value: Value<'_, '_>) -> Result<u64, Reject> {
     }
 }
 
-/// The error class from status, HTTP status and the provider's own type, where the producer gave none.
-pub fn classify(status: Status, http_status: Option<u64>, error_type: &str) -> u8 {
-    let has = |needle: &str| {
-        error_type.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()))
-    };
-    let class = match http_status {
+/// Words of error types and messages, lower case, with their class; the first that a text holds decides.
+const ERROR_WORDS: &[(&str, &str)] = &[
+    ("context_length", "context_length"),
+    ("context length", "context_length"),
+    ("contextwindow", "context_length"),
+    ("context window", "context_length"),
+    ("prompt is too long", "context_length"),
+    ("input is too long", "context_length"),
+    ("maximum number of tokens", "context_length"),
+    ("content_filter", "content_filter"),
+    ("content filter", "content_filter"),
+    ("contentpolicy", "content_filter"),
+    ("content management policy", "content_filter"),
+    ("ratelimit", "rate_limit"),
+    ("rate_limit", "rate_limit"),
+    ("rate limit", "rate_limit"),
+    ("too many requests", "rate_limit"),
+    ("throttl", "rate_limit"),
+    ("resource_exhausted", "rate_limit"),
+    ("resourceexhausted", "rate_limit"),
+    ("timeout", "timeout"),
+    ("timed out", "timeout"),
+    ("deadline exceeded", "timeout"),
+    ("deadline_exceeded", "timeout"),
+    ("auth", "auth"),
+    ("permission", "auth"),
+    ("access denied", "auth"),
+    ("accessdenied", "auth"),
+    ("api key", "auth"),
+    ("api-key", "auth"),
+    ("api_key", "auth"),
+    ("connection", "connection"),
+    ("connect error", "connection"),
+    ("server", "server"),
+    ("overloaded", "server"),
+    ("unavailable", "server"),
+    ("badrequest", "client"),
+    ("bad request", "client"),
+    ("invalid_request", "client"),
+    ("invalid_argument", "client"),
+    ("validationexception", "client"),
+];
+
+/// The class of an error, by HTTP status and the provider's own type or message, where the producer gave none.
+pub fn classify(status: Status, http_status: Option<u64>, told: &str) -> u8 {
+    let told = told.to_ascii_lowercase();
+    let word = ERROR_WORDS.iter().find(|(word, _)| told.contains(word)).map(|(_, class)| *class);
+    let class = match http_status.or_else(|| status_in(&told)) {
         _ if status == Status::Timeout => "timeout",
         Some(429) => "rate_limit",
         Some(401 | 403) => "auth",
         Some(408 | 504) => "timeout",
         Some(500..=599) => "server",
-        _ if has("context_length") || has("context length") || has("ContextWindow") => "context_length",
-        _ if has("content_filter") || has("ContentPolicy") => "content_filter",
-        _ if has("RateLimit") || has("rate_limit") => "rate_limit",
-        _ if has("timeout") => "timeout",
-        _ if has("auth") || has("permission") => "auth",
-        _ if has("connection") => "connection",
-        _ if has("server") || has("overloaded") || has("unavailable") => "server",
-        Some(400..=499) => "client",
-        _ if has("BadRequest") || has("invalid_request") => "client",
-        _ => "other",
+        // What was wrong with a request, its words may say.
+        Some(400..=499) => word.filter(|word| matches!(*word, "context_length" | "content_filter")).unwrap_or("client"),
+        _ => word.unwrap_or("other"),
     };
     ERROR_CLASSES.iter().position(|known| *known == class).unwrap_or(ERROR_CLASSES.len() - 1) as u8
+}
+
+/// An HTTP status of failure in a lower-case message: `error code: 429 - …`, `(status code: 503)`, `429 resource_…`.
+fn status_in(told: &str) -> Option<u64> {
+    let bytes = told.as_bytes();
+    let number = |at: usize| {
+        let digits = bytes.get(at..at + 3)?;
+        let ends = !bytes.get(at + 3).is_some_and(u8::is_ascii_alphanumeric);
+        let begins = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
+        let failure = matches!(digits[0], b'4' | b'5') && digits.iter().all(u8::is_ascii_digit);
+        (failure && ends && begins).then(|| digits.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
+    };
+    // At the start, or right after a word that says what it is.
+    number(0).or_else(|| {
+        ["code", "status", "http"].iter().find_map(|word| {
+            told.match_indices(word).take(8).find_map(|(at, _)| (at + word.len()..at + word.len() + 4).find_map(number))
+        })
+    })
 }
 
 #[cfg(test)]

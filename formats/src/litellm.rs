@@ -1,9 +1,12 @@
 //! LiteLLM's StandardLoggingPayload, as its generic HTTP callback writes it: an object, an array, or one on each line.
 
+use std::sync::LazyLock;
+
 use leeway_core::clock::Micros;
 use leeway_core::event::{Call, Event, Part, Reject, Status, Text, Tokens, finish_reason};
 use leeway_core::money::parse_decimal;
 use leeway_core::pane::UNIT_WEIGHT;
+use memchr::memmem::Finder;
 
 use crate::cursor::Value;
 use crate::leeway_json::{MAX_CHOICES, MAX_LABEL, MAX_MODEL, MAX_TOKENS, classify, cut, each, id};
@@ -40,9 +43,11 @@ impl Format for LiteLlm {
     }
 }
 
+static CALL_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"litellm_call_id\""));
+
 /// Whether a JSON message begins as LiteLLM's do.
 pub fn recognised(head: &[u8]) -> bool {
-    head.windows(17).any(|word| word == b"\"litellm_call_id\"")
+    CALL_ID.find(head).is_some()
 }
 
 fn record(value: Value<'_, '_>, index: u32, _: &Options, sink: &mut dyn Sink) {

@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::MultiGzDecoder;
 use leeway_core::event::Reject;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
@@ -303,11 +304,13 @@ impl<'m> CloudEvent<'m> {
 /// Whether a JSON message is a CloudEvent: no event of Leeway's has that field.
 fn enveloped(value: &[u8]) -> bool {
     let (head, tail) = (&value[..value.len().min(HEAD)], &value[value.len().saturating_sub(HEAD)..]);
-    let has = |part: &[u8]| part.windows(13).any(|window| window == b"\"specversion\"");
+    let has = |part: &[u8]| SPECVERSION.find(part).is_some();
     value.trim_ascii_start().first() == Some(&b'{')
         && (has(head) || has(tail))
         && serde_json::from_slice::<Envelope<'_>>(value).is_ok_and(|envelope| envelope.specversion.starts_with("1."))
 }
+
+static SPECVERSION: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"specversion\""));
 
 /// Bytes that tell the formats of JSON apart.
 const HEAD: usize = 512;

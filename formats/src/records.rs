@@ -332,7 +332,7 @@ fn call_key(target: &Json) -> Option<CallKey> {
         (_, Some(trace), Some(span), _) => Name::Span(trace, span),
         (_, Some(trace), None, _) => Name::Trace(trace),
         (.., Some(response)) => Name::ResponseId(response),
-        _ => return None,
+        _ => Name::Conversation(part("conversation").or_else(|| part("session"))?),
     };
     Some(name.key())
 }

@@ -1,6 +1,7 @@
 //! The Kafka consumer: who gets which partition, and where it goes on. Offsets live in the store; the group only
 //! assigns.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,7 @@ pub struct Assigner {
     pub clock: Clock,
     log: Arc<Log>,
     changes: Mutex<Vec<Change>>,
+    changed: AtomicBool,
 }
 
 impl Assigner {
@@ -60,10 +62,15 @@ impl Assigner {
             clock: shared.clock,
             log: Arc::clone(&shared.log),
             changes: Mutex::default(),
+            changed: AtomicBool::new(false),
         }
     }
 
+    /// What was assigned and revoked since; asked after each poll, so it locks nothing where there is nothing.
     pub fn changes(&self) -> Vec<Change> {
+        if !self.changed.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
         self.changes.lock().map(|mut changes| std::mem::take(&mut *changes)).unwrap_or_default()
     }
 
@@ -71,6 +78,7 @@ impl Assigner {
         if let Ok(mut changes) = self.changes.lock() {
             changes.push(change);
         }
+        self.changed.store(true, Ordering::Release);
     }
 
     /// Takes every partition of the list from the store, and sets where reading starts.

@@ -22,6 +22,7 @@ pub mod receive;
 pub mod registry;
 pub mod report;
 pub mod run;
+pub mod send;
 pub mod settings;
 pub mod tasks;
 pub mod topic_id;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use leeway::run::Role;
 use leeway::settings::Settings;
-use leeway::{demo, explain, loadgen, run};
+use leeway::{demo, explain, loadgen, run, send};
 use leeway_core::clock::{Clock, HOUR};
 use leeway_store::Store;
 
@@ -46,6 +46,8 @@ enum Command {
 enum IngestCommand {
     /// Show what Leeway makes of messages: recognised, counted, merged or dropped, and why; needs no service
     Explain(explain::Args),
+    /// Send calls, feedback, changes and other events from files or the command line to a running service
+    Send(send::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -156,7 +158,8 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Report(args) => report(args).await,
         Command::Settings => say(leeway::settings::BUILT_IN.trim_end()),
         Command::Token => say(&demo::new_signing_key()?),
-        Command::Loadgen(_) | Command::Ingest(_) => Ok(()),
+        Command::Ingest(IngestCommand::Send(args)) => send::run(args).await,
+        Command::Loadgen(_) | Command::Ingest(IngestCommand::Explain(_)) => Ok(()),
     }
 }
 

@@ -35,6 +35,9 @@ const PROBE_FRESH: Duration = Duration::from_secs(12);
 /// How often quiet partitions tell the store that they are alive.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
+/// Messages and bytes that are read before the next look at clocks, buffers and answers.
+const TOGETHER: usize = 32;
+const TOGETHER_BYTES: usize = 256 << 10;
 /// A partition with unread messages that gets none for this long makes a new consumer.
 const STUCK: Duration = Duration::from_secs(30);
 /// How long a partition waits before it asks the schema registry again.
@@ -102,6 +105,8 @@ struct Partition {
     probed: Option<Instant>,
     last_message_at: Micros,
     last_progress: Instant,
+    /// Since the last check.
+    progressed: bool,
     last_flush: Instant,
     /// Bytes left to read message by message.
     careful_bytes: usize,
@@ -221,6 +226,7 @@ impl<'a> Worker<'a> {
         let assigner = Assigner::new(shared, owner);
         let consumer = consumer(kafka, &instance, assigner)?;
         tracing::info!(thread, topic = kafka.topic, group = kafka.group, "consuming");
+        let (mut messages, mut bytes) = (0, 0);
         loop {
             if stop.stopped() {
                 self.finish()?;
@@ -235,11 +241,19 @@ impl<'a> Worker<'a> {
                 }
                 self.apply(change)?;
             }
+            let got = matches!(polled, Some(Ok(_)));
             let end = match polled {
-                Some(Ok(message)) => self.take(&consumer, &message)?,
+                Some(Ok(message)) => {
+                    (messages, bytes) = (messages + 1, bytes + message.payload_len());
+                    self.take(&consumer, &message)?
+                }
                 Some(Err(error)) => self.trouble(&consumer, &error)?,
                 None => None,
             };
+            if end.is_none() && got && messages < TOGETHER && bytes < TOGETHER_BYTES {
+                continue;
+            }
+            (messages, bytes) = (0, 0);
             if let Some(end) = end.or(self.hear(&consumer)?) {
                 return Ok(end);
             }
@@ -292,6 +306,7 @@ impl<'a> Worker<'a> {
             probed: None,
             last_message_at: self.shared.clock.now(),
             last_progress: now,
+            progressed: false,
             last_flush: now,
             // What was read and not flushed is at most one buffer filling, one queued and one being flushed.
             careful_bytes: if careful { 3 * self.shared.settings.ingest.flush_bytes } else { 0 },
@@ -340,8 +355,7 @@ impl<'a> Worker<'a> {
         partition.position = message.offset() + 1;
         partition.high = partition.high.max(partition.position);
         partition.at_end = false;
-        partition.last_message_at = now;
-        partition.last_progress = Instant::now();
+        (partition.last_message_at, partition.progressed) = (now, true);
         if careful {
             partition.careful_bytes = partition.careful_bytes.saturating_sub(origin.bytes.max(1));
             if self.flush_now()? {
@@ -501,7 +515,7 @@ impl<'a> Worker<'a> {
             partition.see(&probe);
             // The clock stands still while brokers are away, while we pause, and after this process was stopped.
             partition.wait_over(consumer)?;
-            let waits = self.paused || partition.waits.is_some();
+            let waits = self.paused || partition.waits.is_some() || std::mem::take(&mut partition.progressed);
             if slept || away || waits || partition.high <= partition.read_end.max(partition.position) {
                 partition.last_progress = Instant::now();
             }

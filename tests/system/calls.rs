@@ -11,7 +11,7 @@ use leeway_store::{Location, Store};
 use crate::harness::{Database, Node, Process, Tool, block, call, json_lines, now_us, produce, root, topic, wait_for};
 
 /// All headline calls of a store, merged.
-fn all(database: &Database) -> Pane {
+pub fn all(database: &Database) -> Pane {
     block(async {
         let store = Store::open(&Location::Postgres(database.url.clone())).await.unwrap();
         let mut all = Pane::default();
@@ -119,7 +119,9 @@ fn say(topic: &str, at: i64, events: &[String]) {
 }
 
 fn named(id: &str, at: i64) -> String {
-    let names = format!(r#""trace_id":"t-{id}","span_id":"s-{id}","response_id":"r-{id}","tenant":"acme""#);
+    let names = format!(
+        r#""trace_id":"t-{id}","span_id":"s-{id}","response_id":"r-{id}","conversation":"v-{id}","tenant":"acme""#
+    );
     call(id, at, "app", 100.0).replace(r#""tenant":"acme""#, &names)
 }
 
@@ -132,14 +134,15 @@ fn feedback_finds_its_call_by_any_name_before_and_after_it() {
     let (database, topic) = (Database::new(), topic(1));
     let now = now_us() - 60_000_000;
     let _process = Node::new(&database, &topic).start();
-    // By four names, before the call and after it; each adds to the minute of its call.
+    // By five names, before the call and after it; each adds to the minute of its call.
     let target = |kind: &str, id: &str| match kind {
         "id" => format!(r#"{{"id":"{id}"}}"#),
         "span" => format!(r#"{{"trace_id":"T-{id}","span_id":"s-{id}"}}"#),
         "trace" => format!(r#"{{"trace_id":"t-{id}"}}"#),
+        "conversation" => format!(r#"{{"conversation":"v-{id}"}}"#),
         _ => format!(r#"{{"response_id":"r-{id}"}}"#),
     };
-    let kinds = ["id", "span", "trace", "response"];
+    let kinds = ["id", "span", "conversation", "response"];
     let words = |ids: std::ops::Range<usize>, value: &str, at: i64| -> Vec<String> {
         ids.map(|i| feedback(&target(kinds[i % 4], &format!("c{i}")), "success", "user", value, at)).collect()
     };
@@ -176,8 +179,10 @@ fn feedback_finds_its_call_by_any_name_before_and_after_it() {
     // Parents hold the same.
     let levels = "SELECT count(DISTINCT level) FROM pane_delta d JOIN series s USING (tenant, series_id) WHERE n = 0";
     assert_eq!(database.number(levels), 5);
+    say(&topic, now, &[feedback(&target("trace", "c7"), "success", "human", "true", now)]);
+    joined(&database, 11);
     // What no index knows is kept and says so.
-    say(&topic, now, &[feedback(r#"{"session":"s1"}"#, "thumbs", "user", "\"up\"", now)]);
+    say(&topic, now, &[feedback(r#"{"task":"s1"}"#, "thumbs", "user", "\"up\"", now)]);
     database.wait_number("a row", 30, "SELECT count(*) FROM feedback WHERE state = 'unjoined'", 1);
 }
 

@@ -68,6 +68,39 @@ fn every_client_is_recognised_and_no_text_is_shown() {
     }
 }
 
+/// Captures of clients beyond those of `tests/data/otlp`; what a client does not tell stands beside the truth as a gap.
+#[test]
+fn other_clients_are_counted_to_the_truth_but_for_what_they_do_not_tell() {
+    let folder = root().join("tests/data/clients");
+    let captures: Vec<serde_json::Value> =
+        serde_json::from_slice(&std::fs::read(folder.join("TRUTH.json")).unwrap()).unwrap();
+    for capture in &captures {
+        let names = capture["files"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+        let files: Vec<PathBuf> = names.map(|name| folder.join(name)).collect();
+        let told = lines(&explain(&["--json"], &files, None).unwrap());
+        let calls: Vec<_> = told.iter().filter(|line| line["kind"] == "call" && line["counted"] == true).collect();
+        let tokens = |kind: &str| calls.iter().filter_map(|call| call["tokens"][kind].as_u64()).sum::<u64>();
+        let failed: Vec<_> =
+            calls.iter().filter(|call| call["status"] != "ok").map(|call| &call["error_class"]).collect();
+        let seen = serde_json::json!({
+            "calls": calls.len(),
+            "input": tokens("input"),
+            "output": tokens("output"),
+            "cache_read": tokens("cache_read"),
+            "cache_write": tokens("cache_write"),
+            "reasoning": tokens("reasoning"),
+            "failed": failed,
+            "texts": calls.iter().any(|call| call["text_state"] != "absent"),
+        });
+        let mut expected = capture["truth"].clone();
+        for (field, told) in capture["gaps"].as_object().unwrap() {
+            expected[field] = told.clone();
+        }
+        assert_eq!(seen, expected, "{}", capture["files"]);
+    }
+    assert!(captures.len() > 20);
+}
+
 #[test]
 fn gzip_and_standard_input_are_read_and_the_rest_is_refused_with_words() {
     let plain = std::fs::read(fixture("openllmetry/on/chat.traces.pb")).unwrap();

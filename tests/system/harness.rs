@@ -59,6 +59,11 @@ pub fn now_us() -> i64 {
     leeway_core::clock::Clock::System.wall()
 }
 
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// Waits for a condition, with the last thing seen in the failure.
 pub fn wait_for<T: std::fmt::Debug>(what: &str, seconds: u64, mut look: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);

@@ -9,6 +9,8 @@ mod bad_input;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod collector;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod demo;

@@ -27,6 +27,10 @@ impl Pattern for Card {
         matches!(byte, b'2'..=b'6')
     }
 
+    fn of_numbers(&self) -> bool {
+        true
+    }
+
     fn parse(&self, site: &Site<'_>) -> Option<Found> {
         let run = site.run()?;
         let after_plus = site.at > 0 && site.text[site.at - 1] == b'+';

@@ -1,7 +1,7 @@
 //! The scan: texts of a call → counts of what the answer gives away, and where that came from.
 //!
-//! One pass over a text: a table says which byte may belong to which pattern, and a pattern looks at its bytes only
-//! there, within a bound, so hostile text takes linear time. The inputs are read only when the answer holds
+//! One pass over a text: a gate finds the bytes that some pattern needs, a table says which, and a pattern looks at the
+//! text only there, within a bound, so hostile text takes linear time. The inputs are read only when the answer holds
 //! something whose origin is to be told. Nothing that leaves this module holds any text.
 //!
 //! What is known is what the patterns know: a value in a shape that none of them has is not counted, so a count is a
@@ -10,20 +10,22 @@
 mod card;
 mod digits;
 mod email;
+mod gate;
 mod iban;
 mod phone;
 mod refusal;
 mod secret;
 mod ssn;
 
-use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
 use leeway_core::event::{Call, Part};
 use leeway_core::scan::{Entity, Origin, Scanned};
 
 use digits::Run;
+use gate::Gate;
 
 /// Longest part of a text that is read; what follows is cut, and origins are not told from a cut text.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -46,6 +48,10 @@ trait Pattern: Sync {
     fn entity(&self) -> Entity;
     /// Whether a value may be recognised by this byte.
     fn needs(&self, byte: u8) -> bool;
+    /// Whether a digit means something to it only where a long number begins.
+    fn of_numbers(&self) -> bool {
+        false
+    }
     /// The value recognised by the byte at `site.at` and starting at `site.from` or later; it passed its check.
     fn parse(&self, site: &Site<'_>) -> Option<Found>;
 }
@@ -56,15 +62,13 @@ struct Site<'t> {
     at: usize,
     /// What lies before belongs to another value.
     from: usize,
-    run: OnceCell<Option<Run>>,
+    /// The number that begins here, read once for all patterns; `None` where none begins, or a short one.
+    run: Option<Run>,
 }
 
 impl Site<'_> {
-    /// The number that begins here, read once for all patterns; `None` where none begins, or a short one.
     fn run(&self) -> Option<&Run> {
-        let read = || Run::read(self.text, self.at).filter(|run| run.digits().len() >= SHORTEST);
-        let begins = || self.at >= self.from && digits::begins(self.text, self.at);
-        self.run.get_or_init(|| if begins() { read() } else { None }).as_ref()
+        self.run.as_ref()
     }
 }
 
@@ -86,21 +90,31 @@ static NEEDS: LazyLock<[u8; 256]> = LazyLock::new(|| {
     table
 });
 
+/// Patterns that recognise a digit only as the first of a whole number.
+static OF_NUMBERS: LazyLock<u8> = LazyLock::new(|| {
+    PATTERNS.iter().enumerate().fold(0, |bits, (place, pattern)| bits | u8::from(pattern.of_numbers()) << place)
+});
+
 /// Calls `found` with every value of the text.
 fn values(text: &[u8], mut found: impl FnMut(Value)) {
-    let needs = &*NEEDS;
+    let (needs, of_numbers, mut gate) = (&*NEEDS, *OF_NUMBERS, Gate::new(text));
     let (mut at, mut from) = (0, 0);
-    while at < text.len()
-        && let Some(skip) = text[at..].iter().position(|byte| needs[usize::from(*byte)] != 0)
-    {
-        at += skip;
-        let bits = needs[usize::from(text[at])];
+    while let Some(found_at) = gate.next(at) {
+        at = found_at;
+        let mut bits = needs[usize::from(text[at])];
         let mut next = at + 1;
-        let site = Site { text, at, from, run: OnceCell::new() };
-        for (place, pattern) in PATTERNS.iter().enumerate() {
-            if bits & (1 << place) != 0
-                && let Some(value) = pattern.parse(&site)
-            {
+        let mut run = None;
+        if text[at].is_ascii_digit() {
+            run = if at >= from { Run::of_length(text, at, SHORTEST) } else { None };
+            if run.is_none() {
+                bits &= !of_numbers;
+            }
+        }
+        let site = Site { text, at, from, run };
+        while bits != 0 {
+            let pattern = PATTERNS[bits.trailing_zeros() as usize];
+            bits &= bits - 1;
+            if let Some(value) = pattern.parse(&site) {
                 found(Value { entity: pattern.entity(), canonical: value.canonical });
                 next = value.end.max(next);
                 from = next;
@@ -133,7 +147,7 @@ pub fn scan(call: &Call<'_>) -> Option<Scanned> {
         return Some(scanned);
     }
     let known = |part: Part| {
-        let mut known = HashSet::new();
+        let mut known = HashSet::with_hasher(RandomState::default());
         let mut keep = |value| {
             known.insert(value);
         };

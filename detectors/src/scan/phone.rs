@@ -19,6 +19,10 @@ impl Pattern for Phone {
         byte.is_ascii_digit() || byte == b'+' || byte == b'('
     }
 
+    fn of_numbers(&self) -> bool {
+        true
+    }
+
     fn parse(&self, site: &Site<'_>) -> Option<Found> {
         let Site { text, at, from, .. } = *site;
         match text[at] {

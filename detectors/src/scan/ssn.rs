@@ -21,6 +21,10 @@ impl Pattern for Ssn {
         byte.is_ascii_digit()
     }
 
+    fn of_numbers(&self) -> bool {
+        true
+    }
+
     fn parse(&self, site: &Site<'_>) -> Option<Found> {
         let run = site.run()?;
         let grouped = run.groups().starts_with(&[3, 2, 4]) && !run.mixed && run.separator != Some(b'.');

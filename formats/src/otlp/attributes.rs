@@ -73,6 +73,9 @@ impl<'a> Attributes<'a> {
         };
         let Some((number, what)) = rest.split_once('.') else { return };
         let what = what.strip_prefix(inner).unwrap_or_default();
+        // A content in pieces, each a text of its own.
+        let piece = what.strip_prefix("contents.").and_then(|rest| rest.split_once('.'));
+        let what = if piece.is_some_and(|(_, what)| what == "message_content.text") { "content" } else { what };
         let told = (number.parse(), text_of(Some(value)), what);
         if let (Ok(number), Some(text), "role" | "content" | "finish_reason") = told {
             self.flat.push((*answer, number, what, text));
@@ -83,9 +86,10 @@ impl<'a> Attributes<'a> {
         self.found[field as usize].map(|(_, value)| value)
     }
 
-    /// A text without NUL, which no label has.
+    /// A text without NUL, which no label has; some clients write words as JSON, with their quotes.
     pub fn text(&self, field: Field) -> Option<&'a str> {
-        text_of(self.value(field)).filter(|text| !text.as_bytes().contains(&0))
+        let text = text_of(self.value(field)).filter(|text| !text.as_bytes().contains(&0))?;
+        Some(text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text))
     }
 
     /// A number, also where a client wrote it as text.
@@ -153,7 +157,8 @@ impl<'a> Attributes<'a> {
 /// The wire schema's word for a field, for dead letters.
 fn name(field: Field) -> &'static str {
     match field {
-        Field::Ttft | Field::TtftMs => "ttft_ms",
+        Field::Ttft | Field::ServerTtft | Field::TtftMs => "ttft_ms",
+        Field::Duration => "duration_ms",
         Field::Cost => "cost_usd",
         Field::HttpStatus => "http_status",
         _ => "tokens",

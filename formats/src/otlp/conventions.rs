@@ -34,7 +34,21 @@ pub enum Field {
     AudioOut,
     /// JSON with counts by free names.
     Usage,
+    /// The same, with the cached part inside the input.
+    UsageWhole,
+    /// JSON by provider, with counts or a usage inside.
+    ProviderUsage,
+    /// Input and output, and what else was billed.
+    TotalTokens,
+    /// The remote procedure that was called.
+    Method,
+    /// What a span is to a client that writes two for a stream.
+    SplitKind,
+    /// Seconds that such a client measured itself.
+    Duration,
     ResponseId,
+    /// Or session.
+    Conversation,
     ErrorType,
     ErrorMessage,
     HttpStatus,
@@ -42,6 +56,8 @@ pub enum Field {
     Level,
     /// Seconds.
     Ttft,
+    /// Seconds, as a server told it: it has one of whole answers too.
+    ServerTtft,
     /// Milliseconds.
     TtftMs,
     /// When the answer began, as JSON text.
@@ -80,6 +96,7 @@ pub const FIELDS: usize = Field::Judge as usize + 1;
 const ATTRIBUTES: &[(&str, Field)] = &[
     ("gen_ai.operation.name", Field::Operation),
     ("openinference.span.kind", Field::SpanKind),
+    ("mlflow.spanType", Field::SpanKind),
     ("ai.operationId", Field::OperationId),
     ("llm.request.type", Field::RequestType),
     ("langfuse.observation.type", Field::Observation),
@@ -87,9 +104,11 @@ const ATTRIBUTES: &[(&str, Field)] = &[
     ("gen_ai.system", Field::Provider),
     ("llm.provider", Field::Provider),
     ("llm.system", Field::Provider),
+    ("mlflow.llm.provider", Field::Provider),
     ("ai.model.provider", Field::ModelProvider),
     ("gen_ai.request.model", Field::RequestModel),
     ("ai.model.id", Field::RequestModel),
+    ("mlflow.llm.model", Field::RequestModel),
     ("gen_ai.response.model", Field::ResponseModel),
     ("llm.model_name", Field::ResponseModel),
     ("embedding.model_name", Field::ResponseModel),
@@ -99,8 +118,12 @@ const ATTRIBUTES: &[(&str, Field)] = &[
     ("gen_ai.request.stream", Field::Stream),
     ("gen_ai.is_streaming", Field::Stream),
     ("llm.is_streaming", Field::Stream),
+    ("gen_ai.request.is_stream", Field::Stream),
+    ("stream", Field::Stream),
     ("gen_ai.response.finish_reasons", Field::FinishReasons),
+    ("gen_ai.response.finish_reason", Field::FinishReasons),
     ("llm.finish_reason", Field::FinishReasons),
+    ("langfuse.observation.metadata.finish_reason", Field::FinishReasons),
     ("ai.response.finishReason", Field::FinishReasons),
     ("anthropic.message.stop_reason", Field::FinishReasons),
     ("gen_ai.usage.input_tokens", Field::InputTokens),
@@ -117,6 +140,8 @@ const ATTRIBUTES: &[(&str, Field)] = &[
     ("gen_ai.usage.cache_read.input_tokens", Field::CacheRead),
     ("gen_ai.usage.cache_read_input_tokens", Field::CacheRead),
     ("gen_ai.usage.details.cache_read_tokens", Field::CacheRead),
+    ("gen_ai.usage.details.cache_read_input_tokens", Field::CacheRead),
+    ("gen_ai.usage.details.cached_tokens", Field::CacheRead),
     ("llm.token_count.prompt_details.cache_read", Field::CacheRead),
     ("ai.usage.cachedInputTokens", Field::CacheRead),
     ("ai.usage.inputTokenDetails.cacheReadTokens", Field::CacheRead),
@@ -124,11 +149,13 @@ const ATTRIBUTES: &[(&str, Field)] = &[
     ("gen_ai.usage.cache_creation.input_tokens", Field::CacheWrite),
     ("gen_ai.usage.cache_creation_input_tokens", Field::CacheWrite),
     ("gen_ai.usage.details.cache_write_tokens", Field::CacheWrite),
+    ("gen_ai.usage.details.cache_creation_input_tokens", Field::CacheWrite),
     ("llm.token_count.prompt_details.cache_write", Field::CacheWrite),
     ("ai.usage.inputTokenDetails.cacheWriteTokens", Field::CacheWrite),
     ("gen_ai.usage.reasoning.output_tokens", Field::Reasoning),
     ("gen_ai.usage.reasoning_tokens", Field::Reasoning),
     ("gen_ai.usage.details.reasoning_tokens", Field::Reasoning),
+    ("llm.usage.reasoning_tokens", Field::Reasoning),
     ("llm.token_count.completion_details.reasoning", Field::Reasoning),
     ("ai.usage.reasoningTokens", Field::Reasoning),
     ("ai.usage.outputTokenDetails.reasoningTokens", Field::Reasoning),
@@ -137,17 +164,33 @@ const ATTRIBUTES: &[(&str, Field)] = &[
     ("gen_ai.usage.audio.output_tokens", Field::AudioOut),
     ("llm.token_count.completion_details.audio", Field::AudioOut),
     ("langfuse.observation.usage_details", Field::Usage),
+    ("gen_ai.usage.raw", Field::Usage),
+    ("metadata.usage_object", Field::Usage),
+    ("mlflow.chat.tokenUsage", Field::UsageWhole),
+    ("ai.response.providerMetadata", Field::ProviderUsage),
+    ("gen_ai.usage.total_tokens", Field::TotalTokens),
+    ("llm.usage.total_tokens", Field::TotalTokens),
+    ("rpc.method", Field::Method),
+    ("logfire.span_type", Field::SplitKind),
+    ("duration", Field::Duration),
     ("gen_ai.response.id", Field::ResponseId),
     ("ai.response.id", Field::ResponseId),
+    ("gen_ai.conversation.id", Field::Conversation),
+    ("session.id", Field::Conversation),
+    ("langfuse.session.id", Field::Conversation),
+    ("traceloop.association.properties.session_id", Field::Conversation),
+    ("ai.telemetry.metadata.sessionId", Field::Conversation),
     ("error.type", Field::ErrorType),
     ("exception.type", Field::ErrorType),
     ("exception.message", Field::ErrorMessage),
     ("langfuse.observation.status_message", Field::ErrorMessage),
     ("http.response.status_code", Field::HttpStatus),
+    ("http.status_code", Field::HttpStatus),
     ("langfuse.observation.level", Field::Level),
     ("gen_ai.response.time_to_first_chunk", Field::Ttft),
-    ("gen_ai.server.time_to_first_token", Field::Ttft),
-    ("gen_ai.latency.time_to_first_token", Field::Ttft),
+    ("gen_ai.client.operation.time_to_first_chunk", Field::Ttft),
+    ("gen_ai.server.time_to_first_token", Field::ServerTtft),
+    ("gen_ai.latency.time_to_first_token", Field::ServerTtft),
     ("ai.response.msToFirstChunk", Field::TtftMs),
     ("langfuse.observation.completion_start_time", Field::FirstAt),
     ("leeway.tenant", Field::Tenant),
@@ -183,7 +226,9 @@ const ATTRIBUTES: &[(&str, Field)] = &[
     ("langfuse.observation.output", Field::OutputMessages),
     ("gen_ai.system_instructions", Field::SystemInstructions),
     ("input.value", Field::InputValue),
+    ("mlflow.spanInputs", Field::InputValue),
     ("output.value", Field::OutputValue),
+    ("mlflow.spanOutputs", Field::OutputValue),
     ("event.name", Field::EventName),
     ("gen_ai.evaluation.name", Field::EvaluationName),
     ("gen_ai.evaluation.score.value", Field::EvaluationValue),
@@ -217,7 +262,7 @@ pub const OPERATIONS: &[(Field, &[(&str, &str)])] = &[
             ("aresponses", "chat"),
         ],
     ),
-    (Field::SpanKind, &[("LLM", "chat"), ("EMBEDDING", "embeddings")]),
+    (Field::SpanKind, &[("LLM", "chat"), ("CHAT_MODEL", "chat"), ("EMBEDDING", "embeddings")]),
     (
         Field::OperationId,
         &[
@@ -245,8 +290,12 @@ pub const FLAT: &[(&str, &str, bool)] = &[
 ];
 
 /// Span events that mark the first piece of an answer.
-pub const FIRST_PIECES: &[&str] =
-    &["First Token Stream Event", "gen_ai.content.completion.chunk", "ai.stream.firstChunk"];
+pub const FIRST_PIECES: &[&str] = &[
+    "First Token Stream Event",
+    "gen_ai.content.completion.chunk",
+    "llm.content.completion.chunk",
+    "ai.stream.firstChunk",
+];
 
 /// Names of counts in a JSON of usage; of several names of one field the first listed wins. A total that is told
 /// without its cached part (`input`) is made whole with it.
@@ -265,9 +314,34 @@ pub const USAGE: &[(&str, Field)] = &[
     ("completion_tokens_details.reasoning_tokens", Field::Reasoning),
     ("output_tokens_details.reasoning_tokens", Field::Reasoning),
     ("output_reasoning", Field::Reasoning),
+    (USAGE_BESIDE_OUTPUT, Field::Reasoning),
+    ("input_cached_tokens", Field::CacheRead),
+    ("cachedPromptTokens", Field::CacheRead),
+    ("cacheCreationInputTokens", Field::CacheWrite),
+    ("reasoningTokens", Field::Reasoning),
 ];
 /// Input without what came from the cache.
 pub const USAGE_UNCACHED: &str = "input";
+/// What was thought, where it stands beside the output and not inside it.
+pub const USAGE_BESIDE_OUTPUT: &str = "output_reasoning_tokens";
+
+/// Instrumentations whose input tokens are without the cached ones, and of which provider ("" of each).
+pub const CACHE_BESIDE: &[(&str, &str)] = &[
+    ("opentelemetry.instrumentation.bedrock", ""),
+    ("opentelemetry.instrumentation.botocore", ""),
+    ("openlit.instrumentation", "anthropic"),
+];
+/// Instrumentations whose output tokens are without the thinking, which the total has.
+pub const THINKING_BESIDE: &[&str] = &["opentelemetry.instrumentation.google_generativeai"];
+/// Instrumentations that write what came of a stream as a span of its own, of this kind.
+pub const SPLIT_SPANS: &[&str] = &["logfire."];
+pub const SPLIT_SPANS_CALL: &str = "log";
+/// Instrumentations whose failed calls are spans without attributes, named by operation and model.
+pub const ERROR_SPANS: &[&str] = &["openlit"];
+/// Ends of the names of spans that look like calls and ask no model.
+pub const NO_CALLS: &[&str] = &["._prepare_chat_with_tools"];
+/// What stands before the provider in the name of an instrumentation.
+pub const SCOPES_OF_PROVIDERS: &[&str] = &["openlit.instrumentation.", "logfire."];
 
 /// The log event that carries a whole call (generations B and C).
 pub const DETAILS_EVENT: &str = "gen_ai.client.inference.operation.details";
@@ -281,6 +355,10 @@ pub const MESSAGE_EVENTS: &[(&str, &str)] = &[
     ("gen_ai.tool.message", "tool"),
     ("gen_ai.choice", "choice"),
 ];
+
+/// Events of a span that carry a text: name, attribute, and whether it is the answer.
+pub const TEXT_EVENTS: &[(&str, &str, bool)] =
+    &[("gen_ai.content.prompt", "gen_ai.prompt", false), ("gen_ai.content.completion", "gen_ai.completion", true)];
 
 /// What hides a text that was not to be sent.
 pub const HIDDEN: &str = "__REDACTED__";

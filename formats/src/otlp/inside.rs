@@ -1,14 +1,16 @@
 //! What a convention hides inside texts: ids in another form, and fields in JSON.
 
-use leeway_core::event::Tokens;
+use leeway_core::event::{Tokens, finish_reason};
 use leeway_core::money::{NanoDollars, parse_decimal};
 
 use super::attributes::Attributes;
-use super::conventions::{Field, USAGE, USAGE_UNCACHED};
+use super::conventions::{
+    CACHE_BESIDE, Field, SCOPES_OF_PROVIDERS, THINKING_BESIDE, USAGE, USAGE_BESIDE_OUTPUT, USAGE_UNCACHED,
+};
 use super::hex;
 use crate::Scratch;
 use crate::cursor::Value;
-use crate::leeway_json::{MAX_LABEL, MAX_MODEL, MAX_TOKENS, cut};
+use crate::leeway_json::{MAX_CHOICES, MAX_LABEL, MAX_MODEL, MAX_TOKENS, cut};
 
 /// What the attributes of one record say between the lines.
 #[derive(Debug, Default)]
@@ -21,7 +23,13 @@ pub struct Inside {
     pub response_id: Option<String>,
     pub stream: Option<bool>,
     pub tokens: Tokens,
+    /// Why the answer's messages ended, where the attributes do not say it.
+    pub finish_reasons: Vec<u8>,
     pub cost: Option<NanoDollars>,
+    /// The client's input tokens are without the cached ones.
+    pub cache_beside: bool,
+    /// The client's output tokens are without the thinking.
+    pub thinking_beside: bool,
 }
 
 impl Inside {
@@ -36,14 +44,38 @@ impl Inside {
                 inside.stream = member(value, "stream").and_then(|value| value.bool("stream").ok().flatten());
             });
         }
-        // An answer that was kept as it came names itself.
-        if attributes.value(Field::ResponseId).is_none()
-            && let Some(json) = attributes.text(Field::OutputValue)
-        {
-            read(json, scratch, |value| inside.response_id = text(value, "id").map(str::to_owned));
+        // An answer that was kept as it came names itself, and says what it took.
+        if let Some(json) = attributes.text(Field::OutputValue) {
+            read(json, scratch, |value| {
+                inside.response_id = text(value, "id").map(str::to_owned);
+                inside.tokens = member(value, "usage").map(usage).unwrap_or_default();
+            });
         }
-        if let Some(json) = attributes.text(Field::Usage) {
-            read(json, scratch, |value| inside.tokens = usage(value));
+        for field in [Field::UsageWhole, Field::Usage] {
+            if let Some(json) = attributes.text(field) {
+                read(json, scratch, |value| {
+                    inside.tokens = usage(value);
+                    if field == Field::UsageWhole {
+                        inside.tokens.input = member(value, "input_tokens").and_then(|count| count.count("").ok()?);
+                    }
+                });
+            }
+        }
+        if let Some(json) = attributes.text(Field::ProviderUsage) {
+            read(json, scratch, |value| {
+                let (_, told) = value.fields().into_iter().flatten().next().unwrap_or(("", value));
+                inside.tokens = member(told, "usage").map_or_else(|| usage(told), usage);
+            });
+        }
+        if attributes.value(Field::FinishReasons).is_none()
+            && let Some(json) = attributes.text(Field::OutputMessages)
+        {
+            let reasons = &mut inside.finish_reasons;
+            read(json, scratch, |value| {
+                for message in value.items().into_iter().flatten().take(MAX_CHOICES) {
+                    reasons.extend(text(message, "finish_reason").map(finish_reason));
+                }
+            });
         }
         if let Some(json) = attributes.text(Field::Costs) {
             read(json, scratch, |value| inside.cost = cost(value));
@@ -52,9 +84,25 @@ impl Inside {
     }
 }
 
-/// Shows a JSON object to `see`; anything else says nothing.
+impl Inside {
+    /// What the instrumentation's name tells.
+    pub fn of_scope(&mut self, attributes: &Attributes<'_>, scope: &str) {
+        let told = self.provider.as_deref().or(attributes.text(Field::Provider)).unwrap_or_default();
+        if told.is_empty() {
+            let named = SCOPES_OF_PROVIDERS.iter().find_map(|prefix| scope.strip_prefix(prefix));
+            self.provider = named.map(|name| cut(name, MAX_MODEL).to_owned());
+        }
+        let provider = self.provider.as_deref().or(attributes.text(Field::Provider)).unwrap_or_default();
+        self.cache_beside = CACHE_BESIDE
+            .iter()
+            .any(|(prefix, of)| scope.starts_with(prefix) && (of.is_empty() || provider.eq_ignore_ascii_case(of)));
+        self.thinking_beside = THINKING_BESIDE.iter().any(|prefix| scope.starts_with(prefix));
+    }
+}
+
+/// Shows a JSON object or list to `see`; anything else says nothing.
 fn read(json: &str, scratch: &mut Scratch, see: impl FnOnce(Value<'_, '_>)) {
-    if json.starts_with('{') {
+    if json.starts_with(['{', '[']) {
         // What is no JSON after all has nothing inside.
         let _ = scratch.parse(json.as_bytes(), |tape, _| see(Value(&tape.0)));
     }
@@ -73,10 +121,6 @@ pub fn text<'i>(value: Value<'_, 'i>, path: &str) -> Option<&'i str> {
 
 fn tenant(attributes: &Attributes<'_>, scratch: &mut Scratch) -> Option<String> {
     match attributes.text(Field::Tenant) {
-        // JSON text in a text.
-        Some(quoted) if quoted.len() > 2 && quoted.starts_with('"') && quoted.ends_with('"') => {
-            Some(cut(quoted.trim_matches('"'), MAX_LABEL).to_owned())
-        }
         Some(named) if !named.is_empty() => None,
         _ => {
             let mut tenant = None;
@@ -111,9 +155,10 @@ pub fn usage(value: Value<'_, '_>) -> Tokens {
         Some(input) => beside(input),
         None => first(Field::InputTokens).or_else(|| count(USAGE_UNCACHED).and_then(beside)),
     };
+    let output = first(Field::OutputTokens);
     Tokens {
         input,
-        output: first(Field::OutputTokens),
+        output: output.map(|output| output.saturating_add(count(USAGE_BESIDE_OUTPUT).unwrap_or(0))),
         cache_read,
         cache_write,
         reasoning: first(Field::Reasoning),

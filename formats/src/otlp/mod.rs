@@ -7,18 +7,19 @@
 mod attributes;
 mod budget;
 mod conventions;
+mod family;
 mod inside;
 mod json;
 mod texts;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use leeway_core::clock::{Micros, parse_rfc3339};
 use leeway_core::event::{Brings, Call, ERROR_CLASSES, Event, Record, Reject, Status, Tokens, finish_reason};
 use leeway_core::money::parse_decimal;
 use leeway_core::pane::UNIT_WEIGHT;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, LogsData};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, LogsData, ScopeLogs};
 use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -28,7 +29,8 @@ use crate::leeway_json::{MAX_CHOICES, MAX_LABEL, MAX_MODEL, MAX_TOKENS, classify
 use crate::records::{Told, feedback};
 use crate::{Format, Scratch, Sink};
 use attributes::Attributes;
-use conventions::{DETAILS_EVENT, EVALUATION_EVENT, FIRST_PIECES, Field, MESSAGE_EVENTS, OPERATIONS};
+use conventions::{DETAILS_EVENT, EVALUATION_EVENT, FIRST_PIECES, Field, MESSAGE_EVENTS, SPLIT_SPANS_CALL};
+use family::{Told as Spanned, operation};
 use inside::Inside;
 
 /// Spans or log records of one message; more make the whole message too large.
@@ -136,24 +138,32 @@ fn parse<M: Message + Default>(message: &[u8], scratch: &Scratch) -> Result<M, R
     M::decode(message).map_err(|_| Reject::Undecodable)
 }
 
-fn traces(data: &TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
-    let mut spans: Vec<(Attributes<'_>, &Span)> = Vec::new();
+fn traces<'a>(data: &'a TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+    let mut spans: Vec<Spanned<'_>> = Vec::new();
     for group in &data.resource_spans {
         let resource = Attributes::of_resource(group.resource.as_ref());
-        for span in group.scope_spans.iter().flat_map(|scope| &scope.spans) {
-            spans.push((Attributes::read(&span.attributes, &resource), span));
+        for scope in &group.scope_spans {
+            let name = scope.scope.as_ref().map_or("", |scope| scope.name.as_str());
+            let read = |span: &'a Span| Spanned::new(Attributes::read(&span.attributes, &resource), span, name);
+            spans.extend(scope.spans.iter().map(read));
         }
     }
-    let outer = outer(&spans);
+    let calls = family::calls(&spans);
     let (mut skipped, mut told) = (0, spans.len() as u32);
-    for (index, (attributes, span)) in spans.iter().enumerate() {
-        match operation(attributes) {
-            Some(operation) if !outer.contains(&span.span_id[..]) => {
-                let inside = Inside::of(attributes, &span.trace_id, &span.span_id, scratch);
-                let made = span_call(attributes, span, operation, &inside, scratch);
-                sink.record(index as u32, made.map(Event::Call));
-            }
-            _ => skipped += 1,
+    for (index, (spanned, (counts, more))) in spans.iter().zip(calls).enumerate() {
+        let Spanned { attributes, span, .. } = spanned;
+        if counts {
+            let inside = inside(spanned, scratch);
+            let beside = more.map(|place| (&spans[place], self::inside(&spans[place], scratch)));
+            let made = span_call(spanned, &inside, scratch).and_then(|mut call| {
+                if let Some((other, inside)) = &beside {
+                    fill(&mut call, other, inside, scratch)?;
+                }
+                Ok(call)
+            });
+            sink.record(index as u32, made.map(Event::Call));
+        } else {
+            skipped += 1;
         }
         for event in span.events.iter().filter(|event| event.name == EVALUATION_EVENT) {
             let said = Attributes::read(&event.attributes, attributes);
@@ -198,52 +208,84 @@ fn evaluation(attributes: &Attributes<'_>, nanos: u64, inside: Inside) -> Result
     })
 }
 
-/// Ids of model spans that have another model span below them in this message.
-fn outer<'s>(spans: &'s [(Attributes<'_>, &Span)]) -> HashSet<&'s [u8]> {
-    let parents: HashMap<&[u8], &[u8]> =
-        spans.iter().map(|(_, span)| (&span.span_id[..], &span.parent_span_id[..])).collect();
-    let mut outer: HashSet<&[u8]> = HashSet::new();
-    for (_, span) in spans.iter().filter(|(attributes, _)| operation(attributes).is_some()) {
-        let mut above = &span.parent_span_id[..];
-        // An id that was seen has its own ancestors marked already; this also ends a circle.
-        while !above.is_empty() && above != &span.span_id[..] && outer.insert(above) {
-            above = parents.get(above).copied().unwrap_or_default();
-        }
+fn inside(spanned: &Spanned<'_>, scratch: &mut Scratch) -> Inside {
+    let Spanned { attributes, span, scope, .. } = spanned;
+    let mut inside = Inside::of(attributes, &span.trace_id, &span.span_id, scratch);
+    inside.of_scope(attributes, scope);
+    inside
+}
+
+/// What the other span of the same call says more of it.
+fn fill<'a>(call: &mut Call<'a>, other: &Spanned<'a>, inside: &'a Inside, scratch: &mut Scratch) -> Result<(), Reject> {
+    let mut more = span_call(other, inside, scratch)?;
+    if call.tokens.input.is_none() && call.tokens.output.is_none() {
+        call.tokens = more.tokens;
     }
-    outer
+    if call.texts.is_empty() {
+        (call.texts, call.incomplete) = (std::mem::take(&mut more.texts), more.incomplete);
+    }
+    if call.finish_reasons.is_empty() {
+        call.finish_reasons = std::mem::take(&mut more.finish_reasons);
+    }
+    if call.error_class.is_some_and(vague) && more.error_class.is_some_and(|class| class != OTHER) {
+        (call.status, call.error_class) = (more.status, more.error_class);
+    }
+    call.stream = call.stream.or(more.stream);
+    call.ttft_us = call.ttft_us.or(more.ttft_us.filter(|_| call.stream != Some(false)));
+    call.cost = call.cost.or(more.cost);
+    call.response_id = call.response_id.or(more.response_id);
+    let text = |mine: &mut &'a str, theirs: &'a str| {
+        if mine.is_empty() {
+            *mine = theirs;
+        }
+    };
+    text(&mut call.provider, more.provider);
+    text(&mut call.request_model, more.request_model);
+    text(&mut call.response_model, more.response_model);
+    Ok(())
 }
 
-/// Leeway's word for the model call that the attributes tell of; `None` where they tell of none.
-fn operation(attributes: &Attributes<'_>) -> Option<&'static str> {
-    let (words, said) = OPERATIONS.iter().find_map(|(field, words)| Some((words, attributes.text(*field)?)))?;
-    words.iter().find(|(known, _)| *known == said).map(|(_, operation)| *operation)
-}
-
-fn span_call<'a>(
-    attributes: &Attributes<'a>,
-    span: &'a Span,
-    operation: &'static str,
-    inside: &'a Inside,
-    scratch: &mut Scratch,
-) -> Result<Call<'a>, Reject> {
+fn span_call<'a>(spanned: &Spanned<'a>, inside: &'a Inside, scratch: &mut Scratch) -> Result<Call<'a>, Reject> {
+    let Spanned { attributes, span, operation, .. } = spanned;
     let (start, end) = (micros(span.start_time_unix_nano), micros(span.end_time_unix_nano));
     let time = end.or(start).ok_or(Reject::NoTime)?;
-    let mut call = call(attributes, operation, inside)?;
+    let mut call = call(attributes, operation.unwrap_or("chat"), inside)?;
     call.time = time;
+    if call.request_model.is_empty()
+        && let Some(model) = spanned.named_model()
+    {
+        call.request_model = cut(model, MAX_MODEL);
+    }
     call.brings = Brings { call: true, timing: true, text: true, whole: false };
     call.duration_us = start.zip(end).and_then(|(start, end)| u64::try_from(end - start).ok());
+    // A span that tells of a stream when it is over has measured it itself.
+    if attributes.text(Field::SplitKind) == Some(SPLIT_SPANS_CALL) {
+        (call.duration_us, call.stream) = (attributes.duration(Field::Duration, 1e6)?, Some(true));
+    }
     if call.duration_us.is_some_and(|duration| duration > YEAR) {
         return Err(Reject::WrongType("duration_ms"));
     }
-    // Streams name themselves in Vercel's operation.
+    // Streams name themselves in Vercel's operation, and in the procedures of some services.
     let operation_id = attributes.text(Field::OperationId).unwrap_or_default();
-    let (streams, whole) = (operation_id.ends_with(".doStream"), operation_id.ends_with(".doGenerate"));
-    call.stream = call.stream.or_else(|| (streams || whole).then_some(streams));
+    let method = attributes.text(Field::Method).unwrap_or_default();
+    let streams = operation_id.ends_with(".doStream") || method.ends_with("Stream");
+    call.stream = call.stream.or_else(|| (streams || operation_id.ends_with(".doGenerate")).then_some(streams));
     if call.ttft_us.is_none() {
         let pieces = span.events.iter().filter(|event| FIRST_PIECES.contains(&event.name.as_str()));
-        let told = attributes.text(Field::FirstAt).and_then(|text| parse_rfc3339(text.trim_matches('"')));
+        let told = attributes.text(Field::FirstAt).and_then(parse_rfc3339);
         let at = told.or_else(|| pieces.filter_map(|event| micros(event.time_unix_nano)).min());
         call.ttft_us = at.zip(start).and_then(|(at, start)| u64::try_from(at - start).ok());
+    }
+    // A client sees a first piece of streams alone; a server tells of one for whole answers too.
+    call.stream = call.stream.or(call.ttft_us.map(|_| true));
+    if call.ttft_us.is_none() {
+        call.ttft_us = attributes.duration(Field::ServerTtft, 1e6)?;
+    }
+    // Longer than the whole call: it was told in milliseconds.
+    if let (Some(ttft), Some(duration)) = (call.ttft_us, call.duration_us)
+        && ttft > duration
+    {
+        call.ttft_us = Some(ttft / 1000).filter(|ttft| *ttft <= duration);
     }
     // The type of an error may stand in the event of its exception alone.
     let exception = span.events.iter().find(|event| event.name == "exception");
@@ -262,8 +304,22 @@ fn span_call<'a>(
     };
     failure.end(&mut call);
     texts::of_attributes(attributes, &mut call, scratch);
+    if call.texts.is_empty() {
+        texts::of_events(&span.events, &mut call, scratch);
+    }
+    if call.finish_reasons.is_empty() {
+        call.finish_reasons = texts::ends(&span.events).take(MAX_CHOICES).map(finish_reason).collect();
+    }
     call.incomplete |= span.dropped_attributes_count > 0;
     Ok(call)
+}
+
+/// The class of what nobody can tell more of.
+const OTHER: u8 = ERROR_CLASSES.len() as u8 - 1;
+
+/// Whether a closer look may tell more than that class.
+fn vague(class: u8) -> bool {
+    matches!(ERROR_CLASSES[usize::from(class)], "client" | "other")
 }
 
 /// How a call failed, in its client's words; they are read here and go no further.
@@ -278,21 +334,20 @@ impl Failure<'_> {
     fn end(&self, call: &mut Call<'_>) {
         // The first piece of an answer that came whole is its end.
         call.ttft_us = call.ttft_us.filter(|_| call.stream != Some(false));
-        let slow = self.kind.to_ascii_lowercase().contains("timeout");
-        call.status = match (self.failed, slow) {
-            (true, true) => Status::Timeout,
-            (true, false) => Status::Error,
-            _ => Status::Ok,
-        };
+        call.status = if self.failed { Status::Error } else { Status::Ok };
         if !self.failed {
             return;
         }
         // Some libraries give the HTTP status as the type.
-        let http_status = self.http_status.or_else(|| self.kind.parse().ok());
-        let vague = |class: u8| matches!(ERROR_CLASSES[usize::from(class)], "client" | "other");
-        let class = classify(call.status, http_status, self.kind);
+        let http_status = self.http_status.filter(|status| *status >= 400).or_else(|| self.kind.parse().ok());
+        let slow = self.kind.to_ascii_lowercase().contains("timeout");
+        let class = classify(if slow { Status::Timeout } else { call.status }, http_status, self.kind);
         let told = classify(call.status, http_status, self.message);
-        call.error_class = Some(if vague(class) && !vague(told) { told } else { class });
+        let class = if vague(class) && told != OTHER { told } else { class };
+        if ERROR_CLASSES[usize::from(class)] == "timeout" {
+            call.status = Status::Timeout;
+        }
+        call.error_class = Some(class);
     }
 }
 
@@ -329,15 +384,19 @@ fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, inside: &'a In
     let given = |id: &'a String| Some(id.as_str()).filter(|id| !id.is_empty());
     (call.trace_id, call.span_id) = (given(&inside.trace), given(&inside.span));
     call.response_id = attributes.text(Field::ResponseId).or(inside.response_id.as_deref()).filter(|id| !id.is_empty());
+    call.conversation = attributes.text(Field::Conversation).filter(|id| !id.is_empty() && id.len() <= MAX_ID);
     if call.response_id.is_some_and(|id| id.len() > MAX_ID) {
         return Err(Reject::TooLarge);
     }
-    call.tokens = tokens(attributes, &inside.tokens)?;
+    call.tokens = tokens(attributes, inside)?;
     call.stream = attributes.flag(Field::Stream).or(inside.stream);
     let reasons = attributes.words(Field::FinishReasons).into_iter();
     let flat = attributes.flat.iter().filter(|(answer, _, what, _)| *answer && *what == "finish_reason");
     let reasons = reasons.chain(flat.map(|(.., word)| *word)).take(MAX_CHOICES);
     call.finish_reasons = reasons.map(finish_reason).collect();
+    if call.finish_reasons.is_empty() {
+        call.finish_reasons.clone_from(&inside.finish_reasons);
+    }
     call.ttft_us = match attributes.duration(Field::Ttft, 1e6)? {
         None => attributes.duration(Field::TtftMs, 1e3)?,
         ttft => ttft,
@@ -349,33 +408,62 @@ fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, inside: &'a In
 }
 
 /// Counts of the attributes, and what else is known.
-fn tokens(attributes: &Attributes<'_>, inside: &Tokens) -> Result<Tokens, Reject> {
-    let tokens = |field: Field, inside: Option<u64>| match attributes.count(field)? {
+fn tokens(attributes: &Attributes<'_>, inside: &Inside) -> Result<Tokens, Reject> {
+    let told = |field: Field, inside: Option<u64>| match attributes.count(field)? {
         Some(count) if count > MAX_TOKENS => Err(Reject::WrongType("tokens")),
         count => Ok(count.or(inside)),
     };
-    Ok(Tokens {
-        input: tokens(Field::InputTokens, inside.input)?,
-        output: tokens(Field::OutputTokens, inside.output)?,
-        cache_read: tokens(Field::CacheRead, inside.cache_read)?,
-        cache_write: tokens(Field::CacheWrite, inside.cache_write)?,
-        reasoning: tokens(Field::Reasoning, inside.reasoning)?,
-        audio_in: tokens(Field::AudioIn, None)?,
-        audio_out: tokens(Field::AudioOut, None)?,
+    let raw = &inside.tokens;
+    let mut tokens = Tokens {
+        input: told(Field::InputTokens, raw.input)?,
+        output: told(Field::OutputTokens, raw.output)?,
+        cache_read: told(Field::CacheRead, raw.cache_read)?,
+        cache_write: told(Field::CacheWrite, raw.cache_write)?,
+        reasoning: told(Field::Reasoning, raw.reasoning)?,
+        audio_in: told(Field::AudioIn, None)?,
+        audio_out: told(Field::AudioOut, None)?,
         image_in: None,
-    })
+    };
+    let cached = tokens.cache_read.unwrap_or(0).saturating_add(tokens.cache_write.unwrap_or(0));
+    if let Some(input) = tokens.input {
+        // Input without its cached part: the client is known for it, or more is cached than there is input, or the
+        // provider's own words beside it say so.
+        let whole = input.saturating_add(cached).min(MAX_TOKENS);
+        let beside = inside.cache_beside || cached > input || raw.input == Some(whole);
+        tokens.input = Some(if beside { whole } else { input });
+    }
+    if let (true, Some(input), Some(output)) = (inside.thinking_beside, tokens.input, tokens.output) {
+        let total = attributes.count(Field::TotalTokens)?.filter(|total| *total <= MAX_TOKENS);
+        tokens.output = total.and_then(|total| total.checked_sub(input)).filter(|all| *all > output).or(Some(output));
+    }
+    // Nothing asked and nothing answered is what a client writes that was told no counts.
+    if (tokens.input, tokens.output) == (Some(0), Some(0)) {
+        tokens = Tokens::default();
+    }
+    Ok(tokens)
 }
 
 /// Number of the first of one call's message events, and all of them by role.
 type Messages<'a> = (u32, Vec<(&'static str, &'a LogRecord)>);
 
-fn logs(data: &LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+/// Whether a details event tells of a model call; some clients name no operation there.
+fn called(attributes: &Attributes<'_>) -> bool {
+    let nameless = attributes.value(Field::Operation).is_none();
+    let texts =
+        [Field::InputMessages, Field::OutputMessages].into_iter().any(|field| attributes.value(field).is_some());
+    operation(attributes).is_some() || (nameless && texts)
+}
+
+fn logs<'a>(data: &'a LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
     let (mut index, mut skipped) = (0, 0);
     for group in &data.resource_logs {
         let resource = Attributes::of_resource(group.resource.as_ref());
         // The messages of one call, which only together tell where a value came from.
         let mut calls: BTreeMap<(&[u8], &[u8]), Messages<'_>> = BTreeMap::new();
-        for record in group.scope_logs.iter().flat_map(|scope| &scope.log_records) {
+        let named = |scope: &'a ScopeLogs| scope.scope.as_ref().map_or("", |scope| scope.name.as_str());
+        let records =
+            group.scope_logs.iter().flat_map(|scope| scope.log_records.iter().map(move |one| (named(scope), one)));
+        for (scope, record) in records {
             index += 1;
             let attributes = Attributes::read(&record.attributes, &resource);
             let event = Some(record.event_name.as_str()).filter(|name| !name.is_empty());
@@ -388,8 +476,9 @@ fn logs(data: &LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(
                 }
                 let first = (index as u32 - 1, Vec::new());
                 calls.entry((&record.trace_id, &record.span_id)).or_insert(first).1.push((role, record));
-            } else if event == DETAILS_EVENT && operation(&attributes).is_some() {
-                let inside = Inside::of(&attributes, &record.trace_id, &record.span_id, scratch);
+            } else if event == DETAILS_EVENT && called(&attributes) {
+                let mut inside = Inside::of(&attributes, &record.trace_id, &record.span_id, scratch);
+                inside.of_scope(&attributes, scope);
                 let made = log_call(&attributes, record, &inside, scratch);
                 sink.record(index as u32 - 1, made.map(Event::Call));
             } else if event == EVALUATION_EVENT {
@@ -404,7 +493,7 @@ fn logs(data: &LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(
         for ((trace, span), (first, messages)) in calls {
             let inside = Inside { trace: hex(trace), span: hex(span), ..Inside::default() };
             let number = messages.len() as u32;
-            let made = message_call(&resource, &messages, &inside);
+            let made = message_call(&resource, &messages, &inside, scratch);
             sink.record(first, made.map(Event::Call));
             // One call's messages are one record, the others went into it.
             skipped += number - 1;
@@ -448,6 +537,7 @@ fn message_call<'a>(
     resource: &Attributes<'a>,
     messages: &[(&'static str, &'a LogRecord)],
     inside: &'a Inside,
+    scratch: &mut Scratch,
 ) -> Result<Call<'a>, Reject> {
     let newest = messages.last().ok_or(Reject::Undecodable)?.1;
     let attributes = Attributes::read(&newest.attributes, resource);
@@ -455,7 +545,7 @@ fn message_call<'a>(
     call.time = logged_at(newest)?;
     call.brings = Brings { call: false, timing: false, text: true, whole: false };
     for (role, record) in messages {
-        texts::of_message(role, record.body.as_ref(), &mut call);
+        texts::of_message(role, record.body.as_ref(), &mut call, scratch);
     }
     Ok(call)
 }

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use leeway_core::event::{Call, Part, Text};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1::span::Event as SpanEvent;
 
 use super::attributes::Attributes;
-use super::conventions::{Field, HIDDEN};
+use super::conventions::{DETAILS_EVENT, Field, HIDDEN, MESSAGE_EVENTS, TEXT_EVENTS};
 use super::text_of;
 use crate::Scratch;
 use crate::cursor::Value;
@@ -86,7 +87,10 @@ fn from_json<'a>(json: &'a str, fixed: Option<Part>, call: &mut Call<'a>, scratc
         } else if value.fields().is_some() {
             whole &= json_message(value, fixed, &mut found);
         }
-        for message in value.items().into_iter().flatten() {
+        // A whole request, or the messages alone.
+        let within = value.fields().into_iter().flatten().find(|(key, _)| *key == "messages");
+        let messages = within.map_or(value, |(_, messages)| messages);
+        for message in messages.items().into_iter().flatten() {
             whole &= json_message(message, fixed, &mut found);
         }
         (found, whole)
@@ -119,7 +123,7 @@ pub fn json_message(message: Value<'_, '_>, fixed: Option<Part>, found: &mut Vec
     };
     // A content is a text, or a list of pieces as `parts` is.
     if list("content").next().is_none() {
-        found.extend(text(message, "content").map(|text| (part, text)));
+        found.extend(text(message, "content").or_else(|| text(message, "text")).map(|text| (part, text)));
     }
     for piece in list("parts").chain(list("content")) {
         found.extend(text(piece, "content").or_else(|| text(piece, "text")).map(|text| (part, text)));
@@ -165,14 +169,53 @@ fn from_value<'a>(message: &'a AnyValue, fixed: Option<Part>, call: &mut Call<'a
     }
 }
 
-/// The text of a generation A event: its body is a map with `content`, a choice's has it inside `message`.
-pub fn of_message<'a>(role: &str, body: Option<&'a AnyValue>, call: &mut Call<'a>) {
+/// Texts of a span's events: messages of generation A, a whole call's details, and a client's own form.
+pub fn of_events<'a>(events: &'a [SpanEvent], call: &mut Call<'a>, scratch: &mut Scratch) {
+    for event in events {
+        if let Some((_, role)) = MESSAGE_EVENTS.iter().find(|(name, _)| *name == event.name) {
+            let part = if *role == "choice" { Part::Output } else { part(role) };
+            let text = ["content", "message"].into_iter().find_map(|name| text_of(member(&event.attributes, name)));
+            if let Some(text) = text {
+                from_json(text, Some(part), call, scratch);
+            }
+        } else if event.name == DETAILS_EVENT {
+            let said = Attributes::read(&event.attributes, &Attributes::default());
+            of_attributes(&said, call, scratch);
+        } else if let Some((_, name, answer)) = TEXT_EVENTS.iter().find(|(known, ..)| *known == event.name)
+            && let Some(text) = text_of(member(&event.attributes, name))
+        {
+            push(call, if *answer { Part::Output } else { Part::Input }, text);
+        }
+    }
+}
+
+/// Why the answer ended, where an event of its span says so.
+pub fn ends(events: &[SpanEvent]) -> impl Iterator<Item = &str> {
+    let choices = events.iter().filter(|event| event.name == "gen_ai.choice");
+    choices.filter_map(|event| text_of(member(&event.attributes, "finish_reason")))
+}
+
+/// The text of a generation A event: its body is a map with `content`, a choice's has it inside `message`; some clients
+/// write the map as JSON.
+pub fn of_message<'a>(role: &str, body: Option<&'a AnyValue>, call: &mut Call<'a>, scratch: &mut Scratch) {
+    if let Some(json) = text_of(body) {
+        let fixed = if role == "choice" { Part::Output } else { part(role) };
+        return from_json(json, Some(fixed), call, scratch);
+    }
     let Some(fields) = body.map(pairs) else { return };
     let (fields, part) = match role {
         "choice" => (member(fields, "message").map(pairs).unwrap_or_default(), Part::Output),
         _ => (fields, part(role)),
     };
-    if let Some(text) = text_of(member(fields, "content")) {
+    let content = member(fields, "content");
+    if let Some(text) = text_of(content) {
         push(call, part, text);
+    }
+    if let Some(any_value::Value::ArrayValue(pieces)) = content.and_then(|content| content.value.as_ref()) {
+        for piece in pieces.values.iter().map(pairs) {
+            if let Some(text) = text_of(member(piece, "text")).or_else(|| text_of(member(piece, "content"))) {
+                push(call, part, text);
+            }
+        }
     }
 }
