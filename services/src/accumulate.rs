@@ -62,6 +62,8 @@ pub struct Contribution {
 pub struct Letter {
     pub offset: i64,
     pub record: u32,
+    /// Nothing of the message was taken.
+    pub whole: bool,
     pub reason: &'static str,
     pub field: &'static str,
     pub bytes: usize,
@@ -112,7 +114,7 @@ impl Buffer {
         let ledger = self.minute(origin.received);
         ledger.consumed += 1;
         ledger.undecodable += 1;
-        self.letter(origin, 0, reason);
+        self.letter(origin, 0, true, reason);
     }
 
     pub fn decoded(&mut self, origin: Origin) {
@@ -121,11 +123,12 @@ impl Buffer {
         ledger.decoded += 1;
     }
 
-    fn letter(&mut self, origin: Origin, record: u32, reason: &Reject) {
+    fn letter(&mut self, origin: Origin, record: u32, whole: bool, reason: &Reject) {
         self.bytes += size_of::<Letter>();
         self.letters.push(Letter {
             offset: origin.offset,
             record,
+            whole,
             reason: reason.code(),
             field: reason.field(),
             bytes: origin.bytes,
@@ -141,7 +144,7 @@ impl Buffer {
         } else {
             ledger.dead_lettered += 1;
         }
-        self.letter(origin, record, reason);
+        self.letter(origin, record, false, reason);
     }
 
     fn keep(&mut self, origin: Origin, record: Record) {

@@ -430,6 +430,7 @@ fn letters(parts: &[PartBatch]) -> Vec<DeadLetter> {
             part: place,
             offset: letter.offset,
             record: letter.record,
+            whole: letter.whole,
             reason: letter.reason,
             field: letter.field,
             bytes: letter.bytes,

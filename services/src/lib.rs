@@ -20,6 +20,7 @@ pub mod pipeline;
 pub mod produce;
 pub mod receive;
 pub mod registry;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod send;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use leeway::run::Role;
 use leeway::settings::Settings;
-use leeway::{demo, explain, loadgen, run, send};
+use leeway::{demo, explain, loadgen, replay, run, send};
 use leeway_core::clock::{Clock, HOUR};
 use leeway_store::Store;
 
@@ -48,6 +48,10 @@ enum IngestCommand {
     Explain(explain::Args),
     /// Send calls, feedback, changes and other events from files or the command line to a running service
     Send(send::Args),
+    /// List refused messages and records: where they lie, and why
+    DeadLetters(replay::ListArgs),
+    /// Send refused messages once more, those that would now be taken
+    Replay(replay::ReplayArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -159,6 +163,8 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Settings => say(leeway::settings::BUILT_IN.trim_end()),
         Command::Token => say(&demo::new_signing_key()?),
         Command::Ingest(IngestCommand::Send(args)) => send::run(args).await,
+        Command::Ingest(IngestCommand::DeadLetters(args)) => replay::list(args).await,
+        Command::Ingest(IngestCommand::Replay(args)) => replay::replay(args).await,
         Command::Loadgen(_) | Command::Ingest(IngestCommand::Explain(_)) => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use leeway_core::clock::Micros;
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
@@ -98,6 +98,16 @@ impl Producer {
         let record = BaseRecord::<str, [u8], Box<Ack>>::with_opaque_to(&self.topic, Box::new(Some(ack)));
         self.inner.send(record.payload(payload).timestamp(at / 1000)).map_err(|(error, _)| error)?;
         Ok(acknowledged)
+    }
+
+    /// Queues a message that was read elsewhere, with its key and headers.
+    pub fn forward(&self, key: Option<&[u8]>, headers: OwnedHeaders, payload: &[u8], at_ms: i64) -> Result<()> {
+        let mut record = BaseRecord::<[u8], [u8], Box<Ack>>::with_opaque_to(&self.topic, Box::new(None));
+        record.key = key;
+        self.inner
+            .send(record.payload(payload).timestamp(at_ms).headers(headers))
+            .map_err(|(error, _)| error)
+            .context("produce")
     }
 
     /// Waits until the broker has answered for every message; an error if it refused one.

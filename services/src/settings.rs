@@ -462,14 +462,18 @@ fn merge(base: &mut toml::Table, own: toml::Table) {
 /// `LEEWAY_KAFKA__BROKERS=x` sets `kafka.brokers`; a value that reads as a number, flag or list is one.
 fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
     let path = name[PREFIX.len()..].to_lowercase();
-    let Some((section, key)) = path.split_once("__") else {
+    let Some((sections, key)) = path.rsplit_once("__") else {
         bail!(
             "variable {name}: settings are LEEWAY_SECTION__KEY, with two underscores, for example LEEWAY_KAFKA__BROKERS"
         );
     };
-    let Some(toml::Value::Table(inner)) = table.get_mut(section) else {
-        bail!("variable {name}: there is no section [{section}]");
-    };
+    let mut inner = table;
+    for section in sections.split("__") {
+        let Some(toml::Value::Table(next)) = inner.get_mut(section) else {
+            bail!("variable {name}: there is no section [{}]", sections.replace("__", "."));
+        };
+        inner = next;
+    }
     let base = key.strip_suffix("_file").unwrap_or(key);
     // Only what is a text by default stays one whatever it looks like.
     let text = inner.get(base).is_none_or(toml::Value::is_str);

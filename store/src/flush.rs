@@ -116,6 +116,8 @@ pub struct DeadLetter {
     pub part: usize,
     pub offset: i64,
     pub record: u32,
+    /// Nothing of the message was taken.
+    pub whole: bool,
     pub reason: &'static str,
     pub field: &'static str,
     pub bytes: usize,
@@ -366,12 +368,13 @@ impl FlushTx {
                 letter.field,
                 letter.bytes as u64,
                 letter.received_at,
-                0i64
+                0i64,
+                i64::from(letter.whole)
             ]);
         }
-        let head = "INSERT INTO dead_letter (source, topic, incarnation, part, source_offset, record, reason, field, bytes, received_at, exported)";
+        let head = "INSERT INTO dead_letter (source, topic, incarnation, part, source_offset, record, reason, field, bytes, received_at, exported, whole)";
         // A quarantined message may be read again after a takeover; its row stays the first one.
-        self.tx.conn()?.insert(head, 11, &params, "ON CONFLICT DO NOTHING").await
+        self.tx.conn()?.insert(head, 12, &params, "ON CONFLICT DO NOTHING").await
     }
 
     /// Upserts; the record with the newest event time wins, so that a replay cannot undo a correction.

@@ -9,6 +9,7 @@ mod feedback;
 mod flush;
 mod inventory;
 mod lease;
+mod letters;
 mod migrate;
 mod panes;
 mod partition;
@@ -27,10 +28,11 @@ pub use feedback::{Joined, Waiting};
 pub use flush::{CallClaim, Counted, DeadLetter, Facet, FlushTx, LedgerRow, PaneRow, PartWrite, SeriesRef};
 pub use inventory::{Kept, Running, Which};
 pub use lease::Lease;
+pub use letters::{DeadLetterRow, LetterFilter};
 pub use panes::{SeriesPane, headline};
 pub use partition::{Acquired, LogRange, PartitionKey};
 pub use postgres::encode as copy_bytes;
-pub use read::{DeadLetterRow, Import, LedgerTotals, PartitionRow, TenantLoad};
+pub use read::{Import, LedgerTotals, PartitionRow, TenantLoad};
 
 /// Which database.
 #[derive(Debug, Clone, PartialEq, Eq)]

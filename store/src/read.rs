@@ -33,27 +33,11 @@ pub struct LedgerTotals {
 }
 
 #[derive(Debug, Clone)]
-pub struct DeadLetterRow {
-    pub source: String,
-    pub topic: String,
-    pub incarnation: String,
-    pub partition: i64,
-    pub offset: i64,
-    pub record: i64,
-    pub reason: String,
-    pub field: String,
-    pub bytes: i64,
-    pub received_at: Micros,
-}
-
-#[derive(Debug, Clone)]
 pub struct TenantLoad {
     pub tenant: String,
     pub series: u64,
     pub folded_calls: u64,
 }
-
-const DEAD_LETTER: &str = "SELECT source, topic, incarnation, part, source_offset, record, reason, field, bytes, received_at FROM dead_letter";
 
 /// Panes of the past.
 #[derive(Debug, Clone, Copy)]
@@ -175,45 +159,6 @@ impl Store {
         Ok(LedgerTotals { ledger: Ledger::from_values(values), lost })
     }
 
-    /// The newest dead letters.
-    pub async fn dead_letters(&self, limit: i64) -> Result<Vec<DeadLetterRow>, StoreError> {
-        let sql = format!("{DEAD_LETTER} ORDER BY received_at DESC, source_offset DESC, record DESC LIMIT $1");
-        let rows = self.conn().await?.query(&sql, args![limit]).await?;
-        rows.iter().map(dead_letter).collect()
-    }
-
-    /// Dead letters by reason since some time.
-    pub async fn dead_letter_reasons(&self, from: Micros) -> Result<Vec<(String, u64)>, StoreError> {
-        let sql = "SELECT reason, COUNT(*) FROM dead_letter WHERE received_at >= $1 GROUP BY reason ORDER BY 2 DESC, 1";
-        let rows = self.conn().await?.query(sql, args![from]).await?;
-        rows.iter().map(|row| Ok((row.text(0)?, row.count(1)?))).collect()
-    }
-
-    /// Oldest dead letters that the dead-letter topic does not hold yet.
-    pub async fn unexported_dead_letters(&self, limit: i64) -> Result<Vec<DeadLetterRow>, StoreError> {
-        let sql = format!("{DEAD_LETTER} WHERE exported = 0 ORDER BY received_at LIMIT $1");
-        let rows = self.conn().await?.query(&sql, args![limit]).await?;
-        rows.iter().map(dead_letter).collect()
-    }
-
-    pub async fn mark_exported(&self, letters: &[DeadLetterRow]) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        for letter in letters {
-            let sql = "UPDATE dead_letter SET exported = 1 WHERE source = $1 AND topic = $2 AND incarnation = $3 AND part = $4 \
-                       AND source_offset = $5 AND record = $6";
-            let params = args![
-                &letter.source,
-                &letter.topic,
-                &letter.incarnation,
-                letter.partition,
-                letter.offset,
-                letter.record
-            ];
-            tx.conn()?.run(sql, params).await?;
-        }
-        tx.commit().await
-    }
-
     /// Series and folded calls by tenant on one UTC day, most series first.
     pub async fn tenant_loads(&self, day: i64) -> Result<Vec<TenantLoad>, StoreError> {
         let sql = "SELECT tenant, series, folded_calls FROM tenant_day WHERE day = $1 AND tenant <> '' ORDER BY series DESC, tenant LIMIT 50";
@@ -237,19 +182,4 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.conn().await?.query("SELECT 1", &[]).await.map(|_| ())
     }
-}
-
-fn dead_letter(row: &crate::Row) -> Result<DeadLetterRow, StoreError> {
-    Ok(DeadLetterRow {
-        source: row.text(0)?,
-        topic: row.text(1)?,
-        incarnation: row.text(2)?,
-        partition: row.int(3)?,
-        offset: row.int(4)?,
-        record: row.int(5)?,
-        reason: row.text(6)?,
-        field: row.text(7)?,
-        bytes: row.int(8)?,
-        received_at: row.int(9)?,
-    })
 }

@@ -57,7 +57,7 @@ fn post(collector: &Collector, folder: &PathBuf) -> usize {
             continue;
         }
         let done = Command::new("curl")
-            .args(["-sf", "-m", "20", "-H", "content-type: application/x-protobuf", "--data-binary"])
+            .args(["-sf", "-m", "20", "-o", "/dev/null", "-H", "content-type: application/x-protobuf", "--data-binary"])
             .arg(format!("@{}", path.display()))
             .arg(format!("{}/v1/{signal}", collector.address))
             .status()

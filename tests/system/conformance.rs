@@ -269,6 +269,7 @@ fn ledger_dead_letters_and_rows_add_up() {
             let letter = DeadLetter {
                 part: 0,
                 offset: from,
+                whole: false,
                 record: 0,
                 reason: "no_time",
                 field: "time",

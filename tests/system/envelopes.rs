@@ -9,7 +9,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use serde_json::Value as Json;
 
-use crate::harness::{Database, Node, Tool, json_lines, kafka, leeway, root, topic, unique};
+use crate::harness::{Database, Node, Tool, json_lines, kafka, leeway, now_us, produce, root, topic, unique};
 
 fn folder() -> PathBuf {
     root().join("tests/data/otlp/envelopes")
@@ -77,6 +77,57 @@ fn a_partition_waits_for_its_registry_and_everything_counts_once() {
     let reasons = database.query("SELECT reason, count(*) FROM dead_letter GROUP BY reason ORDER BY reason").unwrap();
     let reasons: Vec<String> = reasons.iter().map(|row| row.join(" ")).collect();
     assert_eq!(reasons, ["negative_count 1", "no_time 1", "time_out_of_range 1", "undecodable 4", "unknown_schema 1"]);
+}
+
+/// Runs `leeway ingest …` with a node's settings and more variables.
+fn ingest(node: &Node, words: &[&str]) -> String {
+    let config = node.folder.join("leeway.toml");
+    let mut command = std::process::Command::new(leeway());
+    command.arg("ingest").args(words).arg("--config").arg(config).envs(node.variables.clone());
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+#[test]
+fn dead_letters_are_listed_and_replayed_once_their_cause_is_mended() {
+    let (database, topic) = (Database::new(), topic(1));
+    let switch = std::env::temp_dir().join(unique("registry-switch"));
+    std::fs::write(&switch, "").unwrap();
+    let registry =
+        Tool::start("registry.py", &[folder().join("schemas.json").to_str().unwrap(), switch.to_str().unwrap()]);
+    let mut node = Node::new(&database, &topic);
+    let mapping = root().join("docs/examples/mapping.toml");
+    node.variables.push(("LEEWAY_KAFKA__MAPPING".into(), mapping.to_str().unwrap().into()));
+    let at = now_us() - 60_000_000;
+    let framed: Vec<Vec<u8>> = ["confluent-avro", "confluent-json", "confluent-protobuf"]
+        .iter()
+        .map(|name| bytes(&records().iter().find(|record| record["name"] == *name).unwrap()["value_b64"]).unwrap())
+        .collect();
+    let named = format!(r#"[{{"event_id":"n1","end_unix_nanos":{at}000}},{{"event_id":"n2"}}]"#);
+    let nameless = format!(r#"[{{"end_unix_nanos":{at}000}},{{"input_tokens":5}}]"#);
+    let messages: Vec<&[u8]> =
+        framed.iter().map(|value| &value[..]).chain([named.as_bytes(), nameless.as_bytes(), b"junk"]).collect();
+    produce(&topic, messages.iter().map(|value| (0, at, *value)));
+    let mut process = node.start();
+    database.wait_number("every message", 60, "SELECT sum(consumed) FROM ledger", 6);
+    let listed = ingest(&node, &["dead-letters"]);
+    assert!(listed.ends_with("2 no_time, 1 undecodable, 3 unknown_schema\n"), "{listed}");
+    assert!(listed.contains("record 1") && listed.contains("message, 4 bytes: undecodable"), "{listed}");
+    let json = ingest(&node, &["dead-letters", "--json", "--reason", "no_time"]);
+    assert_eq!((json.lines().count(), json.contains("\"whole_message\":false")), (2, true), "{json}");
+    process.kill();
+    // The cause is mended: there is a registry now.
+    node.variables.push(("LEEWAY_KAFKA__REGISTRY__URL".into(), registry.says.clone()));
+    let said = ingest(&node, &["replay", "--dry-run"]);
+    assert!(said.contains("3 would be sent again\n") && said.contains("1 still refused: undecodable"), "{said}");
+    assert!(said.contains("1 still refused: some of its records are as they were"), "{said}");
+    assert!(said.contains("1 left: its other records were taken"), "{said}");
+    let _process = node.start();
+    assert!(ingest(&node, &["replay", "--reason", "unknown_schema"]).contains("3 sent again"));
+    database.wait_number("what was replayed", 60, "SELECT sum(on_time) + sum(late) FROM ledger", 5);
+    assert_eq!(ingest(&node, &["replay", "--reason", "unknown_schema"]), "nothing to replay\n");
+    assert_eq!(ingest(&node, &["dead-letters"]).matches("unknown_schema, replayed").count(), 3);
 }
 
 #[test]

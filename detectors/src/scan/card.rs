@@ -27,6 +27,10 @@ impl Pattern for Card {
         matches!(byte, b'2'..=b'6')
     }
 
+    fn after(&self, before: u8) -> bool {
+        !super::digits::inner(before)
+    }
+
     fn of_numbers(&self) -> bool {
         true
     }

@@ -23,13 +23,17 @@ pub struct Run {
     pub mixed: bool,
 }
 
+/// Whether a byte before a digit makes both part of something else.
+pub fn inner(before: u8) -> bool {
+    before.is_ascii_alphanumeric() || matches!(before, b'_' | b'/' | b'#' | b'=' | b'\\') || before >= 0x80
+}
+
 /// Whether `at` begins a number: nothing that could belong to it stands before it.
 pub fn begins(text: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).map(|before| text[before]) else { return true };
-    let inner = before.is_ascii_alphanumeric() || matches!(before, b'_' | b'/' | b'#' | b'=' | b'\\') || before >= 0x80;
     // `1.5`, `-5`: the digit before decides.
     let joined = matches!(before, b'.' | b'-' | b',' | b':') && at >= 2 && text[at - 2].is_ascii_alphanumeric();
-    !inner && !joined
+    !inner(before) && !joined
 }
 
 impl Run {

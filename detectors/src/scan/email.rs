@@ -31,6 +31,10 @@ impl Pattern for Email {
         byte == b'@'
     }
 
+    fn after(&self, before: u8) -> bool {
+        local(before)
+    }
+
     fn parse(&self, site: &Site<'_>) -> Option<Found> {
         let Site { text, at, from, .. } = *site;
         let least = at.saturating_sub(LOCAL).max(from);

@@ -77,6 +77,10 @@ impl Pattern for Iban {
         byte.is_ascii_digit()
     }
 
+    fn after(&self, before: u8) -> bool {
+        before.is_ascii_uppercase()
+    }
+
     /// The site is the first check digit, after the country.
     fn parse(&self, site: &Site<'_>) -> Option<Found> {
         let text = site.text;

@@ -48,6 +48,11 @@ trait Pattern: Sync {
     fn entity(&self) -> Entity;
     /// Whether a value may be recognised by this byte.
     fn needs(&self, byte: u8) -> bool;
+    /// Whether a value may be recognised right after this byte.
+    fn after(&self, before: u8) -> bool {
+        let _ = before;
+        true
+    }
     /// Whether a digit means something to it only where a long number begins.
     fn of_numbers(&self) -> bool {
         false
@@ -90,6 +95,17 @@ static NEEDS: LazyLock<[u8; 256]> = LazyLock::new(|| {
     table
 });
 
+/// For each byte, a bit for each pattern that may recognise something right after it.
+static AFTER: LazyLock<[u8; 256]> = LazyLock::new(|| {
+    let mut table = [0; 256];
+    for (byte, bits) in table.iter_mut().enumerate() {
+        for (place, pattern) in PATTERNS.iter().enumerate() {
+            *bits |= u8::from(pattern.after(byte as u8)) << place;
+        }
+    }
+    table
+});
+
 /// Patterns that recognise a digit only as the first of a whole number.
 static OF_NUMBERS: LazyLock<u8> = LazyLock::new(|| {
     PATTERNS.iter().enumerate().fold(0, |bits, (place, pattern)| bits | u8::from(pattern.of_numbers()) << place)
@@ -97,19 +113,23 @@ static OF_NUMBERS: LazyLock<u8> = LazyLock::new(|| {
 
 /// Calls `found` with every value of the text.
 fn values(text: &[u8], mut found: impl FnMut(Value)) {
-    let (needs, of_numbers, mut gate) = (&*NEEDS, *OF_NUMBERS, Gate::new(text));
+    let (needs, after, of_numbers, mut gate) = (&*NEEDS, &*AFTER, *OF_NUMBERS, Gate::new(text));
     let (mut at, mut from) = (0, 0);
     while let Some(found_at) = gate.next(at) {
         at = found_at;
+        let digit = text[at].is_ascii_digit();
         let mut bits = needs[usize::from(text[at])];
-        let mut next = at + 1;
+        if at > 0 {
+            bits &= after[usize::from(text[at - 1])];
+        }
         let mut run = None;
-        if text[at].is_ascii_digit() {
+        if digit && bits & of_numbers != 0 {
             run = if at >= from { Run::of_length(text, at, SHORTEST) } else { None };
             if run.is_none() {
                 bits &= !of_numbers;
             }
         }
+        let mut next = at + 1;
         let site = Site { text, at, from, run };
         while bits != 0 {
             let pattern = PATTERNS[bits.trailing_zeros() as usize];
@@ -122,7 +142,7 @@ fn values(text: &[u8], mut found: impl FnMut(Value)) {
             }
         }
         // Every number is looked at from its first digit: the others begin none.
-        if text[at].is_ascii_digit() {
+        if digit {
             next += text[next..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         }
         at = next;

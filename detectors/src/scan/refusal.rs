@@ -25,8 +25,16 @@ const PHRASES: [&str; 16] = [
 
 pub fn refused(answer: &str) -> bool {
     let mut opening = [0; OPENING];
-    let mut n = 0;
-    let mut rest = answer.as_bytes();
+    let bytes = answer.as_bytes();
+    // Lower case, at once where no apostrophe needs a look.
+    let head = &bytes[..bytes.len().min(OPENING)];
+    let mut n = head.len();
+    opening[..n].copy_from_slice(head);
+    opening.make_ascii_lowercase();
+    if head.contains(&0xE2) {
+        n = 0;
+    }
+    let mut rest = if n == 0 { bytes } else { &[] };
     // Lower case, and one kind of apostrophe.
     while let ([first, tail @ ..], true) = (rest, n < OPENING) {
         let (byte, after) = match rest.strip_prefix("\u{2019}".as_bytes()) {

@@ -21,6 +21,10 @@ impl Pattern for Secret {
         byte == b'_'
     }
 
+    fn after(&self, before: u8) -> bool {
+        PREFIXES.iter().any(|prefix| prefix[2] == before)
+    }
+
     fn parse(&self, site: &Site<'_>) -> Option<Found> {
         let Site { text, at, from, .. } = *site;
         let start = at.checked_sub(3).filter(|start| *start >= from)?;

@@ -21,6 +21,10 @@ impl Pattern for Ssn {
         byte.is_ascii_digit()
     }
 
+    fn after(&self, before: u8) -> bool {
+        !super::digits::inner(before)
+    }
+
     fn of_numbers(&self) -> bool {
         true
     }

@@ -1,0 +1,2 @@
+ALTER TABLE dead_letter ADD COLUMN whole BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE dead_letter ADD COLUMN replayed_at BIGINT;
