@@ -294,6 +294,15 @@ fn signal(pid: u32, number: i32) {
     assert!(sent.success());
 }
 
+impl Process {
+    /// The most memory that it had at once, bytes (Linux: VmHWM).
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -385,4 +394,13 @@ pub fn call(id: &str, time_us: i64, app: &str, duration_ms: f64) -> String {
     format!(
         r#"{{"id":"{id}","time":{time_us},"tenant":"acme","app":"{app}","provider":"openai","request_model":"gpt-4o","status":"ok","duration_ms":{duration_ms},"ttft_ms":20,"tokens":{{"input":100,"output":10}}}}"#
     )
+}
+
+/// Where a process serves its pages.
+pub fn address(process: &Process) -> String {
+    wait_for("the address", 30, || {
+        let log = process.log();
+        let found = log.lines().find_map(|line| line.split_once("pages at ").map(|(_, url)| url.trim().to_owned()));
+        found.ok_or(log)
+    })
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Database, Node, Process, call, now_us, root, topic, variable, wait_for};
+use crate::harness::{Database, Node, address, call, now_us, root, topic, variable, wait_for};
 
 /// Status, and the answer as JSON where it is one.
 fn post(url: &str, kind: &str, body: &[u8]) -> (u16, Json) {
@@ -25,14 +25,6 @@ fn post(url: &str, kind: &str, body: &[u8]) -> (u16, Json) {
 fn get(url: &str) -> String {
     let done = Command::new("curl").args(["-s", "-m", "20", url]).output().unwrap();
     String::from_utf8_lossy(&done.stdout).into_owned()
-}
-
-fn address(process: &Process) -> String {
-    wait_for("the address", 30, || {
-        let log = process.log();
-        let found = log.lines().find_map(|line| line.split_once("pages at ").map(|(_, url)| url.trim().to_owned()));
-        found.ok_or(log)
-    })
 }
 
 fn otel_client(address: &str, count: usize, compression: &str) {

@@ -31,6 +31,8 @@ mod files;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod intake;
 #[cfg(test)]
 mod scale;

@@ -20,8 +20,8 @@ fn batch(prefix: &str, n: usize, partitions: i32) -> Vec<(i32, i64, String)> {
 
 /// What a number of processes count of the same calls, with half of them joining midway.
 fn totals(processes: usize) -> Vec<Vec<String>> {
-    let (database, topic) = (Database::new(), topic(6));
-    let calls = batch("s", 9_000, 6);
+    let (database, topic) = (Database::new(), topic(12));
+    let calls = batch("s", 9_000, 12);
     let write = |part: &[(i32, i64, String)]| {
         produce(&topic, part.iter().map(|(partition, at, text)| (*partition, *at, text.as_bytes())));
     };
@@ -47,7 +47,7 @@ fn totals(processes: usize) -> Vec<Vec<String>> {
         wait_for("shared work", 60, || match database.number(owners) {
             owners if owners >= processes as i64 => Ok(()),
             owners => {
-                write(&batch(&format!("more{}-", now_us()), 60, 6));
+                write(&batch(&format!("more{}-", now_us()), 60, 12));
                 std::thread::sleep(Duration::from_secs(1));
                 Err(format!("{owners} owners"))
             }
