@@ -31,12 +31,34 @@ pub struct Input {
     pub lost: u64,
     pub partitions: Vec<Partition>,
     pub reasons: Vec<(String, u64)>,
-    /// Tenant, series today, calls folded into `other`.
-    pub loads: Vec<(String, u64, u64)>,
+    /// Tenants by their series today, most first.
+    pub loads: Vec<Load>,
     pub series_cap: u64,
     pub firing: Vec<(String, String, Micros)>,
     pub undelivered: u64,
     pub disabled_receivers: Vec<String>,
+}
+
+/// A tenant's series on this UTC day.
+#[derive(Debug, Clone)]
+pub struct Load {
+    pub tenant: String,
+    pub series: u64,
+    /// Calls that went into `other`.
+    pub folded: u64,
+    /// The label with most values, of tenants that use much of their cap.
+    pub widest: Option<(String, u64)>,
+}
+
+/// From this share of its cap on, a tenant is told of.
+pub const NEARLY_FULL: f64 = 0.8;
+
+impl Load {
+    /// Share of the cap, if it is much.
+    pub fn nearly_full(&self, cap: u64) -> Option<u64> {
+        let share = self.series as f64 / cap.max(1) as f64;
+        (share >= NEARLY_FULL).then_some((share * 100.0) as u64)
+    }
 }
 
 #[derive(Debug, Clone)]

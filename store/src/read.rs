@@ -168,6 +168,19 @@ impl Store {
             .collect()
     }
 
+    /// How many values each label of a tenant's finest series has on one UTC day, most first.
+    pub async fn label_spread(&self, tenant: &str, day: i64) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut conn = self.conn().await?;
+        let each = if conn.postgres() { "json_each_text(s.labels::json)" } else { "json_each(s.labels)" };
+        let sql = format!(
+            "SELECT label.key, COUNT(DISTINCT label.value) FROM series_day d JOIN series s ON s.tenant = d.tenant AND \
+             s.series_id = d.series_id CROSS JOIN {each} AS label WHERE d.tenant = $1 AND d.day = $2 AND s.level = 'leaf' \
+             GROUP BY label.key ORDER BY 2 DESC, 1"
+        );
+        let rows = conn.query(&sql, args![tenant, day]).await?;
+        rows.iter().map(|row| Ok((row.text(0)?, row.count(1)?))).collect()
+    }
+
     /// Drops call-index rows first seen before `day`, a bounded number at a time; answers how many.
     pub async fn expire_call_index(&self, day: i64) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::harness::{Database, Node, call, create_topic, kafka, leeway, now_us, produce, shared, topic, unique};
+use crate::harness::{
+    Database, Node, address, call, create_topic, get, kafka, leeway, now_us, produce, shared, topic, unique,
+};
 use crate::traces::{chains_whole, database_ready};
 
 const DAY: i64 = 86_400_000_000;
@@ -189,7 +191,7 @@ fn series_beyond_the_cap_fold_and_totals_stay_exact() {
     produce(&topic, messages.iter().enumerate().map(|(i, message)| ((i % 2) as i32, now, message.as_bytes())));
     let mut node = Node::new(&database, &topic);
     node.variables = vec![("LEEWAY_INGEST__MAX_SERIES_PER_TENANT".into(), "90".into())];
-    let _process = node.start();
+    let process = node.start();
     database_ready(&database);
     database.wait_number("all calls", 30, "SELECT COALESCE(sum(on_time), 0) FROM ledger", 600);
     let level = |level: &str| {
@@ -202,4 +204,9 @@ fn series_beyond_the_cap_fold_and_totals_stay_exact() {
     let folded = database.number("SELECT folded_calls FROM tenant_day WHERE tenant = 'acme'");
     let other = database.number("SELECT sum(n) FROM pane_delta d JOIN series s ON s.tenant = d.tenant AND s.series_id = d.series_id WHERE s.level = 'leaf' AND s.overflow = 1");
     assert!(folded > 0 && folded == other, "{folded} folded, {other} in `other`");
+    // The label that does it is named, on the page and in the metrics.
+    let url = address(&process);
+    let page = get(&format!("{url}/"));
+    assert!(page.contains("has 90 of 90 series today (100 %)") && page.contains("<code>app</code> has"), "{page}");
+    assert!(get(&format!("{url}/metrics")).contains("leeway_series_cap_used_ratio 1\n"));
 }

@@ -404,3 +404,9 @@ pub fn address(process: &Process) -> String {
         found.ok_or(log)
     })
 }
+
+/// A page.
+pub fn get(url: &str) -> String {
+    let done = Command::new("curl").args(["-s", "-m", "20", url]).output().unwrap();
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Database, Node, address, call, now_us, root, topic, variable, wait_for};
+use crate::harness::{Database, Node, address, call, get, now_us, root, topic, variable, wait_for};
 
 /// Status, and the answer as JSON where it is one.
 fn post(url: &str, kind: &str, body: &[u8]) -> (u16, Json) {
@@ -20,11 +20,6 @@ fn post(url: &str, kind: &str, body: &[u8]) -> (u16, Json) {
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     let (answer, status) = text.rsplit_once('\n').unwrap_or(("", "0"));
     (status.parse().unwrap_or(0), serde_json::from_str(answer).unwrap_or(Json::Null))
-}
-
-fn get(url: &str) -> String {
-    let done = Command::new("curl").args(["-s", "-m", "20", url]).output().unwrap();
-    String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
 fn otel_client(address: &str, count: usize, compression: &str) {

@@ -36,21 +36,21 @@ pub fn begins(text: &[u8], at: usize) -> bool {
     !inner(before) && !joined
 }
 
-impl Run {
-    /// The run that begins at `at`, if it has so many digits. Most numbers of a text are short, and end this at once.
-    pub fn of_length(text: &[u8], at: usize, least: usize) -> Option<Self> {
-        let (mut digits, mut place) = (0, at);
-        while digits < least {
-            match text.get(place) {
-                Some(byte) if byte.is_ascii_digit() => digits += 1,
-                Some(b' ' | b'-' | b'.') if text.get(place + 1).is_some_and(u8::is_ascii_digit) => {}
-                _ => return None,
-            }
-            place += 1;
+/// Whether a run from `at` on has so many digits: most numbers of a text are short, and end this at once.
+pub fn long(text: &[u8], at: usize, least: usize) -> bool {
+    let (mut digits, mut place) = (0, at);
+    while digits < least {
+        match text.get(place) {
+            Some(byte) if byte.is_ascii_digit() => digits += 1,
+            Some(b' ' | b'-' | b'.') if text.get(place + 1).is_some_and(u8::is_ascii_digit) => {}
+            _ => return false,
         }
-        if begins(text, at) { Self::read(text, at) } else { None }
+        place += 1;
     }
+    true
+}
 
+impl Run {
     /// The run from `at` on: digits, with one blank, dash or full stop between groups. `None`: too long for a number.
     pub fn read(text: &[u8], at: usize) -> Option<Self> {
         let mut run = Self {

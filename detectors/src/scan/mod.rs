@@ -71,7 +71,13 @@ struct Site<'t> {
     run: Option<Run>,
 }
 
-impl Site<'_> {
+impl<'t> Site<'t> {
+    fn new(text: &'t [u8], at: usize, from: usize, number: bool) -> Self {
+        let run = if number && digits::begins(text, at) { Run::read(text, at) } else { None };
+        let run = run.filter(|run| run.digits().len() >= SHORTEST);
+        Self { text, at, from, run }
+    }
+
     fn run(&self) -> Option<&Run> {
         self.run.as_ref()
     }
@@ -111,6 +117,18 @@ static OF_NUMBERS: LazyLock<u8> = LazyLock::new(|| {
     PATTERNS.iter().enumerate().fold(0, |bits, (place, pattern)| bits | u8::from(pattern.of_numbers()) << place)
 });
 
+/// What the first of these patterns recognises, and where it ends.
+fn look(site: &Site<'_>, mut bits: u8) -> Option<(usize, Value)> {
+    while bits != 0 {
+        let pattern = PATTERNS[bits.trailing_zeros() as usize];
+        bits &= bits - 1;
+        if let Some(Found { end, canonical }) = pattern.parse(site) {
+            return Some((end, Value { entity: pattern.entity(), canonical }));
+        }
+    }
+    None
+}
+
 /// Calls `found` with every value of the text.
 fn values(text: &[u8], mut found: impl FnMut(Value)) {
     let (needs, after, of_numbers, mut gate) = (&*NEEDS, &*AFTER, *OF_NUMBERS, Gate::new(text));
@@ -122,24 +140,18 @@ fn values(text: &[u8], mut found: impl FnMut(Value)) {
         if at > 0 {
             bits &= after[usize::from(text[at - 1])];
         }
-        let mut run = None;
-        if digit && bits & of_numbers != 0 {
-            run = if at >= from { Run::of_length(text, at, SHORTEST) } else { None };
-            if run.is_none() {
-                bits &= !of_numbers;
-            }
+        let number = digit && bits & of_numbers != 0;
+        if number && !(at >= from && digits::long(text, at, SHORTEST)) {
+            bits &= !of_numbers;
         }
         let mut next = at + 1;
-        let site = Site { text, at, from, run };
-        while bits != 0 {
-            let pattern = PATTERNS[bits.trailing_zeros() as usize];
-            bits &= bits - 1;
-            if let Some(value) = pattern.parse(&site) {
-                found(Value { entity: pattern.entity(), canonical: value.canonical });
-                next = value.end.max(next);
-                from = next;
-                break;
-            }
+        // Most places end here: a short number, a bracket.
+        if bits != 0
+            && let Some((end, value)) = look(&Site::new(text, at, from, number), bits)
+        {
+            found(value);
+            next = end.max(next);
+            from = next;
         }
         // Every number is looked at from its first digit: the others begin none.
         if digit {

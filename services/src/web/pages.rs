@@ -159,6 +159,8 @@ pub async fn metrics(State(app): State<App>) -> Result<String, HttpError> {
     let behind = partitions.iter().map(|row| app.0.clock.now() - row.watermark).max().unwrap_or(0);
     let lost = app.0.store.ledger_since(app.0.clock.now() - 7 * DAY).await?.lost;
     let counts = app.0.store.alert_counts().await?;
+    let loads = app.0.store.tenant_loads(day_of(app.0.clock.now())).await?;
+    let fullest = loads.first().map_or(0, |load| load.series) as f64 / app.0.series_cap.max(1) as f64;
     let firing = counts.iter().find(|(state, _)| state == AlertState::Firing.name()).map_or(0, |(_, n)| *n);
     Ok(app.0.metrics.text(&[
         ("leeway_outbox_notices", "Notices that wait for delivery.", waiting as f64),
@@ -173,6 +175,7 @@ pub async fn metrics(State(app): State<App>) -> Result<String, HttpError> {
             "Event time's clock minus the least watermark.",
             behind as f64 / SECOND as f64,
         ),
+        ("leeway_series_cap_used_ratio", "Series today of the tenant with most, by the cap; alarm at 0.8.", fullest),
         ("leeway_alerts_firing", "Alert instances that fire.", firing as f64),
         (
             "leeway_lost_messages",
@@ -230,7 +233,14 @@ impl App {
             let shown = shown(row);
             (row.fingerprint.clone(), format!("{}: {}", shown.scope(), row.rule), row.fired_at.unwrap_or(row.last_at))
         });
-        let loads = store.tenant_loads(day_of(now)).await?;
+        let mut loads = Vec::new();
+        for load in store.tenant_loads(day_of(now)).await? {
+            // Whose labels are many is worth a look where they fill the cap.
+            let much = load.series * 2 >= self.0.series_cap;
+            let spread = if much { store.label_spread(&load.tenant, day_of(now)).await? } else { Vec::new() };
+            let widest = spread.into_iter().next();
+            loads.push(view::Load { tenant: load.tenant, series: load.series, folded: load.folded_calls, widest });
+        }
         Ok(view::Input {
             now,
             watermark: partitions.iter().map(|row| row.watermark).filter(|at| *at > 0).min(),
@@ -240,7 +250,7 @@ impl App {
             lost: totals.lost,
             partitions: partitions.iter().map(partition).collect(),
             reasons: store.dead_letter_reasons(now - HOUR).await?,
-            loads: loads.into_iter().map(|load| (load.tenant, load.series, load.folded_calls)).collect(),
+            loads,
             series_cap: self.0.series_cap,
             firing: firing.collect(),
             undelivered: store.outbox().await?.0,
