@@ -1,5 +1,6 @@
 //! Every check on panes and texts: pure functions.
 
 pub mod drift;
+pub mod maturity;
 pub mod scan;
 pub mod threshold;

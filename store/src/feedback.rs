@@ -41,6 +41,18 @@ pub struct Joined {
     pub next_try_at: Micros,
 }
 
+/// Which labels' delays; an empty app is every app.
+#[derive(Debug, Clone, Copy)]
+pub struct DelayQuestion<'a> {
+    pub tenant: &'a str,
+    pub app: &'a str,
+    pub name: &'a str,
+    pub from: Micros,
+    pub to: Micros,
+    /// Of a window.
+    pub width: Micros,
+}
+
 impl Store {
     /// Feedback whose turn it is, longest due first.
     pub async fn waiting_feedback(&self, now: Micros, limit: i64) -> Result<Vec<Waiting>, StoreError> {
@@ -141,6 +153,34 @@ impl Store {
         }
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Labels of one name by window of their calls (`width` µs wide) and class of their delay (place in `bounds`, the
+    /// upper ends; later ones are left out): how many. A delay is from the call's minute to the label's first arrival.
+    pub async fn label_delays(
+        &self,
+        asked: &DelayQuestion<'_>,
+        bounds: &[Micros],
+    ) -> Result<Vec<(Micros, usize, u64)>, StoreError> {
+        let mut conn = self.conn().await?;
+        let app = if conn.postgres() { "s.labels::json->>'app'" } else { "json_extract(s.labels, '$.app')" };
+        let classes: String = bounds
+            .iter()
+            .enumerate()
+            .map(|(class, bound)| format!("WHEN f.received_at - f.minute <= {bound} THEN {class} "))
+            .collect();
+        let sql = format!(
+            "SELECT f.minute - f.minute % $6, CAST(CASE {classes}ELSE -1 END AS BIGINT), COUNT(*) FROM feedback f \
+             JOIN series s ON s.tenant = f.tenant AND s.series_id = f.series_id \
+             WHERE f.tenant = $1 AND ($2 = '' OR {app} = $2) AND f.name = $3 AND f.applied = 1 AND f.minute >= $4 \
+             AND f.minute < $5 GROUP BY 1, 2"
+        );
+        let params = args![asked.tenant, asked.app, asked.name, asked.from, asked.to, asked.width];
+        let rows = conn.query(&sql, params).await?;
+        let counts = rows.iter().map(|row| Ok((row.int(0)?, row.int(1)?, row.count(2)?)));
+        let counts: Vec<(Micros, i64, u64)> = counts.collect::<Result<_, StoreError>>()?;
+        let known = |(cell, class, n): (Micros, i64, u64)| usize::try_from(class).ok().map(|class| (cell, class, n));
+        Ok(counts.into_iter().filter_map(known).collect())
     }
 
     /// Feedback by state.

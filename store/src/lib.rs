@@ -24,7 +24,7 @@ use thiserror::Error;
 
 pub use alerts::{AlertRow, Claimed, DeliveryRow, EvaluationWrite, NoticeRow, Outcome, RuleProgress};
 pub use conn::{Conn, Param, Row, Tx};
-pub use feedback::{Joined, Waiting};
+pub use feedback::{DelayQuestion, Joined, Waiting};
 pub use flush::{CallClaim, Counted, DeadLetter, Facet, FlushTx, LedgerRow, PaneRow, PartWrite, SeriesRef};
 pub use inventory::{Kept, Running, Which};
 pub use lease::Lease;

@@ -8,7 +8,9 @@ use leeway_core::pane::{Counter, Pane, Shape};
 use leeway_core::scan::{Entity, Origin};
 use leeway_store::{Location, Store};
 
-use crate::harness::{Database, Node, Process, Tool, block, call, json_lines, now_us, produce, root, topic, wait_for};
+use crate::harness::{
+    Database, Node, Process, Tool, address, block, call, get, json_lines, now_us, produce, root, topic, wait_for,
+};
 
 /// All headline calls of a store, merged.
 pub fn all(database: &Database) -> Pane {
@@ -133,7 +135,7 @@ fn joined(database: &Database, applied: i64) {
 fn feedback_finds_its_call_by_any_name_before_and_after_it() {
     let (database, topic) = (Database::new(), topic(1));
     let now = now_us() - 60_000_000;
-    let _process = Node::new(&database, &topic).start();
+    let process = Node::new(&database, &topic).start();
     // By five names, before the call and after it; each adds to the minute of its call.
     let target = |kind: &str, id: &str| match kind {
         "id" => format!(r#"{{"id":"{id}"}}"#),
@@ -181,6 +183,14 @@ fn feedback_finds_its_call_by_any_name_before_and_after_it() {
     assert_eq!(database.number(levels), 5);
     say(&topic, now, &[feedback(&target("trace", "c7"), "success", "human", "true", now)]);
     joined(&database, 11);
+    // How much of it is in, window by window; so few labels say nothing of their delays.
+    let url = format!("{}/api/v1/maturity?tenant=acme&name=success&window=hour", address(&process));
+    let told: serde_json::Value = serde_json::from_str(&get(&url)).unwrap();
+    let windows = told["windows"].as_array().unwrap();
+    let sum = |field: &str| windows.iter().map(|window| window[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("calls"), sum("labels")), (8, 10), "{told}");
+    assert!(told["curve"].is_null() && told["too_little"].as_str().unwrap().contains("fewer than 30"), "{told}");
+    assert!(get(&format!("{url}&from=yesterday")).contains("RFC 3339"));
     // What no index knows is kept and says so.
     say(&topic, now, &[feedback(r#"{"task":"s1"}"#, "thumbs", "user", "\"up\"", now)]);
     database.wait_number("a row", 30, "SELECT count(*) FROM feedback WHERE state = 'unjoined'", 1);

@@ -3,6 +3,7 @@
 mod demo;
 mod intake;
 mod kpis;
+mod maturity;
 mod pages;
 mod records;
 mod response;
@@ -132,6 +133,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/overview", get(pages::api_overview))
         .route("/api/v1/alerts", get(pages::api_alerts))
         .route("/api/v1/inventory", get(records::running))
+        .route("/api/v1/maturity", get(maturity::api))
         .route("/api/v1/{kind}", get(records::kept))
         .route("/metrics", get(pages::metrics))
         .route("/healthz", get(pages::healthz))

@@ -30,7 +30,7 @@ pub struct Asked {
     limit: Option<i64>,
 }
 
-fn time(text: &str, name: &'static str, open: Micros) -> Result<Micros, HttpError> {
+pub fn time(text: &str, name: &'static str, open: Micros) -> Result<Micros, HttpError> {
     match (text, parse_rfc3339(text)) {
         ("", _) => Ok(open),
         (_, Some(time)) => Ok(time),
@@ -46,7 +46,7 @@ pub async fn kept(
 ) -> Result<Json<Value>, HttpError> {
     let kind = RecordKind::ALL.into_iter().find(|kind| plural(*kind) == name);
     let kind = kind.ok_or(HttpError::NotFound(
-        "/api/v1 has changes, evaluations, experiments, feedback, figures, incidents, inventory, kpis, overview and alerts",
+        "/api/v1 has changes, evaluations, experiments, feedback, figures, incidents, inventory, kpis, maturity, overview and alerts",
     ))?;
     let limit = asked.limit.unwrap_or(SOME);
     if !(1..=MOST).contains(&limit) {
