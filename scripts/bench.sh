@@ -20,3 +20,4 @@ LEEWAY_TEST_DATABASE_URL=$("$root/scripts/postgres.sh" start "$work/postgres")
 export LEEWAY_TEST_KAFKA LEEWAY_TEST_DATABASE_URL
 cargo bench --locked -p leeway-store --bench flush
 target/release/leeway-bench drive target/release/leeway "${COUNT:-1000000}"
+target/release/leeway-bench scale target/release/leeway "${COUNT:-1000000}"

@@ -1,7 +1,8 @@
 //! End-to-end cost: CPU-seconds of `leeway run --roles ingest` over a pre-filled topic against a baseline that only
 //! polls and decodes (librdkafka, simd-json, typed), in interleaved pairs; the whole process is measured.
 //!
-//! `leeway-bench baseline TOPIC COUNT` is the baseline; `leeway-bench drive LEEWAY COUNT` fills topics and compares.
+//! `leeway-bench baseline TOPIC COUNT` is the baseline; `leeway-bench drive LEEWAY COUNT` fills topics and compares;
+//! `leeway-bench scale LEEWAY COUNT` compares one, two and three processes.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -150,6 +151,71 @@ fn run_leeway(leeway: &str, topic: &str, count: u64, index: &str, name: &str) ->
     Ok(cpu)
 }
 
+/// Wall seconds until so many processes, of one thread each, have counted a topic of twelve partitions.
+fn scaled(leeway: &str, topic: &str, count: u64, processes: usize) -> Outcome<f64> {
+    let name = format!("bench_scale_{processes}");
+    let server = std::env::var("LEEWAY_TEST_DATABASE_URL")?;
+    psql(&server, &format!("CREATE DATABASE {name}"))?;
+    let url = format!("{}/{name}", server.rsplit_once('/').ok_or("no database in the url")?.0);
+    let start = |number: usize| {
+        Command::new(leeway)
+            .args(["run", "--roles", "ingest"])
+            .env("LEEWAY_STORE__URL", &url)
+            .env("LEEWAY_STORE__DATA_DIR", std::env::temp_dir().join(format!("{name}-{number}")))
+            .env("LEEWAY_INGEST__USER_KEY", "00".repeat(32))
+            .env("LEEWAY_INGEST__CALL_INDEX", "off")
+            .env("LEEWAY_KAFKA__BROKERS", std::env::var("LEEWAY_TEST_KAFKA").unwrap_or_default())
+            .env("LEEWAY_KAFKA__TOPIC", topic)
+            .env("LEEWAY_KAFKA__GROUP", &name)
+            .env("LEEWAY_KAFKA__THREADS", "1")
+            .env("LEEWAY_KAFKA__DEAD_LETTER_TOPIC", "")
+            .env("RUST_LOG", "error")
+            .stdin(Stdio::null())
+            .spawn()
+    };
+    let mut children = (0..processes).map(start).collect::<Result<Vec<_>, _>>()?;
+    let consumed =
+        || -> Outcome<u64> { Ok(psql(&url, "SELECT COALESCE(sum(consumed), 0) FROM ledger")?.parse().unwrap_or(0)) };
+    // Joining the group takes seconds and is no throughput: the clock starts when all have their partitions.
+    let owners = || psql(&url, "SELECT count(DISTINCT owner) FROM source_partition WHERE owner <> ''");
+    while owners()?.parse::<usize>().unwrap_or(0) < processes {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (before, started) = (consumed()?, std::time::Instant::now());
+    while consumed()? < count {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let rate = (count - before) as f64 / started.elapsed().as_secs_f64();
+    for child in &mut children {
+        child.kill()?;
+        child.wait()?;
+    }
+    psql(&server, &format!("DROP DATABASE {name} WITH (FORCE)"))?;
+    Ok(rate)
+}
+
+/// Throughput by processes; broker and database share the machine.
+fn scale(leeway: &str, count: u64) -> Outcome<()> {
+    let topic = "bench-scale";
+    let admin: rdkafka::admin::AdminClient<_> =
+        rdkafka::config::ClientConfig::new().set("bootstrap.servers", kafka()?).create()?;
+    let new = rdkafka::admin::NewTopic::new(topic, 12, rdkafka::admin::TopicReplication::Fixed(1));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(admin.create_topics(&[new], &rdkafka::admin::AdminOptions::new()))?;
+    let filled = Command::new(leeway)
+        .args(["loadgen", "--brokers", &kafka()?, "--topic", topic, "--manifest", "/dev/null", "--density", "500"])
+        .args(["--bytes", "1024", "--count", &count.to_string()])
+        .status()?;
+    if !filled.success() {
+        return Err("loadgen failed".into());
+    }
+    for processes in 1..=3 {
+        let rate = scaled(leeway, topic, count, processes)?;
+        writeln!(std::io::stdout(), "{processes} processes of one thread, 12 partitions: {rate:.0} events/s")?;
+    }
+    Ok(())
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -157,7 +223,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn drive(leeway: &str, count: u64) -> Outcome<()> {
     let out = &mut std::io::stdout();
-    for (bytes, count, goal) in [(1024, count, 0.30), (4096, count / 3, 0.20)] {
+    for (bytes, count, goal) in [(1024, count, 0.60), (4096, count / 3, 0.45)] {
         let topic = format!("bench-{bytes}");
         let admin: rdkafka::admin::AdminClient<_> =
             rdkafka::config::ClientConfig::new().set("bootstrap.servers", kafka()?).create()?;
@@ -198,6 +264,7 @@ fn main() -> Outcome<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["baseline", topic, count] => baseline(topic, count.parse()?),
         ["drive", leeway, count] => drive(leeway, count.parse()?),
-        _ => Err("leeway-bench baseline TOPIC COUNT | drive LEEWAY COUNT".into()),
+        ["scale", leeway, count] => scale(leeway, count.parse()?),
+        _ => Err("leeway-bench baseline TOPIC COUNT | drive LEEWAY COUNT | scale LEEWAY COUNT".into()),
     }
 }

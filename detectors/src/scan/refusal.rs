@@ -45,9 +45,10 @@ pub fn refused(answer: &str) -> bool {
         n += 1;
     }
     let opening = &opening[..n];
-    // Every phrase begins a word with one of two letters.
+    // Every phrase begins with a word of its own: `i`, `i'…` or `as`.
     let begins = |at: &usize| {
-        matches!(opening[*at], b'i' | b'a')
+        let next = opening.get(at + 1).copied().unwrap_or_default();
+        matches!((opening[*at], next), (b'i', b' ' | b'\'') | (b'a', b's'))
             && at.checked_sub(1).is_none_or(|before| !opening[before].is_ascii_alphanumeric())
     };
     (0..n).filter(begins).any(|at| PHRASES.iter().any(|phrase| opening[at..].starts_with(phrase.as_bytes())))
