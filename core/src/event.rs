@@ -262,6 +262,8 @@ pub struct Call<'a> {
     pub response_model: &'a str,
     pub trace_id: Option<&'a str>,
     pub span_id: Option<&'a str>,
+    /// Of a span: the one around it.
+    pub parent_span_id: Option<&'a str>,
     pub response_id: Option<&'a str>,
     /// Or session: feedback may be about it as a whole.
     pub conversation: Option<&'a str>,
@@ -309,6 +311,12 @@ impl<'a> Call<'a> {
         let part = !self.brings.whole && self.brings.call && self.id.is_none();
         let part = part && self.trace_id.is_some() && self.span_id.is_some();
         self.response().filter(|_| part || self.told_elsewhere).map(Name::key)
+    }
+
+    /// The name of the span around a part of a call: another instrumentation may tell of the call from there.
+    pub fn parent_name(&self) -> Option<CallKey> {
+        let around = self.trace_id.zip(self.parent_span_id).filter(|_| self.brings.call && !self.brings.whole);
+        around.map(|(trace, span)| Name::Span(trace, span).key())
     }
 
     fn response(&self) -> Option<Name<'a>> {

@@ -45,6 +45,8 @@ pub struct Contribution {
     pub name: CallKey,
     /// Names it too, where the numbers agree.
     pub copy_name: Option<CallKey>,
+    /// The span around it.
+    pub parent: Option<CallKey>,
     /// Feedback may find it by these too.
     pub aliases: Vec<CallKey>,
     pub digest: i64,
@@ -198,6 +200,7 @@ impl Buffer {
         self.contributions.push(Contribution {
             name,
             copy_name,
+            parent: call.parent_name(),
             aliases,
             digest,
             copy_digest,

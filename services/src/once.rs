@@ -27,6 +27,8 @@ pub struct Candidate<'a> {
     merged: bool,
     /// It is another instrumentation's record of a response that this flush counts.
     copy: bool,
+    /// It tells from outside of a call that this flush counts, or from inside.
+    nested: bool,
     conflicting: bool,
 }
 
@@ -60,7 +62,7 @@ impl Candidate<'_> {
     pub fn verdict(&self) -> Verdict {
         if self.left.call {
             Verdict::Counted
-        } else if self.copy {
+        } else if self.copy || self.nested {
             Verdict::Copy
         } else if self.contribution.numbers.brings.whole {
             Verdict::Duplicate
@@ -86,6 +88,7 @@ pub fn candidates(parts: &[PartBatch]) -> Vec<Candidate<'_>> {
             left: contribution.numbers.brings,
             merged: false,
             copy: false,
+            nested: false,
             conflicting: false,
         }));
     }
@@ -109,7 +112,7 @@ fn drop_facet(left: &mut Brings, facet: Facet) {
         Facet::Call => left.call = false,
         Facet::Timing => left.timing = false,
         Facet::Text => left.text = false,
-        Facet::Join => {}
+        Facet::Join | Facet::Below => {}
     }
 }
 
@@ -123,6 +126,13 @@ pub fn within(candidates: &mut [Candidate<'_>]) {
         candidate.left.text &= contribution.numbers.brings.whole || contribution.numbers.scanned.is_some();
         let key = |name: CallKey, facet| (candidate.tenant.clone(), name, facet);
         let mut left = candidate.left;
+        let below = taken.contains_key(&key(contribution.name, Facet::Below));
+        let above = contribution.parent.is_some_and(|parent| taken.contains_key(&key(parent, Facet::Call)));
+        if candidate.left.call && !candidate.left.whole && (below || above) {
+            // One call by two spans, one around the other: the other one counts it.
+            (candidate.left, candidate.merged, candidate.nested) = (NONE, true, true);
+            continue;
+        }
         let own = taken.get(&key(contribution.name, Facet::Call)).copied();
         for facet in facets(candidate.left) {
             if taken.contains_key(&key(contribution.name, facet)) {
@@ -147,6 +157,9 @@ pub fn within(candidates: &mut [Candidate<'_>]) {
         }
         if let Some(name) = contribution.copy_name.filter(|_| left.call) {
             taken.entry(key(name, Facet::Call)).or_insert((contribution.copy_digest, left.whole));
+        }
+        if let Some(parent) = contribution.parent.filter(|_| left.call) {
+            taken.entry(key(parent, Facet::Below)).or_insert((0, false));
         }
         candidate.left = left;
     }
@@ -175,6 +188,7 @@ pub fn claims(candidates: &[Candidate<'_>], day: i64) -> Vec<CallClaim> {
             let copy = |name| CallClaim { digest: contribution.copy_digest, ..claim(name, Facet::Call) };
             claims.extend(contribution.copy_name.map(copy));
             claims.extend(contribution.aliases.iter().map(|name| claim(*name, Facet::Join)));
+            claims.extend(contribution.parent.map(|name| claim(name, Facet::Below)));
         }
     }
     // Two calls of one trace share its name; the first one has it.
@@ -188,6 +202,12 @@ pub fn across(candidates: &mut [Candidate<'_>], claimed: &Counted) {
     for candidate in candidates {
         let contribution = candidate.contribution;
         let known = |name: CallKey| claimed.counted.get(&(candidate.tenant.clone(), name)).copied();
+        let around = claimed.around.contains(&(candidate.tenant.clone(), contribution.name));
+        let inside = contribution.parent.and_then(known).is_some();
+        if candidate.left.call && !candidate.left.whole && (around || inside) {
+            (candidate.left, candidate.merged, candidate.nested) = (NONE, true, true);
+            continue;
+        }
         let mut left = candidate.left;
         for facet in facets(candidate.left) {
             if !claimed.fresh.contains(&(candidate.tenant.clone(), contribution.name, facet)) {
@@ -249,6 +269,7 @@ mod tests {
         Contribution {
             name: [name; 16],
             copy_name,
+            parent: None,
             aliases: Vec::new(),
             digest,
             copy_digest: digest,
@@ -268,6 +289,7 @@ mod tests {
             left: contribution.numbers.brings,
             merged: false,
             copy: false,
+            nested: false,
             conflicting: false,
         };
         contributions.iter().map(candidate).collect()
@@ -285,6 +307,9 @@ mod tests {
                 let fresh = !index.contains_key(&(claim.key, claim.facet));
                 if fresh {
                     answer.fresh.insert(("t".to_owned(), claim.key, claim.facet));
+                }
+                if index.contains_key(&(claim.key, Facet::Below)) {
+                    answer.around.insert(("t".to_owned(), claim.key));
                 }
                 if let Some(known) = index.get(&(claim.key, Facet::Call)) {
                     answer.counted.insert(("t".to_owned(), claim.key), *known);
@@ -330,6 +355,23 @@ mod tests {
         assert_eq!(calls(&[&[whole()], &[span(), log()], &[words()]]), (1, 1, 1));
         assert_eq!(calls(&[&[whole()], &[words()]]), (1, 1, 1));
         assert_eq!(calls(&[&[whole(), words()], &[whole()]]), (1, 1, 1));
+    }
+
+    #[test]
+    fn two_spans_of_one_call_one_around_the_other_are_one_call_in_any_split() {
+        let span = |name: u8, parent: Option<u8>, known| Contribution {
+            parent: parent.map(|name| [name; 16]),
+            ..record(name, None, i64::from(name), Brings { text: false, whole: false, ..PARTS }, known)
+        };
+        // 1 is around 2, and 9, which is no call, around both pairs.
+        let (outer, inner) = (|| span(1, Some(9), 1), || span(2, Some(1), 3));
+        assert_eq!(calls(&[&[inner(), outer()]]).0, 1, "in one flush");
+        assert_eq!(calls(&[&[inner()], &[outer()]]).0, 1, "in two");
+        assert_eq!(calls(&[&[outer()], &[inner()]]).0, 1, "the other way round");
+        assert_eq!(calls(&[&[inner()], &[outer(), inner()], &[outer()]]).0, 1, "and again");
+        // Two calls below one span that is none, and two below one that is.
+        assert_eq!(calls(&[&[span(3, Some(9), 1), span(4, Some(9), 1)], &[span(5, Some(9), 1)]]).0, 3);
+        assert_eq!(calls(&[&[inner(), span(6, Some(1), 2)], &[outer()]]).0, 2);
     }
 
     #[test]

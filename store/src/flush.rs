@@ -37,6 +37,8 @@ pub enum Facet {
     Text,
     /// A further name, under which feedback may find the call.
     Join,
+    /// The span around the call: what is told under its name is the same call from outside.
+    Below,
 }
 
 impl Facet {
@@ -46,11 +48,12 @@ impl Facet {
             Self::Timing => "timing",
             Self::Text => "text",
             Self::Join => "join",
+            Self::Below => "below",
         }
     }
 
     fn parse(name: &str) -> Option<Self> {
-        [Self::Call, Self::Timing, Self::Text, Self::Join].into_iter().find(|facet| facet.name() == name)
+        [Self::Call, Self::Timing, Self::Text, Self::Join, Self::Below].into_iter().find(|facet| facet.name() == name)
     }
 }
 
@@ -77,6 +80,8 @@ pub struct Counted {
     pub fresh: HashSet<(String, CallKey, Facet)>,
     /// Calls that were counted before: their digest, and whether by a whole record.
     pub counted: HashMap<(String, CallKey), (i64, bool)>,
+    /// Names of spans below which a call is counted.
+    pub around: HashSet<(String, CallKey)>,
 }
 
 /// A series that a flush wants to write on a day.
@@ -245,11 +250,14 @@ impl FlushTx {
             let facet = Facet::parse(&facet).ok_or_else(|| StoreError::Unreadable(format!("facet `{facet}`")))?;
             claimed.fresh.insert((row.text(0)?, key16(&row.bytes(1)?)?, facet));
         }
-        // Also for a part alone: a whole record may have told all of its call.
+        // Also for a part alone: a whole record may have told all of its call; and for each new part of a call, since a
+        // span below it may have.
         let known = |claim: &&CallClaim| {
-            claim.facet != Facet::Join && !claimed.fresh.contains(&(claim.tenant.clone(), claim.key, Facet::Call))
+            let fresh = claimed.fresh.contains(&(claim.tenant.clone(), claim.key, Facet::Call));
+            claim.facet != Facet::Join && (!fresh || (claim.facet == Facet::Call && !claim.whole))
         };
-        claimed.counted = counted(conn, sorted.into_iter().filter(known)).await?;
+        let asked: Vec<&CallClaim> = sorted.into_iter().filter(known).collect();
+        told(conn, &asked, &mut claimed).await?;
         Ok(claimed)
     }
 
@@ -465,20 +473,22 @@ pub fn key16(bytes: &[u8]) -> Result<[u8; 16], StoreError> {
 }
 
 /// What was counted for calls that came again.
-async fn counted<'a>(
-    conn: &mut crate::Conn,
-    claims: impl Iterator<Item = &'a CallClaim>,
-) -> Result<HashMap<(String, CallKey), (i64, bool)>, StoreError> {
-    let mut found = HashMap::new();
-    let claims: Vec<&CallClaim> = claims.collect();
+/// What earlier flushes counted under the names of these claims, and below them.
+async fn told(conn: &mut crate::Conn, claims: &[&CallClaim], claimed: &mut Counted) -> Result<(), StoreError> {
     for group in claims.chunk_by(|a, b| a.tenant == b.tenant) {
-        let select = "SELECT call_key, digest, whole FROM call_index WHERE tenant = $1 AND facet = 'call'";
+        let select =
+            "SELECT call_key, digest, whole, facet FROM call_index WHERE tenant = $1 AND facet IN ('call', 'below')";
         let keys: Vec<&[u8]> = group.iter().map(|claim| &claim.key[..]).collect();
         for row in conn.query_among(select, args![&group[0].tenant], "call_key", &keys).await? {
-            found.insert((group[0].tenant.clone(), key16(&row.bytes(0)?)?), (row.int(1)?, row.int(2)? == 1));
+            let name = (group[0].tenant.clone(), key16(&row.bytes(0)?)?);
+            if row.text(3)? == "below" {
+                claimed.around.insert(name);
+            } else if !claimed.fresh.contains(&(name.0.clone(), name.1, Facet::Call)) {
+                claimed.counted.insert(name, (row.int(1)?, row.int(2)? == 1));
+            }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 async fn register(

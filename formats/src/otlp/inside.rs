@@ -17,6 +17,8 @@ use crate::leeway_json::{MAX_CHOICES, MAX_LABEL, MAX_MODEL, MAX_TOKENS, cut};
 pub struct Inside {
     pub trace: String,
     pub span: String,
+    /// The span around it.
+    pub parent: String,
     pub tenant: Option<String>,
     pub provider: Option<String>,
     pub request_model: Option<String>,

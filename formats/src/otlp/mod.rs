@@ -212,6 +212,7 @@ fn inside(spanned: &Spanned<'_>, scratch: &mut Scratch) -> Inside {
     let Spanned { attributes, span, scope, .. } = spanned;
     let mut inside = Inside::of(attributes, &span.trace_id, &span.span_id, scratch);
     inside.of_scope(attributes, scope);
+    inside.parent = hex(&span.parent_span_id);
     inside
 }
 
@@ -383,6 +384,7 @@ fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, inside: &'a In
     call.cut_labels = cut_labels;
     let given = |id: &'a String| Some(id.as_str()).filter(|id| !id.is_empty());
     (call.trace_id, call.span_id) = (given(&inside.trace), given(&inside.span));
+    call.parent_span_id = given(&inside.parent);
     call.response_id = attributes.text(Field::ResponseId).or(inside.response_id.as_deref()).filter(|id| !id.is_empty());
     call.conversation = attributes.text(Field::Conversation).filter(|id| !id.is_empty() && id.len() <= MAX_ID);
     if call.response_id.is_some_and(|id| id.len() > MAX_ID) {
