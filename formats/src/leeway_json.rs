@@ -17,7 +17,7 @@ pub const MAX_LABEL: usize = 128;
 pub const MAX_MODEL: usize = 256;
 const MAX_DIMS: usize = 16;
 /// Records of one message; more make the whole message too large.
-const MAX_RECORDS: usize = 100_000;
+pub const MAX_RECORDS: usize = 100_000;
 /// No call has more; a larger count is a mistake that would drown every sum.
 pub const MAX_TOKENS: u64 = 1_000_000_000_000;
 const MAX_SCORES: usize = 256;

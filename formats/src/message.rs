@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
+use crate::leeway_json::MAX_RECORDS;
 use crate::mapping::Mapping;
 use crate::schema::{Framed, Schemas};
 use crate::{
@@ -82,6 +83,14 @@ impl Reader {
     /// Public name of what is read.
     pub fn id(&self) -> &'static str {
         self.format.map_or("auto", Format::id)
+    }
+
+    /// Whether the message's schema, if it has one, need not be waited for.
+    pub fn ready(&self, value: &[u8], headers: &Headers<'_>) -> bool {
+        let framed = headers.schema.is_some() || value.first() == Some(&0);
+        let id = if framed { Framed::read(value, headers.schema).ok() } else { None };
+        let schema = id.zip(self.schemas.as_ref()).map(|(framed, schemas)| schemas.get(&framed.id));
+        !matches!(schema, Some(Err(Reject::RegistryAway)))
     }
 
     /// Feeds `sink`; an error means that the message as a whole is none that can be read. `RegistryAway` alone is
@@ -181,14 +190,16 @@ impl Reader {
         };
         let kind = envelope.datacontenttype.as_deref().map(|kind| kind.split(';').next().unwrap_or_default().trim());
         let headers = Headers {
-            content_type: kind,
+            // The data of an envelope in JSON are JSON where it says nothing else.
+            content_type: kind.or(envelope.data.map(|_| "application/json")),
             cloud_event: true,
             ce_id: Some(&*envelope.id),
             ce_source: envelope.source.as_deref(),
             ce_time: envelope.time.as_deref(),
             schema: None,
         };
-        if headers.kind_is("application/cloudevents") || enveloped(&data) {
+        let data = unpacked(&data, &scratch.options)?;
+        if headers.kind_is("application/cloudevents") || enveloped(&data) || data.starts_with(&GZIP) {
             // One envelope is enough; more would be a way to nest without end.
             return Err(Reject::TooDeep);
         }
@@ -209,6 +220,7 @@ impl Reader {
         let read = |json: &[u8]| serde_json::from_slice::<Json>(json).map_err(|_| Reject::Undecodable);
         if !leeway_json::one_per_line(value) {
             match read(value)? {
+                Json::Array(records) if records.len() > MAX_RECORDS => return Err(Reject::TooLarge),
                 Json::Array(records) => {
                     (0..).zip(&records).for_each(|numbered| self.record(numbered, event, scratch, sink));
                 }
@@ -216,6 +228,9 @@ impl Reader {
                 _ => return Err(Reject::Undecodable),
             }
             return Ok(());
+        }
+        if memchr::memchr_iter(b'\n', value).count() > MAX_RECORDS {
+            return Err(Reject::TooLarge);
         }
         let lines = value.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
         for (line, index) in lines.zip(0..) {
@@ -242,7 +257,7 @@ impl Reader {
             sink.unknown_fields(unknown);
         }
         if let (Some(event), Some(fields)) = (event, mapped.as_object_mut()) {
-            event.fill(fields);
+            event.fill(index, fields);
         }
         let bytes = mapped.to_string();
         if let Err(reason) = leeway_json::one(bytes.as_bytes(), index, scratch, sink) {
@@ -289,11 +304,12 @@ impl<'m> CloudEvent<'m> {
         Some(Self { id, source: headers.ce_source.unwrap_or_default(), time: headers.ce_time })
     }
 
-    /// An event without id or time of its own has its envelope's; the source and the id together name it.
-    fn fill(&self, fields: &mut serde_json::Map<String, Json>) {
+    /// An event without id or time of its own has its envelope's; source, id and place inside together name it.
+    fn fill(&self, index: u32, fields: &mut serde_json::Map<String, Json>) {
         let missing = |fields: &serde_json::Map<String, Json>, name: &str| fields.get(name).is_none_or(Json::is_null);
         if missing(fields, "id") {
-            fields.insert("id".into(), format!("{} {}", self.source, self.id).trim().into());
+            let place = if index == 0 { String::new() } else { format!(" {index}") };
+            fields.insert("id".into(), format!("{} {}{place}", self.source, self.id).trim().into());
         }
         if let Some(time) = self.time.filter(|_| missing(fields, "time") && missing(fields, "started_at")) {
             fields.insert("time".into(), time.into());
@@ -330,9 +346,11 @@ const UNPACKED_FREE: usize = 1 << 20;
 /// Beyond that, gzip that unpacks to more times its size is a bomb.
 const UNPACKED_RATIO: usize = 20;
 
+const GZIP: [u8; 2] = [0x1F, 0x8B];
+
 /// A message as it was before gzip, where it is gzip: no format's messages begin as gzip does.
 pub fn unpacked<'m>(message: &'m [u8], options: &Options) -> Result<Cow<'m, [u8]>, Reject> {
-    if !message.starts_with(&[0x1F, 0x8B]) {
+    if !message.starts_with(&GZIP) {
         return Ok(Cow::Borrowed(message));
     }
     let limit = message.len().saturating_mul(UNPACKED_RATIO).max(UNPACKED_FREE).min(options.max_message_bytes);

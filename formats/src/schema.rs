@@ -118,6 +118,8 @@ impl Schema {
 mod avro {
     //! Avro 1.12 binary values.
 
+    use std::collections::HashSet;
+
     use apache_avro::Schema;
     use apache_avro::reader::datum::GenericDatumReader;
     use apache_avro::schema::ResolvedSchema;
@@ -144,7 +146,7 @@ mod avro {
             let texts: Vec<&str> = source.references.iter().map(|(_, text)| text.as_str()).collect();
             let (schema, others) = Schema::parse_str_with_list(&source.text, texts)
                 .map_err(|error| SchemaError::Text(error.to_string()))?;
-            acyclic(&schema, &others, &mut Vec::new())?;
+            acyclic(&schema, &others, &mut Vec::new(), &mut HashSet::new())?;
             Ok(Self { schema, others })
         }
 
@@ -159,26 +161,34 @@ mod avro {
         }
     }
 
-    /// Refuses a record that is within itself.
-    fn acyclic(schema: &Schema, others: &[Schema], within: &mut Vec<String>) -> Result<(), SchemaError> {
-        let mut inner = |schema: &Schema| acyclic(schema, others, within);
+    /// Refuses a record that is within itself; each referenced schema is looked into once.
+    fn acyclic<'s>(
+        schema: &'s Schema,
+        others: &'s [Schema],
+        within: &mut Vec<String>,
+        seen: &mut HashSet<String>,
+    ) -> Result<(), SchemaError> {
         match schema {
             Schema::Record(record) => {
                 within.push(record.name.fullname(None));
-                record.fields.iter().try_for_each(|field| acyclic(&field.schema, others, within))?;
+                let fields = record.fields.iter();
+                fields.map(|field| &field.schema).try_for_each(|inner| acyclic(inner, others, within, seen))?;
                 within.pop();
                 Ok(())
             }
-            Schema::Array(array) => inner(&array.items),
-            Schema::Map(map) => inner(&map.types),
-            Schema::Union(union) => union.variants().iter().try_for_each(inner),
+            Schema::Array(array) => acyclic(&array.items, others, within, seen),
+            Schema::Map(map) => acyclic(&map.types, others, within, seen),
+            Schema::Union(union) => union.variants().iter().try_for_each(|inner| acyclic(inner, others, within, seen)),
             Schema::Ref { name } if within.contains(&name.fullname(None)) => {
                 Err(SchemaError::Recursive(name.fullname(None)))
             }
-            Schema::Ref { name } => others
-                .iter()
-                .find(|other| other.name() == Some(name))
-                .map_or(Ok(()), |other| acyclic(other, others, within)),
+            Schema::Ref { name } => {
+                let other = others.iter().find(|other| other.name() == Some(name));
+                match other.filter(|_| seen.insert(name.fullname(None))) {
+                    Some(other) => acyclic(other, others, within, seen),
+                    None => Ok(()),
+                }
+            }
             _ => Ok(()),
         }
     }

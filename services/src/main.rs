@@ -146,6 +146,7 @@ async fn dispatch(command: Command) -> Result<()> {
             settings.targets()?;
             settings.report_receivers()?;
             settings.topics()?;
+            leeway::registry::Registry::open(&settings.kafka.registry, tokio::runtime::Handle::current())?;
             say(&format!(
                 "settings are right: {} rules, {} receivers, {} price book entries",
                 rules.len(),

@@ -234,12 +234,13 @@ impl<'a> Worker<'a> {
             }
             let polled = consumer.poll(POLL).filter(|_| !crate::faults::starved(self.consumers_before));
             for change in consumer.context().changes() {
+                let assigned = matches!(change, Change::Assigned(_));
+                self.apply(change)?;
                 // A pause outlives a re-assignment in the client: new partitions begin awake, and pause again if need be.
-                if self.paused && matches!(change, Change::Assigned(_)) {
-                    consumer.resume(&consumer.assignment().context("read the assignment")?).context("resume")?;
+                if assigned {
+                    consumer.resume(&self.awake()).context("resume")?;
                     self.paused = false;
                 }
-                self.apply(change)?;
             }
             let got = matches!(polled, Some(Ok(_)));
             let end = match polled {
@@ -371,7 +372,9 @@ impl<'a> Worker<'a> {
         }
         match error {
             KafkaError::PartitionEOF(partition) => {
-                if let Some(partition) = self.partitions.get_mut(partition) {
+                if let Some(partition) =
+                    self.partitions.get_mut(partition).filter(|partition| partition.waits.is_none())
+                {
                     partition.at_end = true;
                     partition.read_end = partition.position;
                     (partition.last_end, partition.last_progress) = (Instant::now(), Instant::now());
@@ -431,16 +434,24 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         let sent = self.swap()?;
-        let list = || consumer.assignment().context("read the assignment");
         if full && !sent && !self.paused {
             // The store is slow: stop fetching, go on polling, so that the group does not expel us.
-            consumer.pause(&list()?).context("pause")?;
+            consumer.pause(&consumer.assignment().context("read the assignment")?).context("pause")?;
             self.paused = true;
         } else if sent && self.paused {
-            consumer.resume(&list()?).context("resume")?;
+            consumer.resume(&self.awake()).context("resume")?;
             self.paused = false;
         }
         Ok(())
+    }
+
+    /// The partitions that do not wait for their schema registry.
+    fn awake(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in self.partitions.values().filter(|partition| partition.waits.is_none()) {
+            list.add_partition(&partition.key.topic, partition.key.partition);
+        }
+        list
     }
 
     /// Hands the buffers over; `false` while the flush thread is busy with two.
@@ -514,7 +525,10 @@ impl<'a> Worker<'a> {
         for partition in self.partitions.values_mut() {
             partition.see(&probe);
             // The clock stands still while brokers are away, while we pause, and after this process was stopped.
-            partition.wait_over(consumer)?;
+            // While the store is slow everybody waits for it.
+            if !self.paused {
+                partition.wait_over(consumer)?;
+            }
             let waits = self.paused || partition.waits.is_some() || std::mem::take(&mut partition.progressed);
             if slept || away || waits || partition.high <= partition.read_end.max(partition.position) {
                 partition.last_progress = Instant::now();
@@ -555,6 +569,8 @@ impl Partition {
         list.add_partition(&self.key.topic, self.key.partition);
         consumer.pause(&list).context("pause")?;
         (self.position, self.waits) = (offset, Some(Instant::now()));
+        // It is unread: neither the end of the log nor quiet.
+        (self.at_end, self.high) = (false, self.high.max(offset + 1));
         Ok(())
     }
 
@@ -642,6 +658,10 @@ fn touch_alone(
         );
         partition.buffer.undecodable(origin, &Reject::Quarantined);
         return Ok(Touched::Done);
+    }
+    // Asked for before the mark: what happens while a registry is waited for is not the message's doing.
+    if arrived.value.is_some_and(|value| !shared.reader.ready(value, &arrived.headers)) {
+        return Ok(Touched::Later);
     }
     let _alone = shared.alone.lock().map_err(|_| anyhow::anyhow!("another thread panicked on a message"))?;
     let mark = |offset| loop {

@@ -12,15 +12,19 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
-/// Asked again this often for an id that it does not have: a new schema may be on its way to this replica.
+/// Asked again this often for an id that it does not have, since a new schema may be on its way to this replica; but
+/// only once in a while: who sends ids at random must not hold up everybody.
 const TRIES: usize = 3;
 const BETWEEN: Duration = Duration::from_millis(300);
+const PATIENT_EVERY: Duration = Duration::from_secs(30);
 /// An id that it does not have is not asked for again for this long.
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
-/// After no answer, nobody asks for this long.
+/// After no answer, nobody asks for this long; each further time twice as long, up to the last.
 const AWAY_FOR: Duration = Duration::from_secs(2);
-const CONNECT: Duration = Duration::from_secs(2);
-const TOTAL: Duration = Duration::from_secs(5);
+const AWAY_LONGEST: Duration = Duration::from_secs(30);
+/// A thread that asks reads nothing meanwhile.
+const CONNECT: Duration = Duration::from_secs(1);
+const TOTAL: Duration = Duration::from_secs(3);
 /// Schemas and unknown ids that are kept; more begin anew.
 const MOST: usize = 10_000;
 /// Schemas that one schema may refer to, at any depth.
@@ -46,7 +50,9 @@ pub struct Registry {
 struct Cache {
     known: HashMap<SchemaId, Arc<Schema>>,
     unknown: HashMap<SchemaId, Instant>,
-    away_since: Option<Instant>,
+    /// Since when it does not answer, and for how long nobody asks.
+    away: Option<(Instant, Duration)>,
+    patient_at: Option<Instant>,
 }
 
 /// What the registry says of an id or a version.
@@ -84,9 +90,10 @@ impl Registry {
             return Ok(None);
         }
         let url = reqwest::Url::parse(&settings.url).context("kafka.registry.url")?;
-        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
+        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || !url.username().is_empty() {
             bail!(
-                "kafka.registry.url is http://host:port or https://host:port, with a path where the registry has one"
+                "kafka.registry.url is http://host:port or https://host:port, with a path where the registry has one; \
+                 user and password have settings of their own"
             );
         }
         let http = reqwest::Client::builder()
@@ -107,16 +114,16 @@ impl Registry {
         if cache.unknown.get(id).is_some_and(|at| at.elapsed() < UNKNOWN_FOR) {
             return Some(Err(Reject::NoSchema));
         }
-        cache.away_since.is_some_and(|at| at.elapsed() < AWAY_FOR).then_some(Err(Reject::RegistryAway))
+        cache.away.is_some_and(|(at, wait)| at.elapsed() < wait).then_some(Err(Reject::RegistryAway))
     }
 
-    async fn fetch(&self, id: &SchemaId) -> Result<Schema, Missing> {
+    async fn fetch(&self, id: &SchemaId, tries: usize) -> Result<Schema, Missing> {
         let path = match id {
             SchemaId::Number(number) => format!("schemas/ids/{number}"),
             SchemaId::Guid(guid) => format!("schemas/guids/{guid}"),
         };
         let mut answer = self.ask(&path).await;
-        for _ in 1..TRIES {
+        for _ in 1..tries {
             if !matches!(answer, Err(Missing::Unknown)) {
                 break;
             }
@@ -154,9 +161,15 @@ impl Registry {
             status if status.is_success() => {
                 let text = response.bytes().await.map_err(away)?;
                 serde_json::from_slice(&text)
-                    .map_err(|error| Missing::Away(format!("its answer is no schema: {error}")))
+                    .map_err(|error| Missing::Unusable(format!("its answer is no schema: {error}")))
             }
-            status => Err(Missing::Away(format!("it answered {status}"))),
+            // Credentials that it refuses may be mended; a request that it does not understand may not.
+            status @ (StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS) => Err(Missing::Away(format!("it answered {status}"))),
+            status if status.is_server_error() => Err(Missing::Away(format!("it answered {status}"))),
+            status => Err(Missing::Unusable(format!("it answered {status}"))),
         }
     }
 }
@@ -166,7 +179,18 @@ impl Schemas for Registry {
         if let Some(known) = self.cached(id) {
             return known;
         }
-        let fetched = self.handle.block_on(self.fetch(id));
+        let patient = {
+            let mut cache = self.cache.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let patient = cache.patient_at.is_none_or(|at| at.elapsed() > PATIENT_EVERY);
+            cache.patient_at = if patient { Some(Instant::now()) } else { cache.patient_at };
+            patient
+        };
+        let asked = async {
+            let fetch = self.fetch(id, if patient { TRIES } else { 1 });
+            let silent = Err(Missing::Away("it did not answer in time".into()));
+            tokio::time::timeout(TOTAL, fetch).await.unwrap_or(silent)
+        };
+        let fetched = self.handle.block_on(asked);
         let mut cache = self.cache.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if cache.known.len() + cache.unknown.len() >= MOST {
             (cache.known, cache.unknown) = (HashMap::new(), HashMap::new());
@@ -175,11 +199,12 @@ impl Schemas for Registry {
             Ok(schema) => {
                 let schema = Arc::new(schema);
                 cache.known.insert(id.clone(), Arc::clone(&schema));
-                cache.away_since = None;
+                cache.away = None;
                 Ok(schema)
             }
             Err(Missing::Away(reason)) => {
-                cache.away_since = Some(Instant::now());
+                let wait = cache.away.map_or(AWAY_FOR, |(_, wait)| (wait * 2).min(AWAY_LONGEST));
+                cache.away = Some((Instant::now(), wait));
                 tracing::warn!(?id, reason, "the schema registry (kafka.registry) does not answer; its messages wait");
                 Err(Reject::RegistryAway)
             }

@@ -313,17 +313,20 @@ impl OneTopic {
             max_depth: ingest.max_depth,
             user_key: self.user_key.clone(),
         };
-        let first_day = stamped - self.topic.index_days * leeway_core::clock::DAY;
+        let remembered = self.topic.index_days * leeway_core::clock::DAY;
+        let first_day = stamped - remembered;
         let mut look = Look { received: stamped, first_day, ..Look::default() };
         let reader: &Reader = &self.topic.reader;
         let decoded = reader.decode(value, &headers, &mut Scratch::new(options), &mut look);
         if let Some(reason) = decoded.err().or(look.refused.clone().filter(|_| look.taken == 0)) {
             return Ok(Err(format!("still refused: {}", reason.code())));
         }
-        let unsafe_calls = if self.topic.call_index == CallIndex::On { look.nameless } else { look.taken };
+        // What the index has forgotten meanwhile, it would take for new.
+        let indexed = self.topic.call_index == CallIndex::On && now - stamped < remembered - leeway_core::clock::DAY;
+        let unsafe_calls = if indexed { look.nameless } else { look.taken };
         if !letter.whole && unsafe_calls > 0 && !self.twice {
             return Ok(Err(
-                "left: its other records were taken, and without ids they would count twice (--twice)".into()
+                "left: its other records were taken, and without ids, or after the index forgot them, they would count twice (--twice)".into()
             ));
         }
         if !letter.whole && look.refused.is_some() {

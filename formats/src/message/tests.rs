@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::leeway_json::MAX_RECORDS;
 use crate::{Rows, Schema, SchemaError, SchemaId, SchemaSource, UserKey};
 use leeway_core::event::Event;
 use proptest::prelude::*;
@@ -181,6 +182,30 @@ fn an_event_has_its_envelopes_id_and_time_where_it_has_none() {
     assert_eq!(read(&Reader::default(), empty, &[]).unwrap().skipped, 1);
     let twice = json!({"specversion": "1.0", "id": "1", "data": {"specversion": "1.0", "id": "2", "data": {}}});
     assert_eq!(read(&Reader::default(), twice.to_string().as_bytes(), &[]), Err(Reject::TooDeep));
+}
+
+#[test]
+fn records_of_one_envelope_have_names_of_their_own_and_packed_envelopes_do_not_nest() {
+    let event = json!({"specversion": "1.0", "id": "7", "source": "/g", "time": "2026-11-20T23:10:00Z",
+        "data": [{"tokens": {"input": 1}}, {"tokens": {"input": 2}}]});
+    let told = read(&Reader::default(), event.to_string().as_bytes(), &[]).unwrap();
+    let ids: Vec<&str> = told.calls.iter().map(|(id, ..)| id.as_str()).collect();
+    assert_eq!(ids, ["/g 7", "/g 7 1"]);
+    let packed = |bytes: &[u8]| {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut gz, bytes).unwrap();
+        STANDARD.encode(gz.finish().unwrap())
+    };
+    let wrap = |data: String| json!({"specversion": "1.0", "id": "8", "data_base64": data}).to_string();
+    let once = wrap(packed(br#"{"time":1795225535}"#));
+    assert_eq!(read(&Reader::default(), once.as_bytes(), &[]).unwrap().calls.len(), 1);
+    let twice = wrap(packed(once.as_bytes()));
+    assert_eq!(read(&Reader::default(), twice.as_bytes(), &[]), Err(Reject::TooDeep));
+    let strict = Reader { sniff: false, ..Reader::default() };
+    let kind: [(&str, &[u8]); 1] = [("content-type", b"application/cloudevents+json")];
+    assert_eq!(read(&strict, event.to_string().as_bytes(), &kind).unwrap().calls.len(), 2);
+    let many = format!("[{}0]", "0,".repeat(MAX_RECORDS));
+    assert_eq!(read(&reader(), many.as_bytes(), &[]), Err(Reject::TooLarge));
 }
 
 /// OTLP stands in a CloudEvent as it stands alone.

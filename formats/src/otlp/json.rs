@@ -4,7 +4,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leeway_core::event::Reject;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList, any_value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList, any_value,
+};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, LogsData, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData, span};
@@ -38,7 +40,8 @@ pub fn traces(value: Value<'_, '_>) -> Read<(TracesData, Bad)> {
     let resource_spans = list(value, "resourcespans", |group| {
         let scope_spans = list(group, "scopespans", |scope| {
             let spans = list(scope, "spans", |value| one(value, span, &mut count, &mut bad))?;
-            Ok(ScopeSpans { spans: spans.into_iter().flatten().collect(), ..ScopeSpans::default() })
+            let spans = spans.into_iter().flatten().collect();
+            Ok(ScopeSpans { scope: named(scope), spans, ..ScopeSpans::default() })
         })?;
         Ok(ResourceSpans { resource: resource(group)?, scope_spans, ..ResourceSpans::default() })
     })?;
@@ -51,7 +54,8 @@ pub fn logs(value: Value<'_, '_>) -> Read<(LogsData, Bad)> {
     let resource_logs = list(value, "resourcelogs", |group| {
         let scope_logs = list(group, "scopelogs", |scope| {
             let log_records = list(scope, "logrecords", |value| one(value, record, &mut count, &mut bad))?;
-            Ok(ScopeLogs { log_records: log_records.into_iter().flatten().collect(), ..ScopeLogs::default() })
+            let log_records = log_records.into_iter().flatten().collect();
+            Ok(ScopeLogs { scope: named(scope), log_records, ..ScopeLogs::default() })
         })?;
         Ok(ResourceLogs { resource: resource(group)?, scope_logs, ..ResourceLogs::default() })
     })?;
@@ -126,6 +130,12 @@ fn record(value: Value<'_, '_>) -> Read<LogRecord> {
         event_name: member(value, "eventname").and_then(text).unwrap_or_default().to_owned(),
         ..LogRecord::default()
     })
+}
+
+/// The instrumentation's name.
+fn named(group: Value<'_, '_>) -> Option<InstrumentationScope> {
+    let name = text(member(member(group, "scope")?, "name")?)?;
+    Some(InstrumentationScope { name: name.to_owned(), ..InstrumentationScope::default() })
 }
 
 fn resource(group: Value<'_, '_>) -> Read<Option<Resource>> {

@@ -39,6 +39,8 @@ const MAX_RECORDS: usize = 10_000;
 const MAX_ID: usize = 256;
 /// Longest duration, µs; a longer one is a clock that was not set.
 pub const YEAR: u64 = 366 * 86_400_000_000;
+/// A time to first token that is so many times the whole call has another unit.
+const FAR: u64 = 20;
 /// Status code ERROR of a span.
 const FAILED: i32 = 2;
 
@@ -140,11 +142,11 @@ fn parse<M: Message + Default>(message: &[u8], scratch: &Scratch) -> Result<M, R
 
 fn traces<'a>(data: &'a TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
     let mut spans: Vec<Spanned<'_>> = Vec::new();
-    for group in &data.resource_spans {
+    for (number, group) in data.resource_spans.iter().enumerate() {
         let resource = Attributes::of_resource(group.resource.as_ref());
         for scope in &group.scope_spans {
             let name = scope.scope.as_ref().map_or("", |scope| scope.name.as_str());
-            let read = |span: &'a Span| Spanned::new(Attributes::read(&span.attributes, &resource), span, name);
+            let read = |span: &'a Span| Spanned::new(Attributes::read(&span.attributes, &resource), span, number, name);
             spans.extend(scope.spans.iter().map(read));
         }
     }
@@ -155,11 +157,14 @@ fn traces<'a>(data: &'a TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) 
         if counts {
             let inside = inside(spanned, scratch);
             let beside = more.map(|place| (&spans[place], self::inside(&spans[place], scratch)));
-            let made = span_call(spanned, &inside, scratch).and_then(|mut call| {
-                if let Some((other, inside)) = &beside {
-                    fill(&mut call, other, inside, scratch)?;
+            let made = span_call(spanned, &inside, scratch).map(|mut call| {
+                // What cannot be read of the other span is not told.
+                if let Some((other, inside)) = &beside
+                    && let Ok(more) = span_call(other, inside, scratch)
+                {
+                    fill(&mut call, more);
                 }
-                Ok(call)
+                call
             });
             sink.record(index as u32, made.map(Event::Call));
         } else {
@@ -217,8 +222,7 @@ fn inside(spanned: &Spanned<'_>, scratch: &mut Scratch) -> Inside {
 }
 
 /// What the other span of the same call says more of it.
-fn fill<'a>(call: &mut Call<'a>, other: &Spanned<'a>, inside: &'a Inside, scratch: &mut Scratch) -> Result<(), Reject> {
-    let mut more = span_call(other, inside, scratch)?;
+fn fill<'a>(call: &mut Call<'a>, mut more: Call<'a>) {
     if call.tokens.input.is_none() && call.tokens.output.is_none() {
         call.tokens = more.tokens;
     }
@@ -243,7 +247,6 @@ fn fill<'a>(call: &mut Call<'a>, other: &Spanned<'a>, inside: &'a Inside, scratc
     text(&mut call.provider, more.provider);
     text(&mut call.request_model, more.request_model);
     text(&mut call.response_model, more.response_model);
-    Ok(())
 }
 
 fn span_call<'a>(spanned: &Spanned<'a>, inside: &'a Inside, scratch: &mut Scratch) -> Result<Call<'a>, Reject> {
@@ -280,13 +283,10 @@ fn span_call<'a>(spanned: &Spanned<'a>, inside: &'a Inside, scratch: &mut Scratc
     // A client sees a first piece of streams alone; a server tells of one for whole answers too.
     call.stream = call.stream.or(call.ttft_us.map(|_| true));
     if call.ttft_us.is_none() {
-        call.ttft_us = attributes.duration(Field::ServerTtft, 1e6)?;
-    }
-    // Longer than the whole call: it was told in milliseconds.
-    if let (Some(ttft), Some(duration)) = (call.ttft_us, call.duration_us)
-        && ttft > duration
-    {
-        call.ttft_us = Some(ttft / 1000).filter(|ttft| *ttft <= duration);
+        let told = attributes.duration(Field::ServerTtft, 1e6)?;
+        // Far longer than the whole call: it was told in milliseconds.
+        let far = told.zip(call.duration_us).is_some_and(|(ttft, duration)| ttft > duration.saturating_mul(FAR));
+        call.ttft_us = if far { told.map(|ttft| ttft / 1000) } else { told };
     }
     // The type of an error may stand in the event of its exception alone.
     let exception = span.events.iter().find(|event| event.name == "exception");

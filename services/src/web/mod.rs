@@ -55,6 +55,8 @@ pub struct Inner {
     periods: kpis::Periods,
     reports: kpis::Reports,
     summary: tokio::sync::Mutex<Option<(Instant, Arc<overview::Input>)>>,
+    /// By tenant: the label with most values, and when it was counted.
+    spread: tokio::sync::Mutex<pages::Spread>,
     streams: Arc<Semaphore>,
 }
 
@@ -105,6 +107,7 @@ impl App {
             periods,
             reports,
             summary,
+            spread: tokio::sync::Mutex::default(),
             streams,
         }))
     }

@@ -27,6 +27,12 @@ const SLICES: usize = 50;
 const ALERTS: i64 = 500;
 const FINDINGS: i64 = 100;
 const LIVE: Duration = Duration::from_secs(1);
+/// Tenants near their cap whose labels are counted, and for how long the count stands.
+const SPREAD_TENANTS: usize = 3;
+const SPREAD_FRESH: Duration = Duration::from_secs(300);
+
+/// By tenant: when its labels were counted, and the one with most values.
+pub type Spread = std::collections::BTreeMap<String, (Instant, Option<(String, u64)>)>;
 
 type Page = Result<Html<String>, HttpError>;
 
@@ -235,11 +241,13 @@ impl App {
         });
         let mut loads = Vec::new();
         for load in store.tenant_loads(day_of(now)).await? {
-            // Whose labels are many is worth a look where they fill the cap.
-            let much = load.series * 2 >= self.0.series_cap;
-            let spread = if much { store.label_spread(&load.tenant, day_of(now)).await? } else { Vec::new() };
-            let widest = spread.into_iter().next();
-            loads.push(view::Load { tenant: load.tenant, series: load.series, folded: load.folded_calls, widest });
+            let mut load =
+                view::Load { tenant: load.tenant, series: load.series, folded: load.folded_calls, widest: None };
+            // A look at every series of the day: for few tenants, and not at once again.
+            if load.nearly_full(self.0.series_cap).is_some() && loads.len() < SPREAD_TENANTS {
+                load.widest = self.widest(&load.tenant, day_of(now)).await?;
+            }
+            loads.push(load);
         }
         Ok(view::Input {
             now,
@@ -256,6 +264,18 @@ impl App {
             undelivered: store.outbox().await?.0,
             disabled_receivers: store.disabled_receivers().await?.into_iter().map(|(name, ..)| name).collect(),
         })
+    }
+
+    /// The label with most values today, as it was seen in the last minutes.
+    async fn widest(&self, tenant: &str, day: i64) -> Result<Option<(String, u64)>, HttpError> {
+        let mut known = self.0.spread.lock().await;
+        known.retain(|_, (at, _)| at.elapsed() < SPREAD_FRESH);
+        if let Some((_, widest)) = known.get(tenant) {
+            return Ok(widest.clone());
+        }
+        let widest = self.0.store.label_spread(tenant, day).await?.into_iter().next();
+        known.insert(tenant.to_owned(), (Instant::now(), widest.clone()));
+        Ok(widest)
     }
 
     /// Tenant, app and model with most calls of late.
