@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leeway_core::event::{Event, Reject};
+use leeway_core::event::{Event, Reject, Tokens};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
@@ -70,7 +70,13 @@ impl Mapping {
                 None => {}
             }
             let target_path = path(&target);
-            if !known(&target_path[0]) {
+            let inside = |names: &[&str]| target_path.len() == 2 && names.contains(&target_path[1].as_str());
+            let right = match target_path[0].as_str() {
+                "tokens" => inside(&Tokens::NAMES),
+                "text" => inside(&["input", "output", "system", "history", "documents"]),
+                _ => known(&target_path[0]),
+            };
+            if !right {
                 return Err(MappingError::UnknownField(target));
             }
             checked.push((target_path, rule));
@@ -201,8 +207,10 @@ mod tests {
 
     #[test]
     fn wrong_rows_say_what_to_correct() {
-        let error = mapping(json!({"tokns.input": "a"})).unwrap_err().to_string();
-        assert!(error.starts_with("`tokns.input` is no field"), "{error}");
+        for wrong in ["tokns.input", "tokens.inptu", "tokens", "text.answer"] {
+            let error = mapping(json!({wrong: "a"})).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{wrong}` is no field")), "{error}");
+        }
         let error = mapping(json!({"time": {"times": 2.0}})).unwrap_err().to_string();
         assert!(error.contains("needs `from`"), "{error}");
     }

@@ -12,7 +12,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
@@ -21,6 +21,9 @@ use crate::pipeline::{Probe, Shared};
 use crate::settings::{Kafka, Start};
 use crate::topic_id::topic_id;
 
+/// How often, and how far apart, a client asks for a partition that it has not heard of.
+const UNHEARD_TRIES: usize = 10;
+const UNHEARD_WAIT: Duration = Duration::from_millis(200);
 /// The source name of Kafka partitions in the store.
 pub const SOURCE: &str = "kafka";
 const ASK: Duration = Duration::from_secs(10);
@@ -81,6 +84,20 @@ impl Assigner {
         self.changed.store(true, Ordering::Release);
     }
 
+    /// The partition's log. Another member may assign a partition that this client has not heard of yet.
+    fn watermarks(&self, consumer: &BaseConsumer<Self>, partition: i32) -> Result<(i64, i64), KafkaError> {
+        for _ in 0..UNHEARD_TRIES {
+            match consumer.fetch_watermarks(&self.topic, partition, ASK) {
+                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
+                    consumer.fetch_metadata(Some(&self.topic), ASK)?;
+                    std::thread::sleep(UNHEARD_WAIT);
+                }
+                told => return told,
+            }
+        }
+        consumer.fetch_watermarks(&self.topic, partition, ASK)
+    }
+
     /// Takes every partition of the list from the store, and sets where reading starts.
     fn acquire(
         &self,
@@ -106,8 +123,8 @@ impl Assigner {
             list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
         let mut taken = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            let (low, high) = consumer
-                .fetch_watermarks(&self.topic, partition, ASK)
+            let (low, high) = self
+                .watermarks(consumer, partition)
                 .with_context(|| format!("ask for the offsets of partition {partition}"))?;
             let first = if self.start == Start::Latest && !recreated { high } else { low };
             let key = PartitionKey {

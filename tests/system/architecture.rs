@@ -43,7 +43,7 @@ fn doors_open_only_where_they_should() {
         ("rdkafka", &["leeway", "leeway-tests"]),
         ("axum", &["leeway"]),
         ("lettre", &["leeway-alerts"]),
-        ("reqwest", &["leeway-alerts"]),
+        ("reqwest", &["leeway", "leeway-alerts"]),
         ("statrs", &["leeway-core", "leeway-detectors"]),
         ("hdrhistogram", &["leeway"]),
         ("askama", &["leeway-dashboards"]),

@@ -107,6 +107,56 @@ fn a_real_client_without_kafka_and_kill_nine_after_the_answer() {
     );
 }
 
+/// From the command line, as a deployment does it.
+#[test]
+fn every_kind_is_sent_by_command_line_and_refusals_are_told() {
+    let node = alone();
+    let process = node.start();
+    let url = address(&process);
+    let send = |words: &[&str]| {
+        let done = Command::new(crate::harness::leeway()).args(["ingest", "send", "--url", &url]).args(words).output();
+        let done = done.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (done.status.success(), text(&done.stdout), text(&done.stderr))
+    };
+    let (sent, said, trouble) = send(&[
+        "--kind",
+        "change",
+        "--set",
+        "type=release",
+        "--set",
+        "app=web",
+        "--set",
+        "to=2.10",
+        "--set",
+        "author=ann",
+        "--set",
+        "ticket=OPS-1",
+        "--set",
+        "approver=bob",
+    ]);
+    assert!(sent && said == "--set: 1 taken, 0 refused\n", "{said}{trouble}");
+    let told: Json = serde_json::from_str(&get(&format!("{url}/api/v1/changes"))).unwrap();
+    let body = &told["changes"][0]["body"];
+    assert_eq!((&body["to"], &body["ticket"], &body["type"]), (&"2.10".into(), &"OPS-1".into(), &"release".into()));
+    assert!(
+        !told.to_string().contains("\"ann\"") && !told.to_string().contains("\"bob\""),
+        "people are hashed: {told}"
+    );
+    let file = std::env::temp_dir().join(crate::harness::unique("events"));
+    let incident = json!({"kind": "incident", "time": now_us(), "class": "latency", "severity": 2});
+    let figure = json!({"time": now_us(), "name": "eligible_users", "value": 12, "kind": "figure"});
+    std::fs::write(&file, format!("{incident}\n{figure}\n{{\"kind\":\"figure\"}}\n")).unwrap();
+    let (sent, said, trouble) = send(&[file.to_str().unwrap()]);
+    assert!(!sent && said.contains("2 taken, 1 refused\n  record 2: no_time"), "{said}{trouble}");
+    assert!(trouble.contains("1 events were refused"), "{trouble}");
+    let (sent, _, trouble) = send(&["--set", "nothing"]);
+    assert!(!sent && trouble.contains("FIELD=VALUE"), "{trouble}");
+    drop(process);
+    let (sent, _, trouble) = send(&["--set", "name=x"]);
+    assert!(!sent && trouble.contains("no service answers"), "{trouble}");
+}
+
 #[test]
 fn bad_bodies_are_answered_with_what_to_correct() {
     let node = alone();
