@@ -93,8 +93,8 @@ impl ScoreSum {
     fn merge(&mut self, other: Self) {
         self.n += other.n;
         self.valued += other.valued;
-        self.sum_micro += other.sum_micro;
-        self.sum_squares_micro += other.sum_squares_micro;
+        self.sum_micro = self.sum_micro.saturating_add(other.sum_micro);
+        self.sum_squares_micro = self.sum_squares_micro.saturating_add(other.sum_squares_micro);
     }
 }
 
@@ -123,8 +123,8 @@ impl LabelSum {
     pub fn merge(&mut self, other: Self) {
         self.n += other.n;
         self.valued += other.valued;
-        self.sum_micro += other.sum_micro;
-        self.sum_squares_micro += other.sum_squares_micro;
+        self.sum_micro = self.sum_micro.saturating_add(other.sum_micro);
+        self.sum_squares_micro = self.sum_squares_micro.saturating_add(other.sum_squares_micro);
     }
 }
 
@@ -364,9 +364,9 @@ impl Pane {
         self.counts.iter_mut().zip(other.counts).for_each(|(mine, theirs)| mine.merge(theirs));
         self.classes.iter_mut().zip(other.classes).for_each(|(mine, theirs)| mine.merge(theirs));
         self.tokens.iter_mut().zip(other.tokens).for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
-        self.reported_cost += other.reported_cost;
-        self.computed_cost += other.computed_cost;
-        self.cost += other.cost;
+        self.reported_cost = self.reported_cost.saturating_add(other.reported_cost);
+        self.computed_cost = self.computed_cost.saturating_add(other.computed_cost);
+        self.cost = self.cost.saturating_add(other.cost);
         self.weight_squares = self.weight_squares.saturating_add(other.weight_squares);
         self.sketches.iter_mut().zip(&other.sketches).for_each(|(mine, theirs)| mine.merge(theirs));
         for (name, theirs) in &other.scores {
@@ -520,8 +520,9 @@ impl Pane {
                 break;
             }
             let index = tag as usize - 1;
-            let n = reader.number()?;
-            let weight = i128::from(n) * i128::from(UNIT_WEIGHT) + varint::unzigzag(reader.wide()?);
+            let n = reader.count()?;
+            let extra = varint::unzigzag(reader.wide()?);
+            let weight = (i128::from(n) * i128::from(UNIT_WEIGHT)).checked_add(extra).ok_or(Corrupt::Overflow)?;
             let weight_micro = u64::try_from(weight).map_err(|_| Corrupt::Overflow)?;
             let slot =
                 if index < counters { self.counts.get_mut(index) } else { self.classes.get_mut(index - counters) };
@@ -536,9 +537,9 @@ impl Pane {
         self.weight_squares = reader.wide()?;
         for _ in 0..reader.number()? {
             let name = reader.text()?.to_owned();
-            let n = reader.number()?;
+            let n = reader.count()?;
             // Version 1 did not tell them apart.
-            let valued = if counters == COUNTERS_V1 { n } else { reader.number()? };
+            let valued = if counters == COUNTERS_V1 { n } else { reader.count()? };
             let sum_micro = varint::unzigzag(reader.wide()?);
             let sum_squares_micro = reader.wide()?;
             self.scores.insert(name, ScoreSum { n, valued, sum_micro, sum_squares_micro });
@@ -549,20 +550,23 @@ impl Pane {
     fn decode_findings(&mut self, reader: &mut Reader<'_>) -> Result<(), Corrupt> {
         for _ in 0..reader.number()? {
             let place = reader.number()?;
-            let n = reader.number()?;
+            let n = reader.count()?;
             if !self.hits.set(place as usize, n) {
                 return Err(Corrupt::Tag(place));
             }
         }
         for _ in 0..reader.number()? {
             let name = reader.text()?.to_owned();
-            self.flags.insert(name, reader.number()?);
+            self.flags.insert(name, reader.count()?);
         }
         for _ in 0..reader.number()? {
             let name = reader.text()?.to_owned();
             let mut signed = || Ok(varint::unzigzag(reader.wide()?));
             let (n, valued, sum_micro, sum_squares_micro) = (signed()?, signed()?, signed()?, signed()?);
-            let small = |value: i128| i64::try_from(value).map_err(|_| Corrupt::Overflow);
+            let small = |value: i128| {
+                let value = i64::try_from(value).map_err(|_| Corrupt::Overflow)?;
+                varint::counted(value.unsigned_abs()).map(|_| value)
+            };
             let sum = LabelSum { n: small(n)?, valued: small(valued)?, sum_micro, sum_squares_micro };
             self.labels.insert(name, sum);
         }
@@ -631,6 +635,35 @@ mod tests {
             });
         }
         pane
+    }
+
+    #[test]
+    fn forged_counts_are_corrupt_and_the_largest_ones_still_add_up() {
+        let forged = |n: u128| {
+            let mut counts = vec![VERSION, 1];
+            [n, 0, 0].iter().for_each(|number| varint::write(&mut counts, *number));
+            [u64::MAX; TOKEN_KINDS].iter().for_each(|sum| varint::write(&mut counts, u128::from(*sum)));
+            [u128::MAX; 4].iter().for_each(|sum| varint::write(&mut counts, *sum));
+            counts.extend([0, 0, 0, 0]);
+            // One value in each of two buckets: version and length, sum, least, spread, then bucket and count.
+            let mut sketches = vec![SKETCHES_VERSION, 0, 1, 2];
+            [u128::MAX, 1, 1, 1, n / 2, 1, n / 2].iter().for_each(|number| varint::write(&mut sketches, *number));
+            Pane::decode(&counts, &[SKETCHES_VERSION]).and(Pane::decode(&counts, &sketches))
+        };
+        let mut most = forged((1 << 44) - 1).unwrap();
+        let other = most.clone();
+        (0..100).for_each(|_| most.merge(&other));
+        assert_eq!(most.calls(), 101 * ((1 << 44) - 1));
+        for n in [1 << 48, 1 << 63, u128::from(u64::MAX)] {
+            assert_eq!(forged(n).unwrap_err(), Corrupt::Overflow, "{n}");
+        }
+        let sketch = |count: u128| {
+            let mut sketches = vec![SKETCHES_VERSION, 0, 1, 2];
+            [1, 1, 1, 1, count, 1, count].iter().for_each(|number| varint::write(&mut sketches, *number));
+            Pane::decode(&pane(&[1]).encode_counts(), &sketches)
+        };
+        assert!(sketch((1 << 47) - 1).is_ok());
+        assert_eq!(sketch(1 << 47).unwrap_err(), Corrupt::Overflow, "together too many");
     }
 
     fn bytes(pane: &Pane) -> (Vec<u8>, Vec<u8>) {

@@ -90,7 +90,7 @@ impl Sketch {
             return;
         }
         self.n += other.n;
-        self.sum += other.sum;
+        self.sum = self.sum.saturating_add(other.sum);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         match &other.counts {
@@ -214,11 +214,12 @@ impl Sketch {
         let mut bucket = 0u64;
         for _ in 0..length {
             bucket = bucket.checked_add(reader.number()?).ok_or(Corrupt::Overflow)?;
-            let count = reader.number()?;
+            let count = reader.count()?;
             let index = u16::try_from(bucket).ok().filter(|b| *b < BUCKETS).ok_or(Corrupt::Overflow)?;
-            sketch.n = sketch.n.checked_add(count).ok_or(Corrupt::Overflow)?;
+            sketch.n += count;
             sketch.add(index, count);
         }
+        varint::counted(sketch.n)?;
         Ok(sketch)
     }
 

@@ -37,6 +37,11 @@ pub fn unzigzag(value: u128) -> i128 {
     (value >> 1) as i128 ^ -((value & 1) as i128)
 }
 
+/// A count that no pane's window can hold is none.
+pub fn counted(count: u64) -> Result<u64, Corrupt> {
+    if count < 1 << 48 { Ok(count) } else { Err(Corrupt::Overflow) }
+}
+
 /// Takes numbers off the front of stored bytes; never panics on foreign bytes.
 #[derive(Debug)]
 pub struct Reader<'a>(pub &'a [u8]);
@@ -66,6 +71,11 @@ impl<'a> Reader<'a> {
 
     pub fn number(&mut self) -> Result<u64, Corrupt> {
         u64::try_from(self.wide()?).map_err(|_| Corrupt::Overflow)
+    }
+
+    /// How often something was seen: below 2⁴⁸, so that the counts of any 65,536 panes add up without overflow.
+    pub fn count(&mut self) -> Result<u64, Corrupt> {
+        self.number().and_then(counted)
     }
 
     pub fn bytes(&mut self, length: usize) -> Result<&'a [u8], Corrupt> {

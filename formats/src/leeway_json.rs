@@ -11,7 +11,7 @@ use crate::cursor::Value;
 use crate::{Format, Options, Scratch, Sink, records};
 
 /// Longest id; a longer one rejects the event.
-const MAX_ID: usize = 256;
+pub const MAX_ID: usize = 256;
 /// Longest label, bytes; a longer one is cut and counted.
 pub const MAX_LABEL: usize = 128;
 pub const MAX_MODEL: usize = 256;

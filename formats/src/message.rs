@@ -6,15 +6,16 @@ use std::io::Read;
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use flate2::read::MultiGzDecoder;
 use leeway_core::event::Reject;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
-use crate::leeway_json::MAX_RECORDS;
+use crate::leeway_json::{MAX_ID, MAX_RECORDS};
 use crate::mapping::Mapping;
 use crate::schema::{Framed, Schemas};
 use crate::{
@@ -54,6 +55,12 @@ impl<'m> Headers<'m> {
         } else if is("ce_time") {
             self.ce_time = text();
         }
+    }
+
+    /// Whether the content type is one of JSON's: `application/json`, `…/x-ndjson`, `…/jsonl`, `…+json`.
+    fn says_json(&self) -> bool {
+        let kind = self.content_type.unwrap_or_default().to_ascii_lowercase();
+        ["json", "jsonl", "jsonlines"].iter().any(|end| kind.ends_with(end))
     }
 
     fn kind_is(&self, prefix: &str) -> bool {
@@ -102,8 +109,12 @@ impl Reader {
         scratch: &mut Scratch,
         sink: &mut dyn Sink,
     ) -> Result<(), Reject> {
+        if headers.schema.is_some() {
+            // Bare bytes of the schema's format, which may begin as gzip does.
+            return self.framed(value, headers, scratch, sink);
+        }
         let value = &*unpacked(value, &scratch.options)?;
-        if headers.schema.is_some() || value.first() == Some(&0) {
+        if value.first() == Some(&0) {
             return self.framed(value, headers, scratch, sink);
         }
         if headers.kind_is("application/cloudevents") || (self.format.is_none() && self.sniff && enveloped(value)) {
@@ -134,11 +145,12 @@ impl Reader {
         if headers.kind_is("application/x-protobuf") || headers.kind_is("application/protobuf") {
             return otlp::either(value, scratch, sink);
         }
-        if !self.sniff && !headers.kind_is("application/") {
+        let says_json = headers.says_json();
+        if !self.sniff && !says_json {
             return Err(Reject::UnknownFormat);
         }
         let json = value.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'{' | b'['));
-        if value.first() == Some(&0x0A) && !headers.kind_is("application/") {
+        if value.first() == Some(&0x0A) && !says_json {
             // Protobuf's first tag is a line feed too, and the length after it may be the code of a brace.
             match otlp::either(value, scratch, sink) {
                 Err(Reject::Undecodable) if json => {}
@@ -309,7 +321,12 @@ impl<'m> CloudEvent<'m> {
         let missing = |fields: &serde_json::Map<String, Json>, name: &str| fields.get(name).is_none_or(Json::is_null);
         if missing(fields, "id") {
             let place = if index == 0 { String::new() } else { format!(" {index}") };
-            fields.insert("id".into(), format!("{} {}{place}", self.source, self.id).trim().into());
+            let mut id = format!("{} {}{place}", self.source, self.id).trim().to_owned();
+            if id.len() > MAX_ID {
+                // Sources are URIs, which may be longer than an id.
+                id = format!("sha256:{}", URL_SAFE_NO_PAD.encode(Sha256::digest(&id)));
+            }
+            fields.insert("id".into(), id.into());
         }
         if let Some(time) = self.time.filter(|_| missing(fields, "time") && missing(fields, "started_at")) {
             fields.insert("time".into(), time.into());

@@ -8,6 +8,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(mut pane) = Pane::decode(counts, sketches) {
         let other = Pane::decode(counts, sketches).unwrap();
         pane.merge(&other);
-        assert!(Pane::decode(&pane.encode_counts(), &pane.encode_sketches()).is_ok());
+        let _ = (pane.encode_counts(), pane.encode_sketches());
+        assert_eq!(Pane::decode(&other.encode_counts(), &other.encode_sketches()), Ok(other));
     }
 });

@@ -33,7 +33,7 @@ pub struct Args {
     /// The messages' content-type header
     #[arg(long)]
     content_type: Option<String>,
-    /// A further header of the messages, KEY=VALUE; may be repeated. __value_schema_id is 0x01 and a GUID, in hex digits
+    /// A further header of the messages, KEY=VALUE; may be repeated. __value_schema_id is a GUID or the header's bytes in hex or base64
     #[arg(long, value_name = "K=V")]
     header: Vec<String>,
     /// One line of JSON a record, and a last one with the totals

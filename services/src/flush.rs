@@ -263,7 +263,7 @@ impl Flusher {
         once::within(&mut candidates);
         if self.rules.call_index == CallIndex::On && !candidates.is_empty() {
             let claimed = tx.claim_calls(&once::claims(&candidates, day_of(now))).await?;
-            once::across(&mut candidates, &claimed);
+            tx.give_back(&once::across(&mut candidates, &claimed)).await?;
         }
         Ok(once::count(candidates, ledgers))
     }

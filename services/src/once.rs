@@ -27,7 +27,7 @@ pub struct Candidate<'a> {
     merged: bool,
     /// It is another instrumentation's record of a response that this flush counts.
     copy: bool,
-    /// It tells from outside of a call that this flush counts, or from inside.
+    /// It tells from outside of a call that is counted, or from inside.
     nested: bool,
     conflicting: bool,
 }
@@ -53,6 +53,16 @@ impl Contribution {
 }
 
 impl Candidate<'_> {
+    /// One call by two spans, one around the other: where the other one is counted, this one is left out.
+    fn leave_if_nested(&mut self, around: impl Fn(CallKey) -> bool, counted: impl Fn(CallKey) -> bool) -> bool {
+        let contribution = self.contribution;
+        let part = self.left.call && !self.left.whole;
+        if part && (around(contribution.name) || contribution.parent.is_some_and(counted)) {
+            (self.left, self.merged, self.nested) = (NONE, true, true);
+        }
+        self.nested
+    }
+
     /// Whether what was told of this response, by digest and wholeness, is this call. Two whole records are two calls: an
     /// answer from a cache has the id of the one that it was made for.
     fn copies(&self, (digest, whole): (i64, bool)) -> bool {
@@ -124,15 +134,16 @@ pub fn within(candidates: &mut [Candidate<'_>]) {
         let contribution = candidate.contribution;
         // A record without text has no text to claim.
         candidate.left.text &= contribution.numbers.brings.whole || contribution.numbers.scanned.is_some();
-        let key = |name: CallKey, facet| (candidate.tenant.clone(), name, facet);
-        let mut left = candidate.left;
-        let below = taken.contains_key(&key(contribution.name, Facet::Below));
-        let above = contribution.parent.is_some_and(|parent| taken.contains_key(&key(parent, Facet::Call)));
-        if candidate.left.call && !candidate.left.whole && (below || above) {
-            // One call by two spans, one around the other: the other one counts it.
-            (candidate.left, candidate.merged, candidate.nested) = (NONE, true, true);
+        let tenant = candidate.tenant.clone();
+        let has = |facet| {
+            let (taken, tenant) = (&taken, &tenant);
+            move |name| taken.contains_key(&(tenant.clone(), name, facet))
+        };
+        if candidate.leave_if_nested(has(Facet::Below), has(Facet::Call)) {
             continue;
         }
+        let key = |name: CallKey, facet| (tenant.clone(), name, facet);
+        let mut left = candidate.left;
         let own = taken.get(&key(contribution.name, Facet::Call)).copied();
         for facet in facets(candidate.left) {
             if taken.contains_key(&key(contribution.name, facet)) {
@@ -197,20 +208,27 @@ pub fn claims(candidates: &[Candidate<'_>], day: i64) -> Vec<CallClaim> {
     claims
 }
 
-/// Drops what an earlier flush counted.
-pub fn across(candidates: &mut [Candidate<'_>], claimed: &Counted) {
+/// Drops what an earlier flush counted. Answers the claims to give back: a span around a call that is counted is none
+/// itself, or the other calls below it would be taken for parts of it.
+pub fn across(candidates: &mut [Candidate<'_>], claimed: &Counted) -> Vec<(String, CallKey)> {
+    let mut outer = Vec::new();
     for candidate in candidates {
         let contribution = candidate.contribution;
-        let known = |name: CallKey| claimed.counted.get(&(candidate.tenant.clone(), name)).copied();
-        let around = claimed.around.contains(&(candidate.tenant.clone(), contribution.name));
-        let inside = contribution.parent.and_then(known).is_some();
-        if candidate.left.call && !candidate.left.whole && (around || inside) {
-            (candidate.left, candidate.merged, candidate.nested) = (NONE, true, true);
+        let tenant = candidate.tenant.clone();
+        let known = |name: CallKey| claimed.counted.get(&(tenant.clone(), name)).copied();
+        let around = |name| claimed.around.contains(&(tenant.clone(), name));
+        let fresh = |facet| claimed.fresh.contains(&(tenant.clone(), contribution.name, facet));
+        // One that an earlier record of this flush left nothing of claims nothing.
+        let claims = candidate.left.call;
+        if candidate.leave_if_nested(around, |name| known(name).is_some()) {
+            if claims && fresh(Facet::Call) && around(contribution.name) {
+                outer.push((tenant, contribution.name));
+            }
             continue;
         }
         let mut left = candidate.left;
         for facet in facets(candidate.left) {
-            if !claimed.fresh.contains(&(candidate.tenant.clone(), contribution.name, facet)) {
+            if !fresh(facet) {
                 drop_facet(&mut left, facet);
             }
         }
@@ -224,6 +242,7 @@ pub fn across(candidates: &mut [Candidate<'_>], claimed: &Counted) {
         }
         candidate.left = left;
     }
+    outer
 }
 
 /// Books every record in its ledger; answers what counts.
@@ -318,7 +337,9 @@ mod tests {
             }
             // What this flush inserted itself is not what was counted before.
             answer.counted.retain(|(tenant, key), _| !answer.fresh.contains(&(tenant.clone(), *key, Facet::Call)));
-            across(&mut candidates, &answer);
+            for (_, name) in across(&mut candidates, &answer) {
+                assert!(index.remove(&(name, Facet::Call)).is_some());
+            }
             for candidate in candidates {
                 let (left, numbers) = (candidate.left, &candidate.contribution.numbers);
                 calls += usize::from(left.call);
@@ -372,6 +393,16 @@ mod tests {
         // Two calls below one span that is none, and two below one that is.
         assert_eq!(calls(&[&[span(3, Some(9), 1), span(4, Some(9), 1)], &[span(5, Some(9), 1)]]).0, 3);
         assert_eq!(calls(&[&[inner(), span(6, Some(1), 2)], &[outer()]]).0, 2);
+        assert_eq!(
+            calls(&[&[inner()], &[outer()], &[span(6, Some(1), 2)], &[outer()]]).0,
+            2,
+            "the outer one came between"
+        );
+        assert_eq!(
+            calls(&[&[outer()], &[inner()], &[span(6, Some(1), 2)], &[outer()]]).0,
+            1,
+            "the outer one was counted"
+        );
     }
 
     #[test]

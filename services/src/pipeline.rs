@@ -524,11 +524,11 @@ impl<'a> Worker<'a> {
         let mut stuck = false;
         for partition in self.partitions.values_mut() {
             partition.see(&probe);
-            // The clock stands still while brokers are away, while we pause, and after this process was stopped.
-            // While the store is slow everybody waits for it.
             if !self.paused {
                 partition.wait_over(consumer)?;
             }
+            // The clock stands still while brokers are away, while we pause, and after this process was stopped.
+            // While the store is slow everybody waits for it.
             let waits = self.paused || partition.waits.is_some() || std::mem::take(&mut partition.progressed);
             if slept || away || waits || partition.high <= partition.read_end.max(partition.position) {
                 partition.last_progress = Instant::now();

@@ -279,6 +279,8 @@ impl OneTopic {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             match consumer.poll(POLL) {
+                // What the client still held of the partition before this one.
+                Some(Ok(message)) if message.partition() != partition || message.topic() != letter.topic => {}
                 Some(Ok(message)) if message.offset() == letter.offset => return see(&message).map(Some),
                 // The broker has later ones only: compaction took it.
                 Some(Ok(message)) if message.offset() > letter.offset => return Ok(None),

@@ -291,10 +291,7 @@ impl Node {
             metrics: Arc::clone(&self.metrics),
         };
         tasks.spawn("feedback", resolver.run(tasks.stop()));
-        // A topic may remember longer than the others: rows do not say whose they are.
-        let topics = self.settings.topics().unwrap_or_default();
-        let index_days =
-            topics.iter().map(|topic| topic.index_days).max().unwrap_or(0).max(self.settings.ingest.index_days);
+        let index_days = self.settings.longest_index_days();
         tasks.spawn("upkeep", upkeep(self.store.clone(), self.clock, index_days, self.owner.clone(), tasks.stop()));
     }
 

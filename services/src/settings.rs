@@ -270,6 +270,12 @@ impl Settings {
         Ok(topics)
     }
 
+    /// How long the index of calls remembers: rows do not say whose they are, so the longest of all topics.
+    pub fn longest_index_days(&self) -> i64 {
+        let own = self.kafka.sources.iter().filter_map(|source| source.index_days);
+        own.fold(self.ingest.index_days, i64::max)
+    }
+
     /// Reads all layers; `config` is the file of `--config`.
     pub fn load(config: Option<&Path>) -> Result<Self> {
         let mut table: toml::Table = toml::from_str(BUILT_IN).context("read the built-in settings")?;

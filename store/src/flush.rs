@@ -129,6 +129,9 @@ pub struct DeadLetter {
     pub received_at: Micros,
 }
 
+/// Names in one statement.
+const GIVEN_BACK: usize = 500;
+
 /// The transaction of one flush.
 #[derive(Debug)]
 pub struct FlushTx {
@@ -259,6 +262,25 @@ impl FlushTx {
         let asked: Vec<&CallClaim> = sorted.into_iter().filter(known).collect();
         told(conn, &asked, &mut claimed).await?;
         Ok(claimed)
+    }
+
+    /// Takes claims of this flush back: another record turned out to count the call.
+    pub async fn give_back(&mut self, names: &[(String, CallKey)]) -> Result<(), StoreError> {
+        let conn = self.tx.conn()?;
+        for group in names.chunk_by(|a, b| a.0 == b.0) {
+            let keys: Vec<&[u8]> = group.iter().map(|(_, key)| &key[..]).collect();
+            for keys in keys.chunks(GIVEN_BACK) {
+                let places: Vec<String> = (2..2 + keys.len()).map(|place| format!("${place}")).collect();
+                let sql = format!(
+                    "DELETE FROM call_index WHERE tenant = $1 AND facet = 'call' AND call_key IN ({})",
+                    places.join(",")
+                );
+                let params: Vec<Param<'_>> =
+                    args![&group[0].0].iter().copied().chain(keys.iter().map(|key| Param::from(*key))).collect();
+                conn.run(&sql, &params).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Registers series, parents first, until the tenant's day is full; answers those that must be folded.

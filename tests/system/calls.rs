@@ -69,13 +69,12 @@ fn two_topics(spans_first: bool) -> Pane {
     all(&database)
 }
 
-#[test]
-fn span_and_log_record_make_one_call_in_either_order_across_a_crash() {
-    let (spans, logs) = (two_topics(true), two_topics(false));
+/// Of the captures in `genai-openai/exp_both`: calls, their input tokens and those that failed; and how many are chats.
+pub fn truth() -> ((u64, u64, u64), u64) {
     let truth: serde_json::Value =
         serde_json::from_slice(&std::fs::read(root().join("tests/data/otlp/TRUTH.json")).unwrap()).unwrap();
     let folder = root().join("tests/data/otlp/genai-openai/exp_both");
-    let (mut calls, mut input, mut failed, mut answered) = (0, 0, 0, 0);
+    let ((mut calls, mut input, mut failed), mut answered) = ((0, 0, 0), 0);
     for (name, truth) in truth.as_object().unwrap() {
         if folder.join(format!("{name}.traces.pb")).exists() {
             let number = |field: &str| truth[field].as_u64().unwrap_or(0);
@@ -85,11 +84,18 @@ fn span_and_log_record_make_one_call_in_either_order_across_a_crash() {
             answered += number("provider_calls") * u64::from(truth["operation"] == "chat");
         }
     }
+    ((calls, input, failed), answered)
+}
+
+#[test]
+fn span_and_log_record_make_one_call_in_either_order_across_a_crash() {
+    let (spans, logs) = (two_topics(true), two_topics(false));
+    let (truth, answered) = truth();
     for pane in [&spans, &logs] {
-        assert_eq!((pane.calls(), pane.token_sum(0), pane.get(Counter::Errors).n), (calls, input, failed));
+        assert_eq!((pane.calls(), pane.token_sum(0), pane.get(Counter::Errors).n), truth);
         // The duration comes from the span alone, the text from either: each is there once.
         let timed = pane.sketch(Shape::DurationOk).n() + pane.sketch(Shape::DurationFailed).n();
-        assert_eq!(timed, calls);
+        assert_eq!(timed, truth.0);
         let scanned = pane.get(Counter::Scanned).n;
         assert!(scanned > 0 && scanned <= answered, "{scanned} of {answered}");
     }

@@ -75,18 +75,8 @@ fn both_encodings_of_a_real_collector_are_the_truth() {
         assert!(!long, "LEEWAY_TEST_COLLECTOR is not set: run the long tests by `make test-long`");
         return println!("  SKIPPED: no Collector is built; `make test-long` builds one (scripts/collector.sh)");
     };
-    let truth: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(root().join("tests/data/otlp/TRUTH.json")).unwrap()).unwrap();
+    let ((calls, input, failed), _) = crate::calls::truth();
     let folder = root().join("tests/data/otlp/genai-openai/exp_both");
-    let (mut calls, mut input, mut failed) = (0, 0, 0);
-    for (name, truth) in truth.as_object().unwrap() {
-        if folder.join(format!("{name}.traces.pb")).exists() {
-            let number = |field: &str| truth[field].as_u64().unwrap_or(0);
-            calls += number("provider_calls");
-            input += number("input_tokens");
-            failed += u64::from(truth["status"] == "error");
-        }
-    }
     for encoding in ["otlp_proto", "otlp_json"] {
         let (database, topics) = (Database::new(), [topic(2), topic(2)]);
         let collector = start(&program, encoding, &topics);

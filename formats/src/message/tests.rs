@@ -162,6 +162,51 @@ fn headers_tell_and_sniffing_can_be_switched_off() {
 }
 
 #[test]
+fn a_content_type_that_tells_nothing_leaves_it_to_the_bytes() {
+    let spans = std::fs::read(format!("{TELEMETRY}/../openai-v2/off/chat.traces.pb")).unwrap();
+    let calls =
+        |reader: &Reader, kind: &[u8]| read(reader, &spans, &[("content-type", kind)]).map(|told| told.calls.len());
+    let (sniffing, strict) = (Reader::default(), Reader { sniff: false, ..Reader::default() });
+    let truth = calls(&sniffing, b"application/x-protobuf").unwrap();
+    assert!(truth > 0);
+    for kind in [&b"application/octet-stream"[..], b"application/x-something", b"", b"binary/octet-stream"] {
+        assert_eq!(calls(&sniffing, kind), Ok(truth));
+        assert_eq!(calls(&strict, kind), Err(Reject::UnknownFormat));
+    }
+    let event = br#"{"id":"a","time":1795225535}"#;
+    for kind in ["application/x-ndjson", "application/vnd.acme.call+json", "text/json", "application/jsonl"] {
+        assert_eq!(read(&strict, event, &[("content-type", kind.as_bytes())]).unwrap().calls.len(), 1, "{kind}");
+    }
+}
+
+#[test]
+fn a_bare_value_of_a_schema_may_begin_as_gzip_does() {
+    let source = SchemaSource {
+        kind: "PROTOBUF".into(),
+        text: "syntax = \"proto3\"; message E { string id = 1; }".into(),
+        references: Vec::new(),
+    };
+    let schemas = Answers(Some(BTreeMap::from([("7".to_owned(), source)])));
+    let reader = Reader { schemas: Some(Arc::new(schemas)), ..Reader::default() };
+    // Message indexes [15, −70], which no schema has: read as a schema's value, not unpacked.
+    let read = read(&reader, &[0x1F, 0x8B, 0x01, 0x02], &[("__value_schema_id", &[0, 0, 0, 0, 7])]);
+    assert_eq!(read.map(|told| told.calls.len()), Err(Reject::Undecodable));
+}
+
+#[test]
+fn an_envelope_with_a_long_source_still_names_its_event() {
+    let source = format!("https://example.com/{}", "a".repeat(400));
+    let event = |id: &str| {
+        json!({"specversion": "1.0", "id": id, "source": source, "time": "2026-11-20T23:10:00Z",
+        "data": {"tokens": {"input": 1}}})
+        .to_string()
+    };
+    let id = |name: &str| read(&Reader::default(), event(name).as_bytes(), &[]).unwrap().calls[0].0.clone();
+    assert_eq!((id("7"), id("7").len()), (id("7"), 50));
+    assert_ne!(id("7"), id("8"));
+}
+
+#[test]
 fn an_event_has_its_envelopes_id_and_time_where_it_has_none() {
     let headers: [(&str, &[u8]); 5] = [
         ("ce_specversion", b"1.0"),
