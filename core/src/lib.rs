@@ -15,4 +15,5 @@ pub mod price;
 pub mod scan;
 pub mod sketch;
 pub mod special;
+pub mod stamp;
 pub mod varint;

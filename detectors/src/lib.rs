@@ -2,5 +2,6 @@
 
 pub mod drift;
 pub mod maturity;
+pub mod online;
 pub mod scan;
 pub mod threshold;

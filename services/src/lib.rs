@@ -1,6 +1,7 @@
 //! Leeway: wires the steps, consumes Kafka, serves HTTP; one executable.
 
 pub mod accumulate;
+pub mod backtest;
 pub mod consume;
 pub mod dead_letters;
 pub mod deliver;

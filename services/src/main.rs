@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use leeway::run::Role;
 use leeway::settings::Settings;
-use leeway::{demo, explain, loadgen, replay, run, send};
+use leeway::{backtest, demo, explain, loadgen, replay, run, send};
 use leeway_core::clock::{Clock, HOUR};
 use leeway_store::Store;
 
@@ -34,6 +34,8 @@ enum Command {
     /// Look into what producers send
     #[command(subcommand)]
     Ingest(IngestCommand),
+    /// Run detectors over the past and say what they would have alarmed on
+    Backtest(backtest::Args),
     /// Write calls to Kafka and say per minute and series what was written
     Loadgen(loadgen::Args),
     /// Print every setting with its default and what it is for
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
 fn start() -> Result<()> {
     let cli = Cli::parse();
     match &cli.command {
+        Command::Backtest(args) => return backtest::run(args),
         Command::Loadgen(args) => return loadgen::run(args),
         Command::Ingest(IngestCommand::Explain(args)) => return explain::run(args),
         _ => {}
@@ -166,7 +169,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Ingest(IngestCommand::Send(args)) => send::run(args).await,
         Command::Ingest(IngestCommand::DeadLetters(args)) => replay::list(args).await,
         Command::Ingest(IngestCommand::Replay(args)) => replay::replay(args).await,
-        Command::Loadgen(_) | Command::Ingest(IngestCommand::Explain(_)) => Ok(()),
+        Command::Backtest(_) | Command::Loadgen(_) | Command::Ingest(IngestCommand::Explain(_)) => Ok(()),
     }
 }
 

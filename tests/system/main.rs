@@ -5,6 +5,8 @@ mod alerts;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod backtest;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod calls;

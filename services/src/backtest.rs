@@ -1,0 +1,518 @@
+//! `leeway backtest`: what the detectors would have said of the past, row by row, with nothing of what came later.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use csv::StringRecord;
+use leeway_core::clock::{DAY, Micros};
+use leeway_core::interval::Interval;
+use leeway_core::stamp::Stamp;
+use leeway_detectors::online::column::{Alarm, Column, DETECTORS, Watch};
+use serde_json::{Value as Json, json};
+
+/// What to run over what.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Rows in order of time, with a line of column names: timestamp,value or timestamp,count,sum; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    csv: PathBuf,
+    /// The column that is watched; without it `value`, else sum/count, else the first column of numbers
+    #[arg(long, value_name = "COLUMN")]
+    value: Option<String>,
+    /// The column of times; without it `timestamp` or one of its like, else the first one that holds times
+    #[arg(long, value_name = "COLUMN")]
+    time: Option<String>,
+    /// One detector alone: anomaly (rows that are rare for this past) or level (lasting changes); without it both
+    #[arg(long, value_name = "ID")]
+    detector: Option<String>,
+    /// Mean number of rows between false alarms of a detector while nothing changes
+    #[arg(long, value_name = "ROWS", default_value_t = 1_000.0)]
+    false_alarm_every: f64,
+    /// Known incidents, CSV with the columns start,end in the form of the file's own times: says which were found, and when
+    #[arg(long, value_name = "FILE")]
+    incidents: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write timestamp,value,anomaly_score here; the score is 0 to 1, from this row and those before it
+    #[arg(long, value_name = "OUT")]
+    scores: Option<PathBuf>,
+}
+
+/// Rows whose times are kept as they were written: alarms name their rows so.
+const NAMED: usize = 8_192;
+
+pub fn run(args: &Args) -> Result<()> {
+    let began = Instant::now();
+    let told = replay(args)?;
+    let incidents = args.incidents.as_deref().map(|path| judged(path, &told)).transpose()?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        let mut report = told.json(began.elapsed().as_secs_f64());
+        report["incidents"] = incidents.map_or(Json::Null, |incidents| incidents.json());
+        writeln!(out, "{report}").context("print")
+    } else {
+        out.write_all(told.text(args.false_alarm_every, incidents.as_ref()).as_bytes()).context("print")
+    }
+}
+
+/// An alarm with its times as the file has them.
+#[derive(Debug)]
+struct Told {
+    alarm: Alarm,
+    at: String,
+    when: Micros,
+    until: Option<String>,
+    since: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Report {
+    alarms: Vec<Told>,
+    column: String,
+    rows: u64,
+    missing: u64,
+    disordered: u64,
+    first: Option<(String, Micros)>,
+    last: Option<(String, Micros)>,
+    form: Option<Stamp>,
+}
+
+/// Runs the detectors over the file.
+fn replay(args: &Args) -> Result<Report> {
+    if !(args.false_alarm_every >= 2.0 && args.false_alarm_every <= 1e12) {
+        bail!("--false-alarm-every is a number of rows from 2 to 10^12, not {}", args.false_alarm_every);
+    }
+    let watch = match &args.detector {
+        None => Watch::Both,
+        Some(id) => Watch::parse(id).with_context(|| {
+            let known: Vec<String> = DETECTORS.iter().map(|(id, what)| format!("  {id}: {what}")).collect();
+            format!("there is no detector `{id}`; there are\n{}", known.join("\n"))
+        })?,
+    };
+    let mut input = BufReader::new(open(&args.csv)?);
+    let delimiter = delimiter(input.fill_buf().with_context(|| format!("read {}", args.csv.display()))?);
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).has_headers(false).delimiter(delimiter).from_reader(input);
+    let mut records = reader.records();
+    let mut next = || -> Result<Option<StringRecord>> {
+        records.next().transpose().with_context(|| format!("read {}", args.csv.display()))
+    };
+    let Some(head) = next()? else { bail!("{} is empty: it needs a line of column names", args.csv.display()) };
+    let first = next()?;
+    let (layout, headless) = Layout::new(&head, first.as_ref(), args)?;
+    let mut scores = args.scores.as_deref().map(Scores::create).transpose()?;
+    let mut run = Run::new(&layout, watch, args.false_alarm_every);
+    let mut line = 1;
+    let mut pending: VecDeque<StringRecord> = headless.then_some(head).into_iter().chain(first).collect();
+    if headless {
+        line = 0;
+    }
+    while let Some(record) = match pending.pop_front() {
+        Some(record) => Some(record),
+        None => next()?,
+    } {
+        line += 1;
+        let score = run.row(&record, line)?;
+        if let Some(scores) = &mut scores {
+            scores.write(&layout, &record, run.report.rows, score)?;
+        }
+    }
+    if let Some(scores) = scores {
+        scores.finish()?;
+    }
+    Ok(run.finish())
+}
+
+fn open(path: &Path) -> Result<Box<dyn Read>> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
+    let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+    Ok(Box::new(file))
+}
+
+/// What parts the columns of the first line.
+fn delimiter(start: &[u8]) -> u8 {
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let count = |delimiter: u8| line.iter().filter(|byte| **byte == delimiter).count();
+    // The comma where it is as good as any.
+    [b'|', b'\t', b';', b','].into_iter().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
+}
+
+/// Where a number comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Column(usize),
+    /// The mean: sum over count.
+    Mean {
+        count: usize,
+        sum: usize,
+    },
+}
+
+/// Which columns are read.
+#[derive(Debug)]
+struct Layout {
+    time: Option<(usize, Stamp)>,
+    source: Source,
+    name: String,
+}
+
+/// Names that columns of times go by.
+const TIMES: [&str; 8] = ["timestamp", "time", "datetime", "date", "ts", "ds", "month", "year"];
+
+impl Layout {
+    /// Also whether the first line holds no names.
+    fn new(head: &StringRecord, first: Option<&StringRecord>, args: &Args) -> Result<(Self, bool)> {
+        let names: Vec<String> =
+            head.iter().map(|name| name.trim().trim_start_matches('\u{feff}').to_owned()).collect();
+        let headless = args.value.is_none() && names.last().is_some_and(|name| number(name).is_some());
+        let sample = if headless { head } else { first.unwrap_or(head) };
+        let place = |wanted: &str| names.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+        let asked = |wanted: &Option<String>| -> Result<Option<usize>> {
+            let Some(name) = wanted else { return Ok(None) };
+            let missing = || format!("{} has no column `{name}`; it has {}", args.csv.display(), names.join(", "));
+            place(name).with_context(missing).map(Some)
+        };
+        let form = |place: usize| Stamp::of(sample.get(place)?).map(|stamp| (place, stamp));
+        let time = match asked(&args.time)? {
+            Some(place) if first.is_some() => Some(form(place).with_context(|| unreadable(sample.get(place)))?),
+            Some(_) => None,
+            None if headless => (names.len() > 1).then(|| form(0)).flatten(),
+            None => TIMES.iter().filter_map(|name| place(name)).find_map(form).or_else(|| {
+                let told = |found: &(usize, Stamp)| found.1 != Stamp::Place;
+                (0..names.len()).filter_map(form).find(told)
+            }),
+        };
+        let numeric = |place: &usize| {
+            time.is_none_or(|(time, _)| time != *place) && sample.get(*place).is_some_and(|text| number(text).is_some())
+        };
+        let column = |place: usize| (Source::Column(place), names[place].clone());
+        let (source, name) = match asked(&args.value)?.or_else(|| place("value").filter(|_| !headless)) {
+            Some(place) => column(place),
+            None => match (place("count"), place("sum"), (0..names.len()).find(numeric)) {
+                (Some(count), Some(sum), _) => (Source::Mean { count, sum }, "sum/count".to_owned()),
+                (_, _, Some(place)) => column(place),
+                _ if first.is_none() && names.len() > 1 => column(names.len() - 1),
+                _ => bail!(
+                    "{} has no column of numbers: name it by --value; its columns are {}",
+                    args.csv.display(),
+                    names.join(", ")
+                ),
+            },
+        };
+        Ok((
+            Self { time, source, name: if headless { format!("column {}", source_place(source) + 1) } else { name } },
+            headless,
+        ))
+    }
+
+    /// The number of a row; `None` where there is none.
+    fn value(&self, record: &StringRecord) -> Option<f64> {
+        let get = |place: usize| record.get(place).and_then(number).filter(|value| value.is_finite());
+        match self.source {
+            Source::Column(place) => get(place),
+            Source::Mean { count, sum } => Some(get(sum)? / get(count).filter(|count| *count > 0.0)?),
+        }
+    }
+}
+
+fn source_place(source: Source) -> usize {
+    match source {
+        Source::Column(place) | Source::Mean { sum: place, .. } => place,
+    }
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok()
+}
+
+fn unreadable(text: Option<&str>) -> String {
+    format!(
+        "`{}` is no time: write RFC 3339 (2026-11-21T10:00:00Z), 2026-11-21 10:00:00, a date, or seconds since 1970",
+        text.unwrap_or_default()
+    )
+}
+
+/// The detectors on their way through the file.
+struct Run<'l> {
+    layout: &'l Layout,
+    column: Column,
+    report: Report,
+    /// Rows that the detectors saw, and the times of the last of them as written.
+    seen: u64,
+    named: VecDeque<(String, Micros)>,
+    last_at: Micros,
+}
+
+impl<'l> Run<'l> {
+    fn new(layout: &'l Layout, watch: Watch, bar: f64) -> Self {
+        let form = layout.time.map(|(_, form)| form);
+        let column = Column::new(watch, bar, form.is_some_and(Stamp::has_clock));
+        let report = Report { column: layout.name.clone(), form, ..Report::default() };
+        Self { layout, column, report, seen: 0, named: VecDeque::new(), last_at: Micros::MIN }
+    }
+
+    /// Answers the row's score; 0 where it has no number.
+    fn row(&mut self, record: &StringRecord, line: u64) -> Result<f64> {
+        let row = self.report.rows;
+        self.report.rows += 1;
+        let (text, at) = match self.layout.time {
+            None => (row.to_string(), row as Micros * 1_000_000),
+            Some((place, form)) => {
+                let text = record.get(place).unwrap_or_default().trim();
+                // A file may write whole seconds in some rows and fractions in others.
+                let at = form.at(text).or_else(|| Stamp::of(text)?.at(text));
+                (text.to_owned(), at.with_context(|| format!("line {line}: {}", unreadable(Some(text))))?)
+            }
+        };
+        self.report.disordered += u64::from(at <= self.last_at);
+        self.last_at = at;
+        self.report.first.get_or_insert_with(|| (text.clone(), at));
+        self.report.last = Some((text.clone(), at));
+        let Some(value) = self.layout.value(record) else {
+            self.report.missing += 1;
+            return Ok(0.0);
+        };
+        if self.named.len() == NAMED {
+            self.named.pop_front();
+        }
+        self.named.push_back((text, at));
+        self.seen += 1;
+        let step = self.column.step(at, value);
+        for alarm in step.closed {
+            let told = self.tell(alarm);
+            self.report.alarms.push(told);
+        }
+        Ok(step.score)
+    }
+
+    /// Names rows by their times.
+    fn tell(&self, alarm: Alarm) -> Told {
+        let first = self.seen - self.named.len() as u64;
+        let name = |row: u64| self.named.get(row.saturating_sub(first) as usize).cloned().unwrap_or_default();
+        let (at, when) = name(alarm.at);
+        let until = alarm.until.map(|row| name(row).0);
+        Told { at, when, until, since: alarm.change_estimated_at.map(|row| name(row).0), alarm }
+    }
+
+    fn finish(mut self) -> Report {
+        let column = std::mem::replace(&mut self.column, Column::new(Watch::Both, 2.0, false));
+        if let Some(alarm) = column.finish() {
+            let told = self.tell(alarm);
+            self.report.alarms.push(told);
+        }
+        self.report.alarms.sort_by_key(|told| told.alarm.at);
+        self.report
+    }
+}
+
+/// The file of scores.
+struct Scores {
+    path: PathBuf,
+    out: csv::Writer<BufWriter<File>>,
+}
+
+impl Scores {
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+        let mut scores = Self { path: path.to_owned(), out: csv::Writer::from_writer(BufWriter::new(file)) };
+        scores.put(["timestamp", "value", "anomaly_score"])?;
+        Ok(scores)
+    }
+
+    fn put(&mut self, fields: [&str; 3]) -> Result<()> {
+        self.out.write_record(fields).with_context(|| format!("write {}", self.path.display()))
+    }
+
+    /// `row` counts from 1.
+    fn write(&mut self, layout: &Layout, record: &StringRecord, row: u64, score: f64) -> Result<()> {
+        let time = layout
+            .time
+            .map_or_else(|| (row - 1).to_string(), |(place, _)| record.get(place).unwrap_or_default().into());
+        let value = match layout.source {
+            Source::Column(place) => record.get(place).unwrap_or_default().to_owned(),
+            Source::Mean { .. } => layout.value(record).map_or_else(String::new, |value| value.to_string()),
+        };
+        self.put([time.as_str(), value.as_str(), &format!("{score:.6}")])
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.out.flush().with_context(|| format!("write {}", self.path.display()))
+    }
+}
+
+/// Known incidents beside the alarms.
+struct Incidents {
+    /// Start as written, and the delay of the first alarm inside.
+    found: Vec<(String, Option<Micros>)>,
+    /// Alarms inside none.
+    false_alarms: usize,
+    alarms: usize,
+}
+
+fn judged(path: &Path, report: &Report) -> Result<Incidents> {
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_path(path)
+        .with_context(|| format!("open {}", path.display()))?;
+    let head = reader.headers().with_context(|| format!("read {}", path.display()))?.clone();
+    let place = |name: &str| head.iter().position(|column| column.eq_ignore_ascii_case(name));
+    let (Some(start), Some(end)) = (place("start"), place("end")) else {
+        bail!("{} needs the columns start,end; it has {}", path.display(), head.iter().collect::<Vec<_>>().join(","));
+    };
+    let mut spans: Vec<(String, Micros, Micros)> = Vec::new();
+    for (number, record) in reader.records().enumerate() {
+        let record = record.with_context(|| format!("read {}", path.display()))?;
+        let at = |place: usize| -> Result<Micros> {
+            let text = record.get(place).unwrap_or_default();
+            let at = report.form.and_then(|form| form.at(text)).or_else(|| Stamp::of(text)?.at(text));
+            at.with_context(|| format!("{}, line {}: {}", path.display(), number + 2, unreadable(Some(text))))
+        };
+        let (from, to) = (at(start)?, at(end)?);
+        if to < from {
+            bail!("{}, line {}: the end is before the start", path.display(), number + 2);
+        }
+        spans.push((record.get(start).unwrap_or_default().to_owned(), from, to));
+    }
+    let inside = |told: &&Told, span: &(String, Micros, Micros)| (span.1..=span.2).contains(&told.when);
+    let found = spans.iter().map(|span| {
+        let first = report.alarms.iter().find(|told| inside(told, span));
+        (span.0.clone(), first.map(|told| told.when - span.1))
+    });
+    let found: Vec<_> = found.collect();
+    let false_alarms = report.alarms.iter().filter(|told| !spans.iter().any(|span| inside(told, span))).count();
+    Ok(Incidents { found, false_alarms, alarms: report.alarms.len() })
+}
+
+impl Incidents {
+    fn recall(&self) -> Option<f64> {
+        let found = self.found.iter().filter(|(_, delay)| delay.is_some()).count();
+        (!self.found.is_empty()).then(|| found as f64 / self.found.len() as f64)
+    }
+
+    fn precision(&self) -> Option<f64> {
+        (self.alarms > 0).then(|| 1.0 - self.false_alarms as f64 / self.alarms as f64)
+    }
+
+    fn json(&self) -> Json {
+        let found: Vec<Json> = self
+            .found
+            .iter()
+            .map(|(start, delay)| json!({"start": start, "found": delay.is_some(), "delay_s": delay.map(|delay| delay as f64 / 1e6)}))
+            .collect();
+        json!({"known": found, "recall": self.recall(), "precision": self.precision(), "false_alarms": self.false_alarms})
+    }
+}
+
+impl Report {
+    /// Weeks from the first row to the last; `None` without a clock.
+    fn weeks(&self) -> Option<f64> {
+        let clock = self.form.is_some_and(Stamp::has_clock);
+        let ((_, first), (_, last)) = (self.first.as_ref()?, self.last.as_ref()?);
+        (clock && last > first).then(|| (last - first) as f64 / (7 * DAY) as f64)
+    }
+
+    fn json(&self, seconds: f64) -> Json {
+        let alarms: Vec<Json> = self
+            .alarms
+            .iter()
+            .map(|told| {
+                let Interval { low, high } = told.alarm.interval;
+                json!({
+                    "at": told.at, "until": told.until, "detector": told.alarm.detector, "effect": told.alarm.effect,
+                    "interval": [low, high], "change_estimated_at": told.since, "evidence": told.alarm.evidence,
+                })
+            })
+            .collect();
+        json!({
+            "alarms": alarms, "rows": self.rows, "seconds": seconds, "column": self.column, "missing": self.missing,
+            "disordered": self.disordered, "weeks": self.weeks(),
+        })
+    }
+
+    fn text(&self, every: f64, incidents: Option<&Incidents>) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        let mut line = |line: String| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{line}");
+        };
+        let span = match (&self.first, &self.last) {
+            (Some((first, _)), Some((last, _))) => format!(", {first} to {last}"),
+            _ => String::new(),
+        };
+        line(format!("{} rows of `{}`{span}", self.rows, self.column));
+        if self.missing > 0 {
+            line(format!("{} rows have no number and were left out", self.missing));
+        }
+        if self.disordered > 0 {
+            line(format!(
+                "{} rows are not later than the row before them; they were taken in the file's order",
+                self.disordered
+            ));
+        }
+        let per_week =
+            self.weeks().map(|weeks| format!(", {:.2} a week", self.rows as f64 / every / weeks)).unwrap_or_default();
+        line(format!("while nothing changes, each detector gives at most one false alarm in {every} rows{per_week}"));
+        if self.rows - self.missing < leeway_detectors::online::anomaly::WARM_UP {
+            line("too little data: the first rows are learned from and not judged".to_owned());
+        }
+        line(match self.alarms.len() {
+            0 => "no alarm".to_owned(),
+            1 => "1 alarm".to_owned(),
+            n => format!("{n} alarms"),
+        });
+        for told in &self.alarms {
+            let Alarm { effect, interval, detector, .. } = &told.alarm;
+            let bounds = match (interval.low, interval.high) {
+                (Some(low), Some(high)) => format!(" ({} to {})", figure(low), figure(high)),
+                _ => String::new(),
+            };
+            let until = told.until.as_ref().map_or("lasts".to_owned(), |until| format!("until {until}"));
+            let since = told.since.as_ref().map_or(String::new(), |since| format!("; the level changed about {since}"));
+            line(format!("  {}  {detector:<8}{:>10}{bounds}, {until}{since}", told.at, figure(*effect)));
+        }
+        if let Some(incidents) = incidents {
+            let share =
+                |share: Option<f64>| share.map_or("none to judge".into(), |share| format!("{:.0} %", share * 100.0));
+            line(format!(
+                "known incidents: {}; found {}; alarms that are true {}; {} false",
+                incidents.found.len(),
+                share(incidents.recall()),
+                share(incidents.precision()),
+                incidents.false_alarms
+            ));
+            for (start, delay) in &incidents.found {
+                let delay = delay.map_or("not found".to_owned(), |delay| {
+                    format!("found after {}", leeway_core::clock::readable_span(delay))
+                });
+                line(format!("  {start}  {delay}"));
+            }
+        }
+        text
+    }
+}
+
+/// Three digits that count, with a sign.
+fn figure(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e7 || (size > 0.0 && size < 1e-3) {
+        return format!("{value:+.2e}");
+    }
+    let digits = if size >= 100.0 {
+        0
+    } else if size >= 10.0 {
+        1
+    } else if size >= 1.0 {
+        2
+    } else {
+        3
+    };
+    format!("{value:+.digits$}")
+}
