@@ -55,13 +55,10 @@ pub fn clopper_pearson(hits: u64, n: u64, level: f64) -> Interval {
 /// section 3.2): a sum of independent sub-Gaussian terms with intrinsic time `v` (their variances' sum) ever leaves
 /// ±bound with probability at most `alpha`. Narrowest near `v = best`, both in the same unit.
 pub fn normal_mixture(v: f64, best: f64, alpha: f64) -> f64 {
-    let log = 2.0 * (1.0 / OPTIMAL_ALPHA).ln();
+    let log = 2.0 * (1.0 / alpha).ln();
     let rho = best / (log + log.ln_1p());
     ((v + rho) * ((v / rho).ln_1p() + 2.0 * (1.0 / alpha).ln())).sqrt()
 }
-
-/// The level at which the boundary is narrowest at `best`.
-const OPTIMAL_ALPHA: f64 = 0.05;
 
 /// The distribution-free interval of the `q`-quantile from order statistics (Hahn and Meeker, 1991, 5.2),
 /// widened by the sketch's buckets. Assumes independent values; covers at least `level`.

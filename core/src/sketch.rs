@@ -27,6 +27,12 @@ fn bucket(value: u64) -> u16 {
     ((shift as u16) << SUB_BITS) + (value >> shift) as u16
 }
 
+/// The middle of a bucket's values.
+pub fn middle(bucket: u16) -> f64 {
+    let (low, high) = edges(bucket);
+    low as f64 + (high - low) as f64 / 2.0
+}
+
 /// Lowest and highest value of a bucket.
 fn edges(bucket: u16) -> (u64, u64) {
     if u64::from(bucket) < EXACT_BELOW {

@@ -439,14 +439,14 @@ fn compared(subject: &Subject<'_>, reference: Reference, alpha: f64) -> (Verdict
     let of =
         |pane: Option<&Pane>| pane.and_then(|pane| rule.measure.sketch(pane)).cloned().unwrap_or_else(|| empty.clone());
     let (before, present) = (of(subject.reference), of(Some(subject.pane)));
-    let judged = drift::judge(&before, &present, rule.min_events);
+    let judged = drift::psi::judge(&before, &present, rule.min_events);
     let (verdict, psi) = match judged {
-        drift::Judged::NoData => (silent(rule), None),
-        drift::Judged::TooLittle => (Verdict::Insufficient, None),
-        drift::Judged::Measured(psi) if psi.p < alpha && rule.bound.breached(psi.effect) => {
+        drift::psi::Judged::NoData => (silent(rule), None),
+        drift::psi::Judged::TooLittle => (Verdict::Insufficient, None),
+        drift::psi::Judged::Measured(psi) if psi.p < alpha && rule.bound.breached(psi.effect) => {
             (Verdict::Breach, Some(psi))
         }
-        drift::Judged::Measured(psi) => (Verdict::Clear, Some(psi)),
+        drift::psi::Judged::Measured(psi) => (Verdict::Clear, Some(psi)),
     };
     let (reference_from, reference_to) = reference.window(subject.end - rule.window, subject.end);
     let found = psi.as_ref();

@@ -153,8 +153,8 @@ fn drift_row(scope: &Scope, measure: &Measure, now: &Pane, before: &Pane, total:
     if present.n() == 0 && reference.n() == 0 {
         return None;
     }
-    let psi = match drift::judge(reference, present, drift::MIN_EVENTS) {
-        drift::Judged::Measured(psi) => Some(psi),
+    let psi = match drift::psi::judge(reference, present, drift::psi::MIN_EVENTS) {
+        drift::psi::Judged::Measured(psi) => Some(psi),
         _ => None,
     };
     let median = |pane: &Pane| {

@@ -13,6 +13,7 @@
 //! Source: B. Yurdakul, J. Naranjo, Statistical properties of the population stability index, J. Risk Model Validation
 //! 14 (2020).
 
+use super::{Cell, Inconclusive, Verdict, WindowTest};
 use leeway_core::interval::Interval;
 use leeway_core::sketch::Sketch;
 use statrs::distribution::{ChiSquared, ContinuousCDF, Discrete, Poisson};
@@ -66,6 +67,49 @@ pub fn judge(reference: &Sketch, current: &Sketch, min_events: u64) -> Judged {
     Judged::Measured(psi(bins))
 }
 
+/// The index as one of the catalogue's tests: on any cells, in at most ten bins.
+pub(super) struct Index;
+
+impl WindowTest for Index {
+    fn id(&self) -> &'static str {
+        "psi"
+    }
+
+    fn title(&self) -> &'static str {
+        "population stability index"
+    }
+
+    fn effect(&self) -> &'static str {
+        "index less what chance adds"
+    }
+
+    fn needs(&self) -> u64 {
+        MIN_EVENTS
+    }
+
+    fn measure(&self, cells: &[Cell]) -> Result<Verdict, Inconclusive> {
+        let n: u64 = cells.iter().map(|cell| cell.reference).sum();
+        let mut bins: Vec<Bin> = Vec::new();
+        let (mut seen, mut open) = (0, Bin { last_bucket: 0, reference: 0, current: 0 });
+        for cell in cells {
+            seen += cell.reference;
+            (open.reference, open.current) = (open.reference + cell.reference, open.current + cell.current);
+            if seen * BINS >= n * (bins.len() as u64 + 1) && open.reference > 0 {
+                bins.push(std::mem::replace(&mut open, Bin { last_bucket: 0, reference: 0, current: 0 }));
+            }
+        }
+        // What lies above the reference's largest value belongs to its last bin.
+        if let Some(last) = bins.last_mut() {
+            last.current += open.current;
+        }
+        if bins.len() < 2 {
+            return Err(Inconclusive::Alike);
+        }
+        let Psi { raw, effect, interval, p, .. } = psi(bins);
+        Ok(Verdict { effect, interval, statistic: raw, p })
+    }
+}
+
 /// Bins with about a tenth of the reference each.
 fn bins(reference: &Sketch, current: &Sketch) -> Vec<Bin> {
     let mut bins: Vec<Bin> = Vec::new();
@@ -114,7 +158,7 @@ fn psi(bins: Vec<Bin>) -> Psi {
 }
 
 /// The non-centrality at which the statistic's distribution function is `level`; 0 where none is so small.
-fn noncentrality(statistic: f64, freedom: f64, level: f64) -> f64 {
+pub(super) fn noncentrality(statistic: f64, freedom: f64, level: f64) -> f64 {
     let at = |centre: f64| noncentral_cdf(statistic, freedom, centre);
     if at(0.0) <= level {
         return 0.0;

@@ -1,0 +1,159 @@
+//! Tests between two windows, a reference and the present, each from counts at values: sketches and tables of counts.
+//!
+//! Values come in cells, ascending: a bucket of a sketch by its middle, a category by its number. Boundaries that are
+//! fixed before the data are seen leave every test here exactly valid on the cells; what is lost is power against
+//! differences inside a cell. Equal values are ties and treated as such.
+//!
+//! Every p-value is that of one test, looked at once; a rule that looks every minute has more chances.
+
+mod anderson_darling;
+mod chi_square;
+mod cramer_von_mises;
+mod divergence;
+mod fisher;
+mod kolmogorov_smirnov;
+mod mann_whitney;
+pub mod psi;
+mod two_proportions;
+mod wasserstein;
+mod welch;
+
+use leeway_core::interval::Interval;
+use leeway_core::sketch::Sketch;
+use thiserror::Error;
+
+/// One value and how often it came.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cell {
+    pub value: f64,
+    pub reference: u64,
+    pub current: u64,
+}
+
+/// What a test says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Verdict {
+    /// How large the difference is, in the test's own unit.
+    pub effect: f64,
+    /// 95 %; a missing bound is one that the test does not give.
+    pub interval: Interval,
+    pub statistic: f64,
+    /// Probability of a statistic at least this far out, if nothing changed.
+    pub p: f64,
+}
+
+/// Why there is no verdict; never a quiet "no drift".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Inconclusive {
+    #[error("there are no values now")]
+    NoData,
+    #[error("the reference has {reference} values and the present {current}; the test needs {needed} in each")]
+    TooLittle { reference: u64, current: u64, needed: u64 },
+    #[error("all values are alike")]
+    Alike,
+    #[error("a value is not a finite number")]
+    NotFinite,
+    #[error("the test is one for two categories, and there are {0}")]
+    NotTwo(usize),
+}
+
+/// A test; rules name it by its id, which never changes.
+pub trait WindowTest: Sync {
+    fn id(&self) -> &'static str;
+    fn title(&self) -> &'static str;
+    /// What the effect is.
+    fn effect(&self) -> &'static str;
+    /// Values that each side needs.
+    fn needs(&self) -> u64;
+    /// Of cells with both sides present and at least two of them.
+    fn measure(&self, cells: &[Cell]) -> Result<Verdict, Inconclusive>;
+}
+
+impl std::fmt::Debug for dyn WindowTest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// The catalogue.
+pub const ALL: [&dyn WindowTest; 13] = [
+    &psi::Index,
+    &kolmogorov_smirnov::KolmogorovSmirnov,
+    &cramer_von_mises::CramerVonMises,
+    &anderson_darling::AndersonDarling,
+    &mann_whitney::MannWhitney,
+    &welch::Welch,
+    &wasserstein::Wasserstein,
+    &chi_square::ChiSquare,
+    &chi_square::GTest,
+    &divergence::JENSEN_SHANNON,
+    &divergence::HELLINGER,
+    &divergence::TOTAL_VARIATION,
+    &two_proportions::TwoProportions,
+];
+
+/// Fisher's exact test stands beside the others: it needs no least number of values.
+pub const EXACT: &dyn WindowTest = &fisher::Fisher;
+
+pub fn by_id(id: &str) -> Option<&'static dyn WindowTest> {
+    ALL.into_iter().chain([EXACT]).find(|test| test.id() == id)
+}
+
+/// Compares; every refusal has its reason.
+pub fn compare(test: &dyn WindowTest, cells: &[Cell], min_events: u64) -> Result<Verdict, Inconclusive> {
+    let (reference, current) = totals(cells);
+    let needed = min_events.max(test.needs()).max(1);
+    if current == 0 {
+        return Err(Inconclusive::NoData);
+    }
+    if reference < needed || current < needed {
+        return Err(Inconclusive::TooLittle { reference, current, needed });
+    }
+    if cells.iter().any(|cell| !cell.value.is_finite()) {
+        return Err(Inconclusive::NotFinite);
+    }
+    // Ascending, each value once, without the empty ones: what the tests rely on.
+    let mut sorted: Vec<Cell> = cells.iter().copied().filter(|cell| cell.reference + cell.current > 0).collect();
+    sorted.sort_by(|a, b| a.value.total_cmp(&b.value));
+    sorted.dedup_by(|next, cell| {
+        let same = next.value == cell.value;
+        if same {
+            (cell.reference, cell.current) = (cell.reference + next.reference, cell.current + next.current);
+        }
+        same
+    });
+    if sorted.len() < 2 {
+        return Err(Inconclusive::Alike);
+    }
+    test.measure(&sorted)
+}
+
+/// Values of the reference and of the present.
+fn totals(cells: &[Cell]) -> (u64, u64) {
+    cells.iter().fold((0, 0), |(n, m), cell| (n + cell.reference, m + cell.current))
+}
+
+/// The cells of two sketches.
+pub fn cells(reference: &Sketch, current: &Sketch) -> Vec<Cell> {
+    let before = reference.buckets().into_iter().map(|(bucket, count)| (bucket, count, 0));
+    let now = current.buckets().into_iter().map(|(bucket, count)| (bucket, 0, count));
+    let cell = |(bucket, reference, current)| Cell { value: leeway_core::sketch::middle(bucket), reference, current };
+    before.chain(now).map(cell).collect()
+}
+
+/// The cells of raw values.
+pub fn raw(reference: &[f64], current: &[f64]) -> Vec<Cell> {
+    let before = reference.iter().map(|value| Cell { value: *value, reference: 1, current: 0 });
+    before.chain(current.iter().map(|value| Cell { value: *value, reference: 0, current: 1 })).collect()
+}
+
+/// The normal law's 97.5 % point.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// 2 P(Z > |z|).
+fn two_sided(z: f64) -> f64 {
+    2.0 * leeway_core::special::normal_tail(z.abs())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! What every test of the catalogue owes, and its numbers beside scipy's.
+
+use serde_json::Value as Json;
+
+use super::*;
+
+fn table(before: &[u64], now: &[u64]) -> Vec<Cell> {
+    let cell = |(place, (reference, current)): (usize, (&u64, &u64))| Cell {
+        value: place as f64,
+        reference: *reference,
+        current: *current,
+    };
+    before.iter().zip(now).enumerate().map(cell).collect()
+}
+
+#[test]
+fn every_test_keeps_the_contract() {
+    for test in ALL.into_iter().chain([EXACT]) {
+        let id = test.id();
+        let bell = [10, 40, 90, 160, 250, 280, 200, 120, 60, 25, 10, 5];
+        let (calm, moved) = if matches!(compare(test, &table(&bell, &bell), 0), Err(Inconclusive::NotTwo(12))) {
+            (table(&[900, 100], &[905, 95]), table(&[900, 100], &[700, 300]))
+        } else {
+            let near = [12, 37, 93, 155, 254, 283, 196, 122, 58, 26, 9, 5];
+            let far = [0, 0, 10, 40, 90, 160, 250, 280, 200, 120, 60, 40];
+            (table(&bell, &near), table(&bell, &far))
+        };
+        let (same, other) = (compare(test, &calm, 0).unwrap(), compare(test, &moved, 0).unwrap());
+        assert!(same.p > 0.2, "{id} alarms on chance: {same:?}");
+        // Anderson and Darling's table and the drawn bridges end at a thousandth.
+        assert!(other.p <= 0.001, "{id} misses a plain change: {other:?}");
+        assert!(other.effect.abs() > same.effect.abs(), "{id}: {same:?} {other:?}");
+        if let (Some(low), Some(high)) = (other.interval.low, other.interval.high) {
+            assert!(low <= other.effect && other.effect <= high && (low > 0.0 || high < 0.0), "{id}: {other:?}");
+        }
+        assert_eq!(by_id(id).map(|found| found.id()), Some(id));
+        let refused = |cells: &[Cell]| compare(test, cells, 0).unwrap_err();
+        assert_eq!(refused(&[]), Inconclusive::NoData, "{id}");
+        assert_eq!(refused(&table(&[500, 100], &[0, 0])), Inconclusive::NoData, "{id}");
+        assert_eq!(refused(&table(&[500], &[500])), Inconclusive::Alike, "{id}");
+        assert!(matches!(refused(&table(&[0, 0], &[50, 60])), Inconclusive::TooLittle { reference: 0, .. }), "{id}");
+        let nan = [Cell { value: f64::NAN, reference: 500, current: 500 }, moved[0]];
+        assert_eq!(refused(&nan), Inconclusive::NotFinite, "{id}");
+        assert!(compare(test, &moved, 1 << 40).is_err(), "{id} ignores the least number");
+        // Order of the cells and how often a value stands there are nothing.
+        let mut shuffled: Vec<Cell> = moved.iter().rev().copied().collect();
+        let part = Cell { reference: shuffled[0].reference / 2, current: shuffled[0].current / 3, ..shuffled[0] };
+        shuffled[0] = Cell {
+            reference: shuffled[0].reference - part.reference,
+            current: shuffled[0].current - part.current,
+            ..shuffled[0]
+        };
+        shuffled.push(part);
+        assert_eq!(compare(test, &shuffled, 0), Ok(other), "{id}");
+    }
+}
+
+fn shared(path: &str) -> Option<Json> {
+    let folder =
+        std::env::var("LEEWAY_SHARED").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").into());
+    let path = std::path::Path::new(&folder).join("data").join(path);
+    if !path.exists() {
+        assert!(std::env::var_os("LEEWAY_REQUIRE_SHARED").is_none(), "{} is missing", path.display());
+        println!("SKIPPED: {} is not here", path.display());
+        return None;
+    }
+    Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
+}
+
+fn close(ours: f64, theirs: f64) -> bool {
+    (ours - theirs).abs() <= 1e-9 * theirs.abs().max(1e-12)
+}
+
+/// Statistic and logarithm of the p-value within 10⁻⁹ of scipy's.
+fn agrees(case: &str, id: &str, cells: &[Cell], (statistic, p): (f64, Option<f64>)) -> Result<(), String> {
+    let test = by_id(id).unwrap();
+    let ours = match test.measure(cells) {
+        Ok(ours) => ours,
+        // A reference without spread: its distance is no number of deviations.
+        Err(Inconclusive::Alike) if id == "wasserstein" => return Ok(()),
+        Err(error) => return Err(format!("{case}: {id}: {error}")),
+    };
+    if !close(ours.statistic, statistic) && (ours.statistic - statistic).abs() > 1e-13 {
+        return Err(format!("{case}: {id}: statistic {} and {statistic}", ours.statistic));
+    }
+    // Near p = 1 a relative bound on its logarithm would be one on rounding; and where scipy takes 1 − cdf, its own
+    // digits end at 10⁻¹⁵.
+    let same = |p: f64| (ours.p.ln() - p.ln()).abs() <= 1e-9 * p.ln().abs().max(1.0) || (ours.p - p).abs() <= 1e-14;
+    match p {
+        Some(p) if !same(p) => Err(format!("{case}: {id}: p {:e} and {p:e}", ours.p)),
+        _ => Ok(()),
+    }
+}
+
+fn merged(cells: Vec<Cell>) -> Vec<Cell> {
+    let mut cells = cells;
+    cells.sort_by(|a, b| a.value.total_cmp(&b.value));
+    cells.dedup_by(|next, cell| {
+        let same = next.value == cell.value;
+        if same {
+            (cell.reference, cell.current) = (cell.reference + next.reference, cell.current + next.current);
+        }
+        same
+    });
+    cells
+}
+
+#[test]
+fn the_golden_file_is_met() {
+    let Some(oracle) = shared("oracles/oracle_two_sample.json") else { return };
+    let mut wrong = Vec::new();
+    let pair = |value: &Json| (value[0].as_f64().unwrap(), value[1].as_f64());
+    for (number, case) in oracle["two_sample"].as_array().unwrap().iter().enumerate() {
+        let values = |name: &str| -> Vec<f64> {
+            case[name].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+        };
+        let cells = merged(raw(&values("x"), &values("y")));
+        let name = format!("{} {number}", case["family"].as_str().unwrap());
+        for (id, key) in [
+            ("ks", "ks"),
+            ("cvm", "cvm_asymptotic"),
+            ("ad", "anderson_midrank_true"),
+            ("mann_whitney", "mwu_asymptotic_cc_true"),
+            ("welch", "welch"),
+        ] {
+            if case[key].is_array() {
+                wrong.extend(agrees(&name, id, &cells, pair(&case[key])).err());
+            }
+        }
+        wrong.extend(agrees(&name, "wasserstein", &cells, (case["wasserstein"].as_f64().unwrap(), None)).err());
+    }
+    for (number, case) in oracle["tables"].as_array().unwrap().iter().enumerate() {
+        let row = |place: usize| -> Vec<u64> {
+            case["table"][place].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).collect()
+        };
+        let cells = table(&row(0), &row(1));
+        let name = format!("table {number}");
+        wrong.extend(agrees(&name, "chi_square", &cells, pair(&case["chi2"])).err());
+        wrong.extend(agrees(&name, "g", &cells, pair(&case["g_test"])).err());
+        for (id, key) in
+            [("jensen_shannon", "jensen_shannon_base2"), ("hellinger", "hellinger"), ("total_variation", "tvd")]
+        {
+            wrong.extend(agrees(&name, id, &cells, (case[key].as_f64().unwrap(), None)).err());
+        }
+        if case["fisher_two-sided"].is_array() {
+            wrong.extend(agrees(&name, "fisher", &cells, pair(&case["fisher_two-sided"])).err());
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ\n{}",
+        wrong.len(),
+        wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n")
+    );
+}
