@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use leeway_core::alert::Severity;
 use leeway_core::clock::{HOUR, MINUTE, Micros, SECOND, parse_rfc3339};
+use leeway_core::drift::{Direction, Takes, Test};
 use leeway_core::labels::{Dimensions, Labels, Level};
 use leeway_core::measure::Measure;
 use serde::{Deserialize, Deserializer};
@@ -34,8 +35,18 @@ pub enum NoData {
 pub enum Kind {
     /// A value against a bound.
     Threshold,
-    /// A distribution against that of a reference; the rule's bound is the least effect.
-    Drift { reference: Reference, alpha: f64 },
+    /// A window against a reference; the rule's bound is the least effect.
+    Drift(Drift),
+}
+
+/// How a window is compared with its reference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drift {
+    pub reference: Reference,
+    pub alpha: f64,
+    pub test: Test,
+    /// The effects that the rule is about.
+    pub direction: Direction,
 }
 
 /// What the present is compared with.
@@ -82,8 +93,6 @@ struct FixedText {
 
 /// Level of a drift test that has none of its own.
 const ALPHA: f64 = 0.001;
-/// Least effect of a drift rule that has none of its own: a debiased PSI of this size is a visible change.
-const MIN_EFFECT: f64 = 0.1;
 
 /// Which side of the bound is bad.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -163,6 +172,8 @@ struct RuleText {
     reference: Option<ReferenceText>,
     alpha: Option<f64>,
     min_effect: Option<f64>,
+    test: Option<String>,
+    direction: Option<String>,
     #[serde(default, rename = "for")]
     hold: Span,
     #[serde(default)]
@@ -309,8 +320,15 @@ fn check(
 }
 
 fn threshold(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
-    if text.reference.is_some() || text.alpha.is_some() || text.min_effect.is_some() {
-        return Err("`reference`, `alpha` and `min_effect` belong to rules of kind `drift`".to_owned());
+    let drift = [&text.test, &text.direction];
+    if text.reference.is_some()
+        || text.alpha.is_some()
+        || text.min_effect.is_some()
+        || drift.iter().any(|field| field.is_some())
+    {
+        return Err(
+            "`reference`, `alpha`, `min_effect`, `test` and `direction` belong to rules of kind `drift`".to_owned()
+        );
     }
     match text.quantile {
         Some(_) if !measure.takes_quantile() => return Err(format!("`quantile` does not go with measure `{measure}`")),
@@ -337,10 +355,9 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
                 .to_owned(),
         );
     }
-    if !measure.takes_quantile() {
-        return Err(format!(
-            "measure `{measure}` has no distribution to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd"
-        ));
+    let (test, direction) = (test(text, measure)?, direction(text)?);
+    if direction != Direction::Both && !test.signed() {
+        return Err(format!("`direction` goes with tests whose effect has a sign: {}", ids(Test::signed)));
     }
     let time = |text: &str| {
         parse_rfc3339(text).ok_or_else(|| format!("`reference`: `{text}` is no time such as 2026-11-01T00:00:00Z"))
@@ -364,11 +381,44 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
         }
     };
     let alpha = text.alpha.unwrap_or(ALPHA);
-    let effect = text.min_effect.unwrap_or(MIN_EFFECT);
+    let Some(effect) = text.min_effect.or_else(|| test.least_effect()) else {
+        return Err(format!("test `{}` needs a `min_effect`: from which difference on does it matter?", test.id()));
+    };
     if !(1e-12..=0.2).contains(&alpha) || !effect.is_finite() || effect < 0.0 {
-        return Err("`alpha` lies between 1e-12 and 0.2, `min_effect` is a PSI of 0 or more".to_owned());
+        return Err("`alpha` lies between 1e-12 and 0.2, `min_effect` is 0 or more".to_owned());
     }
-    Ok((Kind::Drift { reference, alpha }, Bound::Above(effect)))
+    Ok((Kind::Drift(Drift { reference, alpha, test, direction }), Bound::Above(effect)))
+}
+
+fn ids(wanted: impl Fn(Test) -> bool) -> String {
+    let found: Vec<&str> = Test::ALL.into_iter().filter(|test| wanted(*test)).map(Test::id).collect();
+    found.join(", ")
+}
+
+/// The test asked for, or the one that goes with the measure.
+fn test(text: &RuleText, measure: &Measure) -> Result<Test, String> {
+    let takes = match (measure.takes_quantile(), measure.is_rate()) {
+        (true, _) => Takes::Values,
+        (false, true) => Takes::Categories,
+        (false, false) => {
+            return Err(format!(
+                "measure `{measure}` is neither a distribution nor a rate, so there is nothing to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd, and the rates"
+            ));
+        }
+    };
+    let fits = |test: Test| test.takes() == takes;
+    match &text.test {
+        None if takes == Takes::Values => Ok(Test::Psi),
+        None => Ok(Test::TwoProportions),
+        Some(id) => Test::parse(id)
+            .filter(|test| fits(*test))
+            .ok_or_else(|| format!("`test` is `{id}`; for measure `{measure}` valid are {}", ids(fits))),
+    }
+}
+
+fn direction(text: &RuleText) -> Result<Direction, String> {
+    let Some(direction) = &text.direction else { return Ok(Direction::Both) };
+    Direction::parse(direction).ok_or_else(|| format!("`direction` is `{direction}`; valid are up, down and both"))
 }
 
 impl Rule {
@@ -428,10 +478,17 @@ receivers = ["oncall"]
             parse("rules.toml", &text, &Dimensions::default(), &BTreeSet::new()).map(|rules| rules[0].clone())
         };
         let rule = drift("reference = \"previous_day\"\nwindow = \"1h\"").unwrap();
-        assert_eq!(rule.kind, Kind::Drift { reference: Reference::PreviousDay, alpha: ALPHA });
-        assert_eq!(rule.bound, Bound::Above(MIN_EFFECT));
+        let (test, direction) = (Test::Psi, Direction::Both);
+        assert_eq!(rule.kind, Kind::Drift(Drift { reference: Reference::PreviousDay, alpha: ALPHA, test, direction }));
+        assert_eq!(rule.bound, Bound::Above(0.1));
+        let means =
+            drift("reference = \"previous_day\"\ntest = \"welch\"\nmin_effect = 50\ndirection = \"up\"").unwrap();
+        let Kind::Drift(asked) = means.kind else { panic!() };
+        assert_eq!((asked.test, asked.direction, means.bound), (Test::Welch, Direction::Up, Bound::Above(50.0)));
         let fixed = drift("reference = { from = \"2026-11-01T00:00:00Z\", to = \"2026-11-02T00:00:00Z\" }\nalpha = 0.01\nmin_effect = 0.2").unwrap();
-        let Kind::Drift { reference: reference @ Reference::Fixed { from, to }, .. } = fixed.kind else { panic!() };
+        let Kind::Drift(Drift { reference: reference @ Reference::Fixed { from, to }, .. }) = fixed.kind else {
+            panic!()
+        };
         assert_eq!((reference.window(5, 6), to - from), ((from, to), 24 * HOUR));
         for (more, says) in [
             ("", "needs a `reference`"),
@@ -440,6 +497,14 @@ receivers = ["oncall"]
             ("reference = { from = \"yesterday\", to = \"today\" }", "is no time"),
             ("reference = \"previous_day\"\nabove = 3", "min_effect"),
             ("reference = \"previous_day\"\nalpha = 2.0", "alpha"),
+            (
+                "reference = \"previous_day\"\ntest = \"t\"",
+                "valid are psi, ks, cvm, ad, mann_whitney, welch, wasserstein",
+            ),
+            ("reference = \"previous_day\"\ntest = \"fisher\"", "valid are psi"),
+            ("reference = \"previous_day\"\ntest = \"welch\"", "needs a `min_effect`"),
+            ("reference = \"previous_day\"\ndirection = \"up\"", "mann_whitney, welch, two_proportions, fisher"),
+            ("reference = \"previous_day\"\ndirection = \"sideways\"", "up, down and both"),
         ] {
             let error = drift(more).unwrap_err().to_string();
             assert!(error.contains(says), "{more}: {error}");

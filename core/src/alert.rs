@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Micros;
+use crate::drift::Test;
 use crate::measure::Unit;
 
 /// The state of one alert instance (one rule, one set of labels).
@@ -117,10 +118,17 @@ pub struct DriftEvidence {
     /// `None` where there was too little to compare.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p: Option<f64>,
+    /// Id of the test; `psi` in what was stored before there were others.
+    #[serde(default = "psi")]
+    pub test: String,
     /// The level that `p` is held against.
     pub alpha: f64,
     /// Per bin: reference and present counts.
     pub bins: Vec<(u64, u64)>,
+}
+
+fn psi() -> String {
+    Test::Psi.id().to_owned()
 }
 
 impl Evidence {
@@ -144,6 +152,7 @@ impl Evidence {
     /// The test's answer and its reference; `None` where nothing was compared.
     pub fn shown_test(&self) -> Option<String> {
         let drift = self.drift.as_ref()?;
+        let title: &str = Test::parse(&drift.test).map_or(&drift.test, |test| test.title());
         let answer = match drift.p {
             Some(p) if p < 1e-12 => format!("p < 1e-12 (level {})", drift.alpha),
             Some(p) => format!("p = {p:.2e} (level {})", drift.alpha),
@@ -151,7 +160,7 @@ impl Evidence {
         };
         let time = |at: Micros| crate::clock::rfc3339(at)[..16].replace('T', " ");
         let (from, to) = (time(drift.reference_from), time(drift.reference_to));
-        Some(format!("{answer}, against {from} to {to} UTC with n = {}", drift.reference_n))
+        Some(format!("{title}: {answer}, against {from} to {to} UTC with n = {}", drift.reference_n))
     }
 
     pub fn shown_threshold(&self) -> String {

@@ -92,6 +92,21 @@ mod tests {
     }
 
     #[test]
+    fn the_normal_mixture_is_confseqs() {
+        // confseq's own unit test, then random ones: v, v_opt, alpha, bound.
+        for (v, best, alpha, bound) in [
+            (100.0, 100.0, 0.05, 30.352_09),
+            (3189.25648581931, 810.3151375785878, 0.001, 241.46634032868144),
+            (2756.554902421257, 332.22820424321975, 0.001, 228.12827995655798),
+            (3054.0157952848135, 144.87678483111873, 0.05, 184.8107061838759),
+        ] {
+            let ours = normal_mixture(v, best, alpha);
+            let digits = if bound == 30.352_09 { 1e-7 } else { 1e-12 };
+            assert!((ours / bound - 1.0).abs() < digits, "{v} {best} {alpha}: {ours} {bound}");
+        }
+    }
+
+    #[test]
     fn intervals_agree_with_scipy() {
         // scipy.stats.binomtest(k, n).proportion_ci(0.95, method="wilson" | "exact"), scipy 1.17
         close(wilson(7.0, 120.0, 0.95), 0.028_541_010_000_220, 0.115_525_920_336_301);

@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod call_key;
 pub mod clock;
+pub mod drift;
 pub mod event;
 pub mod interval;
 pub mod kpi;

@@ -86,6 +86,10 @@ pub enum Unit {
     Score,
     /// Population stability index.
     Psi,
+    /// Between distributions, without a unit.
+    Distance,
+    /// Standard deviations of a reference.
+    Deviations,
 }
 
 impl Measure {
@@ -143,6 +147,35 @@ impl Measure {
         }
     }
 
+    /// What the distribution's numbers are times in the measure's unit.
+    pub fn scale(&self) -> f64 {
+        self.shape().map_or(1.0, |(_, scale)| scale)
+    }
+
+    /// Of a rate: calls that are counted and all that could be, in effective numbers where calls were sampled.
+    pub fn counts(&self, pane: &Pane) -> Option<(u64, u64)> {
+        let (part, whole) = self.parts()?;
+        let found = share(pane, part, whole)?;
+        let n = (pane.effective_calls() * found.n as f64 / pane.calls().max(1) as f64).round();
+        Some(((found.value * n).round() as u64, n as u64))
+    }
+
+    /// Whether it is a share of calls.
+    pub fn is_rate(&self) -> bool {
+        self.parts().is_some()
+    }
+
+    fn parts(&self) -> Option<(Counter, Counter)> {
+        match self {
+            Self::ErrorRate => Some((Counter::Errors, Counter::Calls)),
+            Self::RefusalRate => Some((Counter::Refused, Counter::Scanned)),
+            Self::PiiLeakRate => Some((Counter::Leaking, Counter::Scanned)),
+            Self::SafetyRate => Some((Counter::Raised, Counter::Moderated)),
+            Self::TextCoverage => Some((Counter::Scanned, Counter::Calls)),
+            _ => None,
+        }
+    }
+
     /// The number, `None` where the pane has nothing to say: no data is not zero.
     pub fn of(&self, pane: &Pane, quantile: Option<f64>) -> Option<Estimate> {
         if let (Some(q), Some((shape, scale))) = (quantile, self.shape()) {
@@ -161,10 +194,10 @@ impl Measure {
             let scanned = pane.get(Counter::Scanned).n;
             (scanned > 0).then_some(Estimate { value: n as f64, interval: Interval::default(), n: scanned })
         };
+        if let Some((part, whole)) = self.parts() {
+            return share(pane, part, whole);
+        }
         match self {
-            Self::RefusalRate => return share(pane, Counter::Refused, Counter::Scanned),
-            Self::PiiLeakRate => return share(pane, Counter::Leaking, Counter::Scanned),
-            Self::SafetyRate => return share(pane, Counter::Raised, Counter::Moderated),
             Self::PiiLeaks => return exact_hits(pane.hits.of_origin(Origin::Unexplained)),
             Self::Pii(origin) => return exact_hits(pane.hits.of_origin(*origin)),
             _ => {}
@@ -180,8 +213,6 @@ impl Measure {
             Self::InputTokens => exact(pane.token_sum(0) as f64),
             Self::OutputTokens => exact(pane.token_sum(1) as f64),
             Self::Cost => exact(pane.cost as f64 / 1e9),
-            Self::ErrorRate => share(pane, Counter::Errors, Counter::Calls),
-            Self::TextCoverage => share(pane, Counter::Scanned, Counter::Calls),
             Self::Score(name) => score_mean(pane, name),
             _ => None,
         }
@@ -241,13 +272,15 @@ impl Unit {
         match self {
             Self::Count => group_digits(&format!("{:.0}", value.abs())),
             Self::Share => format!("{:.2} %", value * 100.0),
-            Self::Milliseconds if value >= 10_000.0 => format!("{:.1} s", value / 1000.0),
-            Self::Milliseconds if value >= 1_000.0 => format!("{:.2} s", value / 1000.0),
+            Self::Milliseconds if value.abs() >= 10_000.0 => format!("{:.1} s", value / 1000.0),
+            Self::Milliseconds if value.abs() >= 1_000.0 => format!("{:.2} s", value / 1000.0),
             Self::Milliseconds => format!("{value:.0} ms"),
             Self::Tokens => format!("{} tokens", group_digits(&format!("{value:.0}"))),
             Self::Usd => readable_usd(value * 1e9),
             Self::Score => format!("{value:.3}"),
             Self::Psi => format!("PSI {value:.3}"),
+            Self::Distance => format!("{value:.3}"),
+            Self::Deviations => format!("{value:.2} sd"),
         }
     }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use leeway_alerts::notify::{Change, notices};
-use leeway_alerts::rule::{Kind, NoData, Reference, Rule};
+use leeway_alerts::rule::{Drift, Kind, NoData, Reference, Rule};
 use leeway_alerts::state::{Holds, Instance, Verdict, step};
 use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, Finding, Notice, State, fingerprint, notice_id};
 use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND, minute_of};
-use leeway_core::measure::{Measure, Unit};
+use leeway_core::drift::{Direction, Takes, Test};
+use leeway_core::measure::Measure;
 use leeway_core::pane::Pane;
 use leeway_core::sketch::{RELATIVE_ERROR, Sketch};
 use leeway_detectors::{drift, threshold};
@@ -240,7 +241,7 @@ impl Evaluator {
         let panes = self.instances(rule, end - rule.window, end).await?;
         let reference = match rule.kind {
             Kind::Threshold => BTreeMap::new(),
-            Kind::Drift { reference, .. } => self.reference(rule, reference, end).await?,
+            Kind::Drift(drift) => self.reference(rule, drift.reference, end).await?,
         };
         let known: BTreeMap<String, AlertRow> =
             self.store.alerts_of_rule(&rule.id).await?.into_iter().map(|row| (row.fingerprint.clone(), row)).collect();
@@ -400,7 +401,7 @@ fn instance(row: &AlertRow) -> Instance {
 fn evidence(subject: &Subject<'_>) -> (Verdict, Evidence) {
     match subject.rule.kind {
         Kind::Threshold => measured(subject),
-        Kind::Drift { reference, alpha } => compared(subject, reference, alpha),
+        Kind::Drift(asked) => compared(subject, asked),
     }
 }
 
@@ -432,42 +433,64 @@ fn measured(subject: &Subject<'_>) -> (Verdict, Evidence) {
     (verdict, evidence)
 }
 
-/// A distribution against its reference: both gates, evidence and effect.
-fn compared(subject: &Subject<'_>, reference: Reference, alpha: f64) -> (Verdict, Evidence) {
+/// A window against its reference: both gates, evidence and effect.
+fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidence) {
     let rule = subject.rule;
-    let empty = Sketch::default();
-    let of =
-        |pane: Option<&Pane>| pane.and_then(|pane| rule.measure.sketch(pane)).cloned().unwrap_or_else(|| empty.clone());
-    let (before, present) = (of(subject.reference), of(Some(subject.pane)));
-    let judged = drift::psi::judge(&before, &present, rule.min_events);
-    let (verdict, psi) = match judged {
-        drift::psi::Judged::NoData => (silent(rule), None),
-        drift::psi::Judged::TooLittle => (Verdict::Insufficient, None),
-        drift::psi::Judged::Measured(psi) if psi.p < alpha && rule.bound.breached(psi.effect) => {
-            (Verdict::Breach, Some(psi))
+    let (cells, reference_n, n) = sides(subject, asked.test);
+    let (verdict, found) = match drift::compare(asked.test, &cells, rule.min_events) {
+        Ok(found) if found.p < asked.alpha && rule.bound.breached(asked.direction.size(found.effect)) => {
+            (Verdict::Breach, Some(found))
         }
-        drift::psi::Judged::Measured(psi) => (Verdict::Clear, Some(psi)),
+        Ok(found) => (Verdict::Clear, Some(found)),
+        Err(drift::Inconclusive::NoData) => (silent(rule), None),
+        Err(_) => (Verdict::Insufficient, None),
     };
-    let (reference_from, reference_to) = reference.window(subject.end - rule.window, subject.end);
-    let found = psi.as_ref();
-    let bins = found.map(|psi| psi.bins.iter().map(|bin| (bin.reference, bin.current)).collect()).unwrap_or_default();
+    let (reference_from, reference_to) = asked.reference.window(subject.end - rule.window, subject.end);
     let evidence = Evidence {
-        unit: Unit::Psi,
-        value: found.map(|psi| psi.effect),
-        low: found.and_then(|psi| psi.interval.low),
-        high: found.and_then(|psi| psi.interval.high),
-        n: present.n(),
+        unit: asked.test.unit(&rule.measure),
+        value: found.map(|found| found.effect),
+        low: found.and_then(|found| found.interval.low),
+        high: found.and_then(|found| found.interval.high),
+        n,
+        direction: direction(asked),
         drift: Some(DriftEvidence {
             reference_from,
             reference_to,
-            reference_n: before.n(),
-            p: found.map(|psi| psi.p),
-            alpha,
-            bins,
+            reference_n,
+            p: found.map(|found| found.p),
+            test: asked.test.id().to_owned(),
+            alpha: asked.alpha,
+            bins: found.map(|_| drift::psi::deciles(&cells)).unwrap_or_default(),
         }),
         ..bare(subject)
     };
     (verdict, evidence)
+}
+
+/// What both windows have for the test, and how much of it.
+fn sides(subject: &Subject<'_>, test: Test) -> (Vec<drift::Cell>, u64, u64) {
+    let measure = &subject.rule.measure;
+    if test.takes() == Takes::Categories {
+        let counts = |pane: Option<&Pane>| pane.and_then(|pane| measure.counts(pane)).unwrap_or((0, 0));
+        let (before, present) = (counts(subject.reference), counts(Some(subject.pane)));
+        return (drift::rates(before, present).to_vec(), before.1, present.1);
+    }
+    let empty = Sketch::default();
+    let of =
+        |pane: Option<&'_ Pane>| pane.and_then(|pane| measure.sketch(pane)).cloned().unwrap_or_else(|| empty.clone());
+    let (before, present) = (of(subject.reference), of(Some(subject.pane)));
+    (drift::cells(&before, &present, measure.scale()), before.n(), present.n())
+}
+
+/// Which effects the rule is about, in words.
+fn direction(asked: Drift) -> String {
+    match asked.direction {
+        Direction::Up => "up by more than",
+        Direction::Down => "down by more than",
+        Direction::Both if asked.test.signed() => "off by more than",
+        Direction::Both => "above",
+    }
+    .to_owned()
 }
 
 /// Evidence without a value.

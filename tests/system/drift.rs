@@ -16,6 +16,47 @@ fn send(topic: &str, at: i64, calls: &[String]) {
     produce(topic, calls.iter().enumerate().map(|(i, text)| ((i % 2) as i32, at, text.as_bytes())));
 }
 
+/// One rule by the index, and the same windows by other tests: each with its own effect, and those that are about the
+/// other direction silent.
+fn rules(start: i64) -> String {
+    let reference = format!("{{ from = \"{}\", to = \"{}\" }}", rfc3339(start - 10 * MINUTE), rfc3339(start));
+    let rule = |id: &str, measure: &str, more: &str| {
+        format!(
+            "[[rule]]\nid = \"{id}\"\nkind = \"drift\"\nmeasure = \"{measure}\"\nby = [\"app\"]\nwindow = \"5m\"\nmin_events = 200\n\
+             reference = {reference}\nseverity = \"ticket\"\n{more}\n"
+        )
+    };
+    [
+        rule("moved", "duration_ms", "min_effect = 0.1\nreceivers = [\"hook\"]"),
+        rule("shape", "duration_ms", "test = \"ks\""),
+        rule("slower", "duration_ms", "test = \"mann_whitney\"\nmin_effect = 10\ndirection = \"up\""),
+        rule("faster", "duration_ms", "test = \"mann_whitney\"\nmin_effect = 10\ndirection = \"down\""),
+        rule("failing", "error_rate", "direction = \"up\""),
+    ]
+    .concat()
+}
+
+fn other_tests(database: &Database) {
+    let by = |rule: &str, app: &str| {
+        let sql = format!("SELECT state, evidence FROM alert WHERE rule = '{rule}' AND labels::json->>'app' = '{app}'");
+        let rows = database.query(&sql).unwrap();
+        let evidence: serde_json::Value = serde_json::from_str(&rows[0][1..].join("|")).unwrap();
+        (rows[0][0].clone(), evidence)
+    };
+    for (rule, moved) in [("shape", "firing"), ("slower", "firing"), ("faster", "inactive"), ("failing", "inactive")] {
+        wait_for(rule, 30, || if by(rule, "moved").0 == moved { Ok(()) } else { Err(by(rule, "moved").0) });
+        assert_eq!((by(rule, "same").0, by(rule, "new").0), ("inactive".into(), "insufficient_data".into()), "{rule}");
+    }
+    let (_, slower) = by("slower", "moved");
+    assert_eq!(
+        (slower["unit"].as_str(), slower["drift"]["test"].as_str()),
+        (Some("milliseconds"), Some("mann_whitney"))
+    );
+    // 1.6 times a median of some 160 ms.
+    let (low, effect, high) = (slower["low"].as_f64(), slower["value"].as_f64().unwrap(), slower["high"].as_f64());
+    assert!((50.0..150.0).contains(&effect) && low.unwrap() < effect && effect < high.unwrap(), "{slower}");
+}
+
 #[test]
 fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_state() {
     let (database, topic) = (Database::new(), topic(2));
@@ -23,12 +64,7 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
     let hook = Tool::start("webhook.py", &[KEY, log.to_str().unwrap(), "204"]);
     // A whole minute, half an hour ago: the reference lies before it.
     let start = (now_us() - 30 * MINUTE) / MINUTE * MINUTE;
-    let rules = format!(
-        "[[rule]]\nid = \"moved\"\nkind = \"drift\"\nmeasure = \"duration_ms\"\nby = [\"app\"]\nwindow = \"5m\"\nmin_events = 200\n\
-         reference = {{ from = \"{}\", to = \"{}\" }}\nmin_effect = 0.1\nseverity = \"ticket\"\nreceivers = [\"hook\"]\n",
-        rfc3339(start - 10 * MINUTE),
-        rfc3339(start)
-    );
+    let rules = rules(start);
     let processes: Vec<Process> = (0..3)
         .map(|_| {
             let mut node = Node::new(&database, &topic);
@@ -45,7 +81,7 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
         send(&topic, reference, &calls(app, reference, n, 100.0));
     }
     send(&topic, start, &calls("marker", start, 2, 1.0));
-    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 1);
+    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 5);
     let present = start + 2 * MINUTE;
     for (app, scale) in [("moved", 160.0), ("same", 100.0), ("new", 100.0)] {
         send(&topic, present, &calls(app, present, 600, scale));
@@ -72,10 +108,17 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
     assert_eq!(seen("same").map(|(state, _)| state), Ok("inactive".to_owned()), "two gates: nothing moved");
     // Too little in its reference: a state that the page shows, not "no drift".
     assert_eq!(seen("new").map(|(state, _)| state), Ok("insufficient_data".to_owned()));
+    other_tests(&database);
     // Three evaluators and three couriers, one alert: told once, found once.
     std::thread::sleep(std::time::Duration::from_secs(3));
     let told = json_lines(&log).iter().filter(|hook| hook["body"]["data"]["status"] == "firing").count();
-    assert_eq!((told, database.number("SELECT count(*) FROM finding WHERE body LIKE '%\"to\":\"firing\"%'")), (1, 1));
+    assert_eq!(
+        (
+            told,
+            database.number("SELECT count(*) FROM finding WHERE rule = 'moved' AND body LIKE '%\"to\":\"firing\"%'")
+        ),
+        (1, 1)
+    );
     assert_eq!(database.number("SELECT count(DISTINCT name) FROM lease WHERE name = 'evaluate'"), 1);
     drop(processes);
 }

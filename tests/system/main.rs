@@ -37,6 +37,8 @@ mod hostile;
 #[cfg(test)]
 mod intake;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod traces;

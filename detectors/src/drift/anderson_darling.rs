@@ -23,18 +23,6 @@ const POINTS: [f64; 7] = [
 ];
 
 impl WindowTest for AndersonDarling {
-    fn id(&self) -> &'static str {
-        "ad"
-    }
-
-    fn title(&self) -> &'static str {
-        "Anderson–Darling"
-    }
-
-    fn effect(&self) -> &'static str {
-        "standardised statistic"
-    }
-
     fn needs(&self) -> u64 {
         10
     }

@@ -16,21 +16,8 @@ pub(super) struct ChiSquare;
 pub(super) struct GTest;
 
 const NEEDS: u64 = 20;
-const EFFECT: &str = "Cramér's V";
 
 impl WindowTest for ChiSquare {
-    fn id(&self) -> &'static str {
-        "chi_square"
-    }
-
-    fn title(&self) -> &'static str {
-        "χ² of homogeneity"
-    }
-
-    fn effect(&self) -> &'static str {
-        EFFECT
-    }
-
     fn needs(&self) -> u64 {
         NEEDS
     }
@@ -41,18 +28,6 @@ impl WindowTest for ChiSquare {
 }
 
 impl WindowTest for GTest {
-    fn id(&self) -> &'static str {
-        "g"
-    }
-
-    fn title(&self) -> &'static str {
-        "G of homogeneity"
-    }
-
-    fn effect(&self) -> &'static str {
-        EFFECT
-    }
-
     fn needs(&self) -> u64 {
         NEEDS
     }

@@ -13,18 +13,6 @@ use super::{Cell, Inconclusive, Verdict, WindowTest, totals};
 pub(super) struct CramerVonMises;
 
 impl WindowTest for CramerVonMises {
-    fn id(&self) -> &'static str {
-        "cvm"
-    }
-
-    fn title(&self) -> &'static str {
-        "Cramér–von Mises"
-    }
-
-    fn effect(&self) -> &'static str {
-        "root mean square difference of the distribution functions"
-    }
-
     fn needs(&self) -> u64 {
         10
     }

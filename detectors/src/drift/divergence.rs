@@ -12,76 +12,64 @@ use statrs::function::gamma::gamma_ur;
 use super::psi::noncentrality;
 use super::{Cell, Inconclusive, Verdict, WindowTest, chi_square, totals};
 
-#[derive(Clone, Copy)]
-enum Kind {
-    JensenShannon,
-    Hellinger,
-    TotalVariation,
-}
+pub(super) struct JensenShannon;
+pub(super) struct Hellinger;
+pub(super) struct TotalVariation;
 
-pub(super) struct Divergence(Kind);
+const NEEDS: u64 = 50;
 
-pub(super) static JENSEN_SHANNON: Divergence = Divergence(Kind::JensenShannon);
-pub(super) static HELLINGER: Divergence = Divergence(Kind::Hellinger);
-pub(super) static TOTAL_VARIATION: Divergence = Divergence(Kind::TotalVariation);
-
-impl WindowTest for Divergence {
-    fn id(&self) -> &'static str {
-        match self.0 {
-            Kind::JensenShannon => "jensen_shannon",
-            Kind::Hellinger => "hellinger",
-            Kind::TotalVariation => "total_variation",
-        }
-    }
-
-    fn title(&self) -> &'static str {
-        match self.0 {
-            Kind::JensenShannon => "Jensen–Shannon distance",
-            Kind::Hellinger => "Hellinger distance",
-            Kind::TotalVariation => "total variation distance",
-        }
-    }
-
-    fn effect(&self) -> &'static str {
-        "distance, 0 to 1, less what chance adds"
-    }
-
+impl WindowTest for JensenShannon {
     fn needs(&self) -> u64 {
-        50
+        NEEDS
     }
 
     fn measure(&self, cells: &[Cell]) -> Result<Verdict, Inconclusive> {
-        let (n, m) = totals(cells);
-        let (n, m) = (n as f64, m as f64);
-        let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
-            cells.iter().map(|cell| term(cell.reference as f64 / n, cell.current as f64 / m)).sum()
-        };
-        let (scale, freedom) = (1.0 / n + 1.0 / m, (cells.len() - 1) as f64);
-        // The squared distance in a unit in which χ² is 8 times it over the scale, and the distance of such a square.
-        let (square, distance): (f64, fn(f64) -> f64) = match self.0 {
-            Kind::JensenShannon => {
-                let part = |p: f64, q: f64| if p > 0.0 { p * (2.0 * p / (p + q)).ln() / 2.0 } else { 0.0 };
-                (sum(&|p, q| part(p, q) + part(q, p)), |square| (square / std::f64::consts::LN_2).sqrt())
-            }
-            Kind::Hellinger => (sum(&|p, q| (p.sqrt() - q.sqrt()).powi(2) / 2.0), f64::sqrt),
-            Kind::TotalVariation => return total_variation(cells, sum(&|p, q| (p - q).abs() / 2.0)),
-        };
-        let square = square.max(0.0);
-        let chi = 8.0 * square / scale;
-        let p = if chi > 0.0 { gamma_ur(freedom / 2.0, chi / 2.0) } else { 1.0 };
-        let bound = |level: f64| distance(noncentrality(chi, freedom, level) * scale / 8.0).min(1.0);
-        Ok(Verdict {
-            effect: distance((square - freedom * scale / 8.0).max(0.0)),
-            interval: Interval::between(bound(0.975), bound(0.025)),
-            statistic: distance(square),
-            p,
-        })
+        let part = |p: f64, q: f64| if p > 0.0 { p * (2.0 * p / (p + q)).ln() / 2.0 } else { 0.0 };
+        Ok(judge(cells, |p, q| part(p, q) + part(q, p), |square| (square / std::f64::consts::LN_2).sqrt()))
     }
 }
 
-fn total_variation(cells: &[Cell], statistic: f64) -> Result<Verdict, Inconclusive> {
+impl WindowTest for Hellinger {
+    fn needs(&self) -> u64 {
+        NEEDS
+    }
+
+    fn measure(&self, cells: &[Cell]) -> Result<Verdict, Inconclusive> {
+        Ok(judge(cells, |p, q| (p.sqrt() - q.sqrt()).powi(2) / 2.0, f64::sqrt))
+    }
+}
+
+impl WindowTest for TotalVariation {
+    fn needs(&self) -> u64 {
+        NEEDS
+    }
+
+    fn measure(&self, cells: &[Cell]) -> Result<Verdict, Inconclusive> {
+        total_variation(cells)
+    }
+}
+
+/// `term`: of both shares of a cell, summing to a square of which χ² is 8 over 1/n + 1/m; `distance`: of such a square.
+fn judge(cells: &[Cell], term: impl Fn(f64, f64) -> f64, distance: fn(f64) -> f64) -> Verdict {
     let (n, m) = totals(cells);
     let (n, m) = (n as f64, m as f64);
+    let square: f64 = cells.iter().map(|cell| term(cell.reference as f64 / n, cell.current as f64 / m)).sum();
+    let (square, scale, freedom) = (square.max(0.0), 1.0 / n + 1.0 / m, (cells.len() - 1) as f64);
+    let chi = 8.0 * square / scale;
+    let bound = |level: f64| distance(noncentrality(chi, freedom, level) * scale / 8.0).min(1.0);
+    Verdict {
+        effect: distance((square - freedom * scale / 8.0).max(0.0)),
+        interval: Interval::between(bound(0.975), bound(0.025)),
+        statistic: distance(square),
+        p: if chi > 0.0 { gamma_ur(freedom / 2.0, chi / 2.0) } else { 1.0 },
+    }
+}
+
+fn total_variation(cells: &[Cell]) -> Result<Verdict, Inconclusive> {
+    let (n, m) = totals(cells);
+    let (n, m) = (n as f64, m as f64);
+    let apart = |cell: &Cell| (cell.reference as f64 / n - cell.current as f64 / m).abs() / 2.0;
+    let statistic: f64 = cells.iter().map(apart).sum();
     let deviation = |cell: &Cell| {
         let share = (cell.reference + cell.current) as f64 / (n + m);
         (share * (1.0 - share) * (1.0 / n + 1.0 / m) * 2.0 / std::f64::consts::PI).sqrt()

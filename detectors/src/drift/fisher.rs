@@ -10,18 +10,6 @@ use super::{Cell, Inconclusive, Verdict, WindowTest, totals};
 pub(super) struct Fisher;
 
 impl WindowTest for Fisher {
-    fn id(&self) -> &'static str {
-        "fisher"
-    }
-
-    fn title(&self) -> &'static str {
-        "Fisher's exact test"
-    }
-
-    fn effect(&self) -> &'static str {
-        "difference of the shares"
-    }
-
     fn needs(&self) -> u64 {
         1
     }

@@ -17,18 +17,6 @@ const EXACT: f64 = 4e6;
 pub(super) struct KolmogorovSmirnov;
 
 impl WindowTest for KolmogorovSmirnov {
-    fn id(&self) -> &'static str {
-        "ks"
-    }
-
-    fn title(&self) -> &'static str {
-        "Kolmogorov–Smirnov"
-    }
-
-    fn effect(&self) -> &'static str {
-        "largest difference of the distribution functions"
-    }
-
     fn needs(&self) -> u64 {
         5
     }
@@ -116,10 +104,8 @@ fn marsaglia(n: usize, d: f64) -> f64 {
     let (size, h) = (2 * k - 1, k as f64 - n as f64 * d);
     let mut matrix: Vec<Vec<f64>> =
         (0..size).map(|i| (0..size).map(|j| if i + 1 >= j { 1.0 } else { 0.0 }).collect()).collect();
-    for i in 0..size {
-        matrix[i][0] -= h.powi(i as i32 + 1);
-        matrix[size - 1][i] -= h.powi((size - i) as i32);
-    }
+    matrix.iter_mut().zip(1..).for_each(|(row, power)| row[0] -= h.powi(power));
+    matrix[size - 1].iter_mut().rev().zip(1..).for_each(|(value, power)| *value -= h.powi(power));
     matrix[size - 1][0] += if 2.0 * h > 1.0 { (2.0 * h - 1.0).powi(size as i32) } else { 0.0 };
     for (i, row) in matrix.iter_mut().enumerate() {
         for (j, value) in row.iter_mut().enumerate().take(i + 2) {

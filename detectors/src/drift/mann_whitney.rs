@@ -13,18 +13,6 @@ use super::{Cell, Inconclusive, Verdict, WindowTest, Z, totals, two_sided};
 pub(super) struct MannWhitney;
 
 impl WindowTest for MannWhitney {
-    fn id(&self) -> &'static str {
-        "mann_whitney"
-    }
-
-    fn title(&self) -> &'static str {
-        "Mann–Whitney"
-    }
-
-    fn effect(&self) -> &'static str {
-        "median difference of pairs (Hodges–Lehmann)"
-    }
-
     fn needs(&self) -> u64 {
         10
     }
@@ -53,28 +41,71 @@ impl WindowTest for MannWhitney {
 
 /// The differences of all pairs at ranks half − `half`, half and half + `half`.
 fn shifts(cells: &[Cell], pairs: f64, half: f64) -> [f64; 3] {
-    let mut differences: Vec<(f64, f64)> = Vec::new();
-    for before in cells.iter().filter(|cell| cell.reference > 0) {
-        for now in cells.iter().filter(|cell| cell.current > 0) {
-            differences.push((now.value - before.value, before.reference as f64 * now.current as f64));
+    let middle = (pairs / 2.0).floor().max(1.0);
+    // An even number of pairs has two in the middle.
+    let next = if pairs % 2.0 == 0.0 { middle + 1.0 } else { (pairs / 2.0).ceil() };
+    let first = if pairs % 2.0 == 0.0 { middle } else { next };
+    [
+        at_rank(cells, (pairs / 2.0 - half).floor().max(1.0)),
+        f64::midpoint(at_rank(cells, first), at_rank(cells, next)),
+        at_rank(cells, (pairs / 2.0 + half).ceil().min(pairs)),
+    ]
+}
+
+/// The difference of a pair with `rank` pairs at or below it, by halving the doubles: the pairs are too many to list.
+fn at_rank(cells: &[Cell], rank: f64) -> f64 {
+    let widest = cells[cells.len() - 1].value - cells[0].value;
+    let (mut low, mut high) = (key(-widest), key(widest));
+    while low < high {
+        // The mean, rounded down, of numbers whose difference may not fit.
+        let middle = (low & high) + ((low ^ high) >> 1);
+        if at_most(cells, value(middle)) >= rank { high = middle } else { low = middle + 1 }
+    }
+    value(high)
+}
+
+/// Doubles in their order, as whole numbers.
+fn key(value: f64) -> i64 {
+    let bits = value.to_bits() as i64;
+    if bits < 0 { i64::MIN - bits } else { bits }
+}
+
+fn value(key: i64) -> f64 {
+    f64::from_bits(if key < 0 { (i64::MIN - key) as u64 } else { key as u64 })
+}
+
+/// Pairs whose difference, present less reference, is at most `difference`.
+fn at_most(cells: &[Cell], difference: f64) -> f64 {
+    let (mut place, mut seen, mut pairs) = (0, 0.0, 0.0);
+    for before in cells {
+        while let Some(now) = cells.get(place).filter(|now| now.value - before.value <= difference) {
+            (seen, place) = (seen + now.current as f64, place + 1);
+        }
+        pairs += before.reference as f64 * seen;
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shift_is_that_of_all_pairs_listed() {
+        for (before, now) in [
+            (&[1.0, 2.0, 4.0, 8.0][..], &[2.5, 3.0, 9.0][..]),
+            (&[1.0, 2.0, 4.0, 8.0, 8.0], &[0.5, -3.0, 9.0]),
+            (&[0.0, 0.0, 1.0], &[0.0, 1.0]),
+        ] {
+            let mut listed: Vec<f64> = before.iter().flat_map(|x| now.iter().map(move |y| y - x)).collect();
+            listed.sort_by(f64::total_cmp);
+            let cells = super::super::merged(super::super::raw(before, now));
+            for (rank, difference) in listed.iter().enumerate() {
+                assert_eq!(at_rank(&cells, rank as f64 + 1.0), *difference, "{before:?} {now:?} {rank}");
+            }
+            let n = listed.len();
+            let median = f64::midpoint(listed[(n - 1) / 2], listed[n / 2]);
+            assert_eq!(shifts(&cells, n as f64, 0.0)[1], median);
         }
     }
-    differences.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let at = |rank: f64| {
-        let mut seen = 0.0;
-        let mut last = 0.0;
-        for (difference, weight) in &differences {
-            (seen, last) = (seen + weight, *difference);
-            if seen >= rank {
-                break;
-            }
-        }
-        last
-    };
-    // An even number of pairs has two in the middle.
-    let middle = f64::midpoint(
-        at((pairs / 2.0).floor().max(1.0)),
-        at((pairs / 2.0 + 0.5).floor() + if pairs % 2.0 == 0.0 { 1.0 } else { 0.0 }),
-    );
-    [at((pairs / 2.0 - half).floor().max(1.0)), middle, at((pairs / 2.0 + half).ceil().min(pairs))]
 }

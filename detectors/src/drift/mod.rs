@@ -18,6 +18,7 @@ mod two_proportions;
 mod wasserstein;
 mod welch;
 
+use leeway_core::drift::Test;
 use leeway_core::interval::Interval;
 use leeway_core::sketch::Sketch;
 use thiserror::Error;
@@ -57,50 +58,37 @@ pub enum Inconclusive {
     NotTwo(usize),
 }
 
-/// A test; rules name it by its id, which never changes.
+/// A test of the catalogue.
 pub trait WindowTest: Sync {
-    fn id(&self) -> &'static str;
-    fn title(&self) -> &'static str;
-    /// What the effect is.
-    fn effect(&self) -> &'static str;
     /// Values that each side needs.
     fn needs(&self) -> u64;
     /// Of cells with both sides present and at least two of them.
     fn measure(&self, cells: &[Cell]) -> Result<Verdict, Inconclusive>;
 }
 
-impl std::fmt::Debug for dyn WindowTest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.id())
+/// The catalogue.
+pub fn of(test: Test) -> &'static dyn WindowTest {
+    match test {
+        Test::Psi => &psi::Index,
+        Test::KolmogorovSmirnov => &kolmogorov_smirnov::KolmogorovSmirnov,
+        Test::CramerVonMises => &cramer_von_mises::CramerVonMises,
+        Test::AndersonDarling => &anderson_darling::AndersonDarling,
+        Test::MannWhitney => &mann_whitney::MannWhitney,
+        Test::Welch => &welch::Welch,
+        Test::Wasserstein => &wasserstein::Wasserstein,
+        Test::ChiSquare => &chi_square::ChiSquare,
+        Test::G => &chi_square::GTest,
+        Test::JensenShannon => &divergence::JensenShannon,
+        Test::Hellinger => &divergence::Hellinger,
+        Test::TotalVariation => &divergence::TotalVariation,
+        Test::TwoProportions => &two_proportions::TwoProportions,
+        Test::Fisher => &fisher::Fisher,
     }
 }
 
-/// The catalogue.
-pub const ALL: [&dyn WindowTest; 13] = [
-    &psi::Index,
-    &kolmogorov_smirnov::KolmogorovSmirnov,
-    &cramer_von_mises::CramerVonMises,
-    &anderson_darling::AndersonDarling,
-    &mann_whitney::MannWhitney,
-    &welch::Welch,
-    &wasserstein::Wasserstein,
-    &chi_square::ChiSquare,
-    &chi_square::GTest,
-    &divergence::JENSEN_SHANNON,
-    &divergence::HELLINGER,
-    &divergence::TOTAL_VARIATION,
-    &two_proportions::TwoProportions,
-];
-
-/// Fisher's exact test stands beside the others: it needs no least number of values.
-pub const EXACT: &dyn WindowTest = &fisher::Fisher;
-
-pub fn by_id(id: &str) -> Option<&'static dyn WindowTest> {
-    ALL.into_iter().chain([EXACT]).find(|test| test.id() == id)
-}
-
 /// Compares; every refusal has its reason.
-pub fn compare(test: &dyn WindowTest, cells: &[Cell], min_events: u64) -> Result<Verdict, Inconclusive> {
+pub fn compare(test: Test, cells: &[Cell], min_events: u64) -> Result<Verdict, Inconclusive> {
+    let test = of(test);
     let (reference, current) = totals(cells);
     let needed = min_events.max(test.needs()).max(1);
     if current == 0 {
@@ -112,20 +100,25 @@ pub fn compare(test: &dyn WindowTest, cells: &[Cell], min_events: u64) -> Result
     if cells.iter().any(|cell| !cell.value.is_finite()) {
         return Err(Inconclusive::NotFinite);
     }
-    // Ascending, each value once, without the empty ones: what the tests rely on.
-    let mut sorted: Vec<Cell> = cells.iter().copied().filter(|cell| cell.reference + cell.current > 0).collect();
-    sorted.sort_by(|a, b| a.value.total_cmp(&b.value));
-    sorted.dedup_by(|next, cell| {
+    let sorted = merged(cells.to_vec());
+    if sorted.len() < 2 {
+        return Err(Inconclusive::Alike);
+    }
+    test.measure(&sorted)
+}
+
+/// Ascending, each value once, without the empty ones: what the tests rely on.
+fn merged(mut cells: Vec<Cell>) -> Vec<Cell> {
+    cells.retain(|cell| cell.reference + cell.current > 0);
+    cells.sort_by(|a, b| a.value.total_cmp(&b.value));
+    cells.dedup_by(|next, cell| {
         let same = next.value == cell.value;
         if same {
             (cell.reference, cell.current) = (cell.reference + next.reference, cell.current + next.current);
         }
         same
     });
-    if sorted.len() < 2 {
-        return Err(Inconclusive::Alike);
-    }
-    test.measure(&sorted)
+    cells
 }
 
 /// Values of the reference and of the present.
@@ -133,11 +126,21 @@ fn totals(cells: &[Cell]) -> (u64, u64) {
     cells.iter().fold((0, 0), |(n, m), cell| (n + cell.reference, m + cell.current))
 }
 
-/// The cells of two sketches.
-pub fn cells(reference: &Sketch, current: &Sketch) -> Vec<Cell> {
+/// The cells of two rates, each as hits of a number.
+pub fn rates((hits, n): (u64, u64), (hits_now, m): (u64, u64)) -> [Cell; 2] {
+    let rest = |all: u64, hits: u64| all.saturating_sub(hits);
+    [
+        Cell { value: 0.0, reference: rest(n, hits), current: rest(m, hits_now) },
+        Cell { value: 1.0, reference: hits, current: hits_now },
+    ]
+}
+
+/// The cells of two sketches, their values times `scale`.
+pub fn cells(reference: &Sketch, current: &Sketch, scale: f64) -> Vec<Cell> {
     let before = reference.buckets().into_iter().map(|(bucket, count)| (bucket, count, 0));
     let now = current.buckets().into_iter().map(|(bucket, count)| (bucket, 0, count));
-    let cell = |(bucket, reference, current)| Cell { value: leeway_core::sketch::middle(bucket), reference, current };
+    let cell =
+        |(bucket, reference, current)| Cell { value: leeway_core::sketch::middle(bucket) * scale, reference, current };
     before.chain(now).map(cell).collect()
 }
 

@@ -13,7 +13,7 @@
 //! Source: B. Yurdakul, J. Naranjo, Statistical properties of the population stability index, J. Risk Model Validation
 //! 14 (2020).
 
-use super::{Cell, Inconclusive, Verdict, WindowTest};
+use super::{Cell, Inconclusive, Verdict, WindowTest, merged};
 use leeway_core::interval::Interval;
 use leeway_core::sketch::Sketch;
 use statrs::distribution::{ChiSquared, ContinuousCDF, Discrete, Poisson};
@@ -23,10 +23,9 @@ const BINS: u64 = 10;
 /// Below this the χ² law is no good approximation, whatever a rule asks for.
 pub const MIN_EVENTS: u64 = 50;
 
-/// A bin's upper edge (in the sketch's bucket number) and its counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Counts between two of the reference's deciles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Bin {
-    pub last_bucket: u16,
     pub reference: u64,
     pub current: u64,
 }
@@ -60,7 +59,7 @@ pub fn judge(reference: &Sketch, current: &Sketch, min_events: u64) -> Judged {
     if current.n() == 0 {
         return Judged::NoData;
     }
-    let bins = bins(reference, current);
+    let bins = bins(&merged(super::cells(reference, current, 1.0)));
     if current.n() < least || reference.n() < least || bins.len() < 2 {
         return Judged::TooLittle;
     }
@@ -71,37 +70,12 @@ pub fn judge(reference: &Sketch, current: &Sketch, min_events: u64) -> Judged {
 pub(super) struct Index;
 
 impl WindowTest for Index {
-    fn id(&self) -> &'static str {
-        "psi"
-    }
-
-    fn title(&self) -> &'static str {
-        "population stability index"
-    }
-
-    fn effect(&self) -> &'static str {
-        "index less what chance adds"
-    }
-
     fn needs(&self) -> u64 {
         MIN_EVENTS
     }
 
     fn measure(&self, cells: &[Cell]) -> Result<Verdict, Inconclusive> {
-        let n: u64 = cells.iter().map(|cell| cell.reference).sum();
-        let mut bins: Vec<Bin> = Vec::new();
-        let (mut seen, mut open) = (0, Bin { last_bucket: 0, reference: 0, current: 0 });
-        for cell in cells {
-            seen += cell.reference;
-            (open.reference, open.current) = (open.reference + cell.reference, open.current + cell.current);
-            if seen * BINS >= n * (bins.len() as u64 + 1) && open.reference > 0 {
-                bins.push(std::mem::replace(&mut open, Bin { last_bucket: 0, reference: 0, current: 0 }));
-            }
-        }
-        // What lies above the reference's largest value belongs to its last bin.
-        if let Some(last) = bins.last_mut() {
-            last.current += open.current;
-        }
+        let bins = bins(cells);
         if bins.len() < 2 {
             return Err(Inconclusive::Alike);
         }
@@ -110,31 +84,26 @@ impl WindowTest for Index {
     }
 }
 
-/// Bins with about a tenth of the reference each.
-fn bins(reference: &Sketch, current: &Sketch) -> Vec<Bin> {
+/// Counts of both sides between the reference's deciles, for charts.
+pub fn deciles(cells: &[Cell]) -> Vec<(u64, u64)> {
+    bins(&merged(cells.to_vec())).iter().map(|bin| (bin.reference, bin.current)).collect()
+}
+
+/// Bins with about a tenth of the reference each; cells are ascending.
+fn bins(cells: &[Cell]) -> Vec<Bin> {
+    let n: u64 = cells.iter().map(|cell| cell.reference).sum();
     let mut bins: Vec<Bin> = Vec::new();
-    let (mut seen, mut open) = (0, Bin { last_bucket: 0, reference: 0, current: 0 });
-    for (bucket, count) in reference.buckets() {
-        seen += count;
-        open.reference += count;
-        open.last_bucket = bucket;
-        if seen * BINS >= reference.n() * (bins.len() as u64 + 1) {
-            bins.push(open);
-            open = Bin { last_bucket: 0, reference: 0, current: 0 };
+    let (mut seen, mut open) = (0, Bin::default());
+    for cell in cells {
+        seen += cell.reference;
+        (open.reference, open.current) = (open.reference + cell.reference, open.current + cell.current);
+        if cell.reference > 0 && seen * BINS >= n * (bins.len() as u64 + 1) {
+            bins.push(std::mem::take(&mut open));
         }
     }
     // What lies above the reference's largest value belongs to its last bin.
     if let Some(last) = bins.last_mut() {
-        last.last_bucket = u16::MAX;
-    }
-    let mut place = 0;
-    for (bucket, count) in current.buckets() {
-        while bins.get(place).is_some_and(|bin| bin.last_bucket < bucket) {
-            place += 1;
-        }
-        if let Some(bin) = bins.get_mut(place) {
-            bin.current += count;
-        }
+        last.current += open.current;
     }
     bins
 }
@@ -222,11 +191,7 @@ mod tests {
     #[test]
     fn psi_p_and_interval_equal_scipy() {
         let current = [130, 120, 110, 100, 100, 100, 90, 90, 80, 80];
-        let bins = current.iter().enumerate().map(|(i, current)| Bin {
-            last_bucket: i as u16,
-            reference: 100,
-            current: *current,
-        });
+        let bins = current.iter().map(|current| Bin { reference: 100, current: *current });
         let psi = psi(bins.collect());
         // scipy 1.17.1: chi2.sf, and ncx2 inverted by brentq.
         for (ours, scipy) in [

@@ -14,18 +14,6 @@ pub(super) struct TwoProportions;
 const LEAST: u64 = 10;
 
 impl WindowTest for TwoProportions {
-    fn id(&self) -> &'static str {
-        "two_proportions"
-    }
-
-    fn title(&self) -> &'static str {
-        "two proportions"
-    }
-
-    fn effect(&self) -> &'static str {
-        "difference of the shares"
-    }
-
     fn needs(&self) -> u64 {
         2 * LEAST
     }

@@ -18,18 +18,6 @@ const DRAWS: usize = 999;
 const SEED: u64 = 20_261_121;
 
 impl WindowTest for Wasserstein {
-    fn id(&self) -> &'static str {
-        "wasserstein"
-    }
-
-    fn title(&self) -> &'static str {
-        "Wasserstein distance"
-    }
-
-    fn effect(&self) -> &'static str {
-        "distance in standard deviations of the reference"
-    }
-
     fn needs(&self) -> u64 {
         50
     }

@@ -13,18 +13,6 @@ use super::{Cell, Inconclusive, Verdict, WindowTest};
 pub(super) struct Welch;
 
 impl WindowTest for Welch {
-    fn id(&self) -> &'static str {
-        "welch"
-    }
-
-    fn title(&self) -> &'static str {
-        "Welch"
-    }
-
-    fn effect(&self) -> &'static str {
-        "difference of the means"
-    }
-
     fn needs(&self) -> u64 {
         10
     }

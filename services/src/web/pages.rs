@@ -14,7 +14,6 @@ use leeway_alerts::rule::Kind;
 use leeway_core::alert::{AlertLabels, State as AlertState};
 use leeway_core::clock::{DAY, HOUR, Micros, SECOND, day_of, readable_span};
 use leeway_core::labels::Level;
-use leeway_core::measure::Unit;
 use leeway_core::pane::Pane;
 use leeway_dashboards::alert_pages::{self, Alert, Delivery, Detail, RuleLine, Waiting};
 use leeway_dashboards::{RenderError, assets, overview as view};
@@ -361,9 +360,11 @@ fn partition(row: &leeway_store::PartitionRow) -> view::Partition {
 fn rule_line(rule: &leeway_alerts::rule::Rule) -> RuleLine {
     let quantile = rule.quantile.map_or_else(String::new, |q| format!("p{} of ", q * 100.0));
     let by = if rule.by.is_empty() { "all traffic".to_owned() } else { format!("each {}", rule.by.join(", ")) };
-    let drift = matches!(rule.kind, Kind::Drift { .. });
-    let unit = if drift { Unit::Psi } else { rule.measure.unit() };
-    let (drift, bound) = (if drift { "drift of " } else { "" }, unit.show(rule.bound.limit()));
+    let (drift, unit) = match rule.kind {
+        Kind::Drift(drift) => (format!("{} of ", drift.test.title()), drift.test.unit(&rule.measure)),
+        Kind::Threshold => (String::new(), rule.measure.unit()),
+    };
+    let bound = unit.show(rule.bound.limit());
     RuleLine {
         id: rule.id.clone(),
         what: format!(

@@ -1,0 +1,173 @@
+//! The tests between two windows, by name: what rules can ask for, and in what their effects are counted.
+
+use crate::measure::{Measure, Unit};
+
+/// A test; ids are public and never renamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Test {
+    Psi,
+    KolmogorovSmirnov,
+    CramerVonMises,
+    AndersonDarling,
+    MannWhitney,
+    Welch,
+    Wasserstein,
+    ChiSquare,
+    G,
+    JensenShannon,
+    Hellinger,
+    TotalVariation,
+    TwoProportions,
+    Fisher,
+}
+
+/// What a test compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Distributions of values.
+    Values,
+    /// Counts of categories, of which a rate has two.
+    Categories,
+}
+
+/// Which changes a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Up,
+    Down,
+    Both,
+}
+
+impl Test {
+    pub const ALL: [Self; 14] = [
+        Self::Psi,
+        Self::KolmogorovSmirnov,
+        Self::CramerVonMises,
+        Self::AndersonDarling,
+        Self::MannWhitney,
+        Self::Welch,
+        Self::Wasserstein,
+        Self::ChiSquare,
+        Self::G,
+        Self::JensenShannon,
+        Self::Hellinger,
+        Self::TotalVariation,
+        Self::TwoProportions,
+        Self::Fisher,
+    ];
+
+    pub fn parse(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|test| test.id() == id)
+    }
+
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Psi => "psi",
+            Self::KolmogorovSmirnov => "ks",
+            Self::CramerVonMises => "cvm",
+            Self::AndersonDarling => "ad",
+            Self::MannWhitney => "mann_whitney",
+            Self::Welch => "welch",
+            Self::Wasserstein => "wasserstein",
+            Self::ChiSquare => "chi_square",
+            Self::G => "g",
+            Self::JensenShannon => "jensen_shannon",
+            Self::Hellinger => "hellinger",
+            Self::TotalVariation => "total_variation",
+            Self::TwoProportions => "two_proportions",
+            Self::Fisher => "fisher",
+        }
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Psi => "population stability index",
+            Self::KolmogorovSmirnov => "Kolmogorov–Smirnov test",
+            Self::CramerVonMises => "Cramér–von Mises test",
+            Self::AndersonDarling => "Anderson–Darling test",
+            Self::MannWhitney => "Mann–Whitney test, median difference",
+            Self::Welch => "Welch's test, difference of means",
+            Self::Wasserstein => "Wasserstein distance",
+            Self::ChiSquare => "χ² test of homogeneity, Cramér's V",
+            Self::G => "G test of homogeneity, Cramér's V",
+            Self::JensenShannon => "Jensen–Shannon distance",
+            Self::Hellinger => "Hellinger distance",
+            Self::TotalVariation => "total variation distance",
+            Self::TwoProportions => "test of two proportions, difference of shares",
+            Self::Fisher => "Fisher's exact test, difference of shares",
+        }
+    }
+
+    pub fn takes(self) -> Takes {
+        match self {
+            Self::Psi
+            | Self::KolmogorovSmirnov
+            | Self::CramerVonMises
+            | Self::AndersonDarling
+            | Self::MannWhitney
+            | Self::Welch
+            | Self::Wasserstein => Takes::Values,
+            _ => Takes::Categories,
+        }
+    }
+
+    /// Whether a rise and a fall have effects of different sign.
+    pub fn signed(self) -> bool {
+        matches!(self, Self::MannWhitney | Self::Welch | Self::TwoProportions | Self::Fisher)
+    }
+
+    /// The effect that matters where a rule says none; `None` where only the rule can know.
+    pub fn least_effect(self) -> Option<f64> {
+        match self {
+            Self::Psi | Self::KolmogorovSmirnov | Self::Wasserstein => Some(0.1),
+            Self::ChiSquare | Self::G | Self::JensenShannon | Self::Hellinger | Self::TotalVariation => Some(0.1),
+            Self::CramerVonMises => Some(0.05),
+            Self::TwoProportions | Self::Fisher => Some(0.01),
+            Self::AndersonDarling | Self::MannWhitney | Self::Welch => None,
+        }
+    }
+
+    /// What an effect is counted in.
+    pub fn unit(self, measure: &Measure) -> Unit {
+        match self {
+            Self::Psi => Unit::Psi,
+            Self::MannWhitney | Self::Welch => measure.unit(),
+            Self::TwoProportions | Self::Fisher => Unit::Share,
+            Self::Wasserstein => Unit::Deviations,
+            _ => Unit::Distance,
+        }
+    }
+}
+
+impl Direction {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "up" => Some(Self::Up),
+            "down" => Some(Self::Down),
+            "both" => Some(Self::Both),
+            _ => None,
+        }
+    }
+
+    /// How far an effect goes in this direction.
+    pub fn size(self, effect: f64) -> f64 {
+        match self {
+            Self::Up => effect,
+            Self::Down => -effect,
+            Self::Both => effect.abs(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_back_and_are_each_one_tests() {
+        for test in Test::ALL {
+            assert_eq!(Test::parse(test.id()), Some(test));
+        }
+        assert_eq!(Test::parse("nope"), None);
+    }
+}
