@@ -409,7 +409,7 @@ fn test(text: &RuleText, measure: &Measure) -> Result<Test, String> {
     let fits = |test: Test| test.takes() == takes;
     match &text.test {
         None if takes == Takes::Values => Ok(Test::Psi),
-        None => Ok(Test::TwoProportions),
+        None => Ok(Test::Fisher),
         Some(id) => Test::parse(id)
             .filter(|test| fits(*test))
             .ok_or_else(|| format!("`test` is `{id}`; for measure `{measure}` valid are {}", ids(fits))),

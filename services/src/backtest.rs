@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     let incidents = args.incidents.as_deref().map(|path| judged(path, &told)).transpose()?;
     let mut out = io::stdout().lock();
     if args.json {
-        let mut report = told.json(began.elapsed().as_secs_f64());
+        let mut report = told.json(began.elapsed().as_secs_f64(), args.false_alarm_every);
         report["incidents"] = incidents.map_or(Json::Null, |incidents| incidents.json());
         writeln!(out, "{report}").context("print")
     } else {
@@ -418,7 +418,7 @@ impl Report {
         (clock && last > first).then(|| (last - first) as f64 / (7 * DAY) as f64)
     }
 
-    fn json(&self, seconds: f64) -> Json {
+    fn json(&self, seconds: f64, every: f64) -> Json {
         let alarms: Vec<Json> = self
             .alarms
             .iter()
@@ -432,7 +432,7 @@ impl Report {
             .collect();
         json!({
             "alarms": alarms, "rows": self.rows, "seconds": seconds, "column": self.column, "missing": self.missing,
-            "disordered": self.disordered, "weeks": self.weeks(),
+            "disordered": self.disordered, "weeks": self.weeks(), "false_alarm_every_rows": every,
         })
     }
 

@@ -1,8 +1,10 @@
 //! Leeway's own numbers, in the Prometheus text format at `/metrics`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::thread::ThreadId;
 
 use hdrhistogram::Histogram;
 use leeway_core::clock::{MILLISECOND, Micros, SECOND};
@@ -19,6 +21,8 @@ pub struct Metrics {
     rows: AtomicU64,
     restarts: AtomicU64,
     uncovered: AtomicI64,
+    /// Partitions that wait for a schema registry, by consumer thread.
+    waiting: Mutex<HashMap<ThreadId, usize>>,
     last_flush_at: AtomicI64,
     evaluations: AtomicU64,
     joined: AtomicU64,
@@ -41,6 +45,7 @@ impl Default for Metrics {
             rows: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             uncovered: AtomicI64::new(0),
+            waiting: Mutex::default(),
             last_flush_at: AtomicI64::new(0),
             evaluations: AtomicU64::new(0),
             joined: AtomicU64::new(0),
@@ -75,6 +80,12 @@ impl Metrics {
     }
     pub fn uncovered(&self, partitions: usize) {
         self.uncovered.store(partitions as i64, Relaxed);
+    }
+    /// Of the calling consumer thread.
+    pub fn waiting(&self, partitions: usize) {
+        if let Ok(mut waiting) = self.waiting.lock() {
+            waiting.insert(std::thread::current().id(), partitions);
+        }
     }
     pub fn evaluated(&self, lag: Micros) {
         self.evaluations.fetch_add(1, Relaxed);
@@ -123,6 +134,10 @@ impl Metrics {
             "# HELP leeway_partitions_uncovered Partitions without an owner or a recent flush.\n# TYPE leeway_partitions_uncovered gauge\nleeway_partitions_uncovered {}\n",
             self.uncovered.load(Relaxed)
         );
+        let waiting: usize = self.waiting.lock().map_or(0, |waiting| waiting.values().sum());
+        let name = "leeway_partitions_waiting";
+        let help = "Partitions that wait for an answer of the schema registry.";
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {waiting}\n");
         let last = self.last_flush_at.load(Relaxed) / SECOND;
         let _ = write!(
             out,

@@ -535,6 +535,7 @@ impl<'a> Worker<'a> {
             }
             stuck |= partition.last_progress.elapsed() > STUCK;
         }
+        self.shared.metrics.waiting(self.partitions.values().filter(|partition| partition.waits.is_some()).count());
         Ok(stuck.then_some(End::Restart("a partition with unread messages gets none")))
     }
 

@@ -9,7 +9,9 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use serde_json::Value as Json;
 
-use crate::harness::{Database, Node, Tool, json_lines, kafka, leeway, now_us, produce, root, topic, unique};
+use crate::harness::{
+    Database, Node, Tool, address, get, json_lines, kafka, leeway, now_us, produce, root, topic, unique, wait_for,
+};
 
 fn folder() -> PathBuf {
     root().join("tests/data/otlp/envelopes")
@@ -67,8 +69,11 @@ fn a_partition_waits_for_its_registry_and_everything_counts_once() {
     std::thread::sleep(Duration::from_secs(7));
     assert_eq!(database.number(&of(1)), 0);
     assert!(process.log().contains("does not answer; its messages wait"), "{}", process.log());
+    let waiting = || get(&format!("{}/metrics", address(&process))).contains("\nleeway_partitions_waiting 1\n");
+    wait_for("the gauge", 10, || if waiting() { Ok(()) } else { Err("no partition waits".to_owned()) });
     std::fs::write(&switch, "").unwrap();
     database.wait_number("what waited", 60, &of(1), framed as i64);
+    wait_for("the gauge", 10, || if waiting() { Err("a partition waits".to_owned()) } else { Ok(()) });
     let sum = |column: &str| database.number(&format!("SELECT sum({column}) FROM ledger"));
     // The CloudEvent in two modes, the repeat, and its contradiction with another end are each one call.
     let again = sum("duplicate") + sum("merged");

@@ -18,7 +18,7 @@ mod two_proportions;
 mod wasserstein;
 mod welch;
 
-use leeway_core::drift::Test;
+use leeway_core::drift::{Takes, Test};
 use leeway_core::interval::Interval;
 use leeway_core::sketch::Sketch;
 use thiserror::Error;
@@ -87,8 +87,8 @@ pub fn of(test: Test) -> &'static dyn WindowTest {
 }
 
 /// Compares; every refusal has its reason.
-pub fn compare(test: Test, cells: &[Cell], min_events: u64) -> Result<Verdict, Inconclusive> {
-    let test = of(test);
+pub fn compare(kind: Test, cells: &[Cell], min_events: u64) -> Result<Verdict, Inconclusive> {
+    let test = of(kind);
     let (reference, current) = totals(cells);
     let needed = min_events.max(test.needs()).max(1);
     if current == 0 {
@@ -101,10 +101,18 @@ pub fn compare(test: Test, cells: &[Cell], min_events: u64) -> Result<Verdict, I
         return Err(Inconclusive::NotFinite);
     }
     let sorted = merged(cells.to_vec());
-    if sorted.len() < 2 {
-        return Err(Inconclusive::Alike);
+    match sorted[..] {
+        [] => Err(Inconclusive::NoData),
+        // A rate that is 0 or 1 in both windows: nothing differs, and how sure that is the interval says.
+        [_] if cells.len() == 2 && kind.takes() == Takes::Categories => {
+            let (n, m) = (reference as f64, current as f64);
+            let interval =
+                if kind.signed() { two_proportions::difference(&cells[1], n, m) } else { Interval::default() };
+            Ok(Verdict { effect: 0.0, interval, statistic: 0.0, p: 1.0 })
+        }
+        [_] => Err(Inconclusive::Alike),
+        _ => test.measure(&sorted),
     }
-    test.measure(&sorted)
 }
 
 /// Ascending, each value once, without the empty ones: what the tests rely on.

@@ -54,6 +54,23 @@ fn every_test_keeps_the_contract() {
     }
 }
 
+#[test]
+fn a_rate_of_nothing_in_both_windows_has_not_moved() {
+    for test in Test::ALL {
+        let never = compare(test, &rates((0, 2_000), (0, 600)), 0);
+        match test.takes() {
+            Takes::Values => assert_eq!(never, Err(Inconclusive::Alike)),
+            Takes::Categories => {
+                let never = never.unwrap();
+                assert_eq!((never.effect, never.p), (0.0, 1.0));
+                assert!(!test.signed() || (0.003..0.01).contains(&never.interval.high.unwrap()), "{never:?}");
+            }
+        }
+    }
+    let rare = compare(Test::Fisher, &rates((2, 2_000), (9, 600)), 0).unwrap();
+    assert!(rare.p < 0.001 && rare.interval.low.unwrap() > 0.0, "{rare:?}");
+}
+
 fn shared(path: &str) -> Option<Json> {
     let folder =
         std::env::var("LEEWAY_SHARED").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").into());
