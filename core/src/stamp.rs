@@ -33,7 +33,9 @@ const MOMENTS: [&str; 9] = [
     "%m/%d/%Y %H:%M",
     "%Y%m%d%H%M%S",
 ];
-const DAYS: [&str; 6] = ["%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%d.%m.%Y", "%d-%b-%Y", "%b %d, %Y"];
+const DAYS: [&str; 8] = ["%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%d.%m.%Y", "%d-%b-%Y", "%b %d, %Y", "%b-%d-%Y", DIGITS];
+/// A day in eight digits, of the years 1800 to 2199.
+const DIGITS: &str = "%Y%m%d";
 const MONTHS: [&str; 5] = ["%Y-%m", "%Y-%b", "%b-%Y", "%Y/%m", "%b %Y"];
 
 impl Stamp {
@@ -44,6 +46,7 @@ impl Stamp {
             // From 1973 on, and before the year 5138: seconds, milliseconds, microseconds or nanoseconds.
             return match number {
                 n if !n.is_finite() => None,
+                n if (1.8e7..2.2e7).contains(&n) && Self::Day(DIGITS).at(text).is_some() => Some(Self::Day(DIGITS)),
                 n if (1e8..1e11).contains(&n) => Some(Self::Epoch(1)),
                 n if (1e11..1e14).contains(&n) && Self::Moment(MOMENTS[8]).at(text).is_none() => {
                     Some(Self::Epoch(1_000))
@@ -110,6 +113,8 @@ mod tests {
             ("04/01/2014", first_april),
             ("04/01/2014 00:00", first_april),
             ("01.04.2014", first_april),
+            ("Apr-1-2014", first_april),
+            ("20140401", first_april),
             ("2014-04", first_april),
             ("2014-Apr", first_april),
             ("1396310400", first_april),
