@@ -387,6 +387,9 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
     if !(1e-12..=0.2).contains(&alpha) || !effect.is_finite() || effect < 0.0 {
         return Err("`alpha` lies between 1e-12 and 0.2, `min_effect` is 0 or more".to_owned());
     }
+    if alpha < test.least_p() {
+        return Err(format!("`alpha` is {alpha}, and test `{}` gives no p below {}", test.id(), test.least_p()));
+    }
     Ok((Kind::Drift(Drift { reference, alpha, test, direction }), Bound::Above(effect)))
 }
 
@@ -497,6 +500,7 @@ receivers = ["oncall"]
             ("reference = { from = \"yesterday\", to = \"today\" }", "is no time"),
             ("reference = \"previous_day\"\nabove = 3", "min_effect"),
             ("reference = \"previous_day\"\nalpha = 2.0", "alpha"),
+            ("reference = \"previous_day\"\ntest = \"ad\"\nmin_effect = 3\nalpha = 0.0001", "gives no p below 0.001"),
             (
                 "reference = \"previous_day\"\ntest = \"t\"",
                 "valid are psi, ks, cvm, ad, mann_whitney, welch, wasserstein",

@@ -116,6 +116,20 @@ impl Test {
         matches!(self, Self::MannWhitney | Self::Welch | Self::TwoProportions | Self::Fisher)
     }
 
+    /// Whether its law needs five expected values in each category.
+    pub fn needs_five(self) -> bool {
+        matches!(self, Self::ChiSquare | Self::G | Self::JensenShannon | Self::Hellinger | Self::TotalVariation)
+    }
+
+    /// The smallest p-value that it can give.
+    pub fn least_p(self) -> f64 {
+        match self {
+            Self::AndersonDarling | Self::Wasserstein => 0.001,
+            Self::CramerVonMises => 1e-8,
+            _ => 0.0,
+        }
+    }
+
     /// The effect that matters where a rule says none; `None` where only the rule can know.
     pub fn least_effect(self) -> Option<f64> {
         match self {

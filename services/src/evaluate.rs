@@ -438,11 +438,13 @@ fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidence) {
     let rule = subject.rule;
     let (cells, reference_n, n) = sides(subject, asked.test);
     let (verdict, found) = match drift::compare(asked.test, &cells, rule.min_events) {
-        Ok(found) if found.p < asked.alpha && rule.bound.breached(asked.direction.size(found.effect)) => {
+        Ok(found) if found.p <= asked.alpha && rule.bound.breached(asked.direction.size(found.effect)) => {
             (Verdict::Breach, Some(found))
         }
         Ok(found) => (Verdict::Clear, Some(found)),
         Err(drift::Inconclusive::NoData) => (silent(rule), None),
+        // One value, the same in both windows.
+        Err(drift::Inconclusive::Alike) => (Verdict::Clear, None),
         Err(_) => (Verdict::Insufficient, None),
     };
     let (reference_from, reference_to) = asked.reference.window(subject.end - rule.window, subject.end);

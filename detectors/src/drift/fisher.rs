@@ -4,7 +4,7 @@
 //! hypergeometric; the p-value is the sum of all tables that are at most as probable as this one. Exact for any size,
 //! and conservative, since the law is discrete.
 
-use super::two_proportions::difference;
+use super::two_proportions::{TwoProportions, difference};
 use super::{Cell, Inconclusive, Verdict, WindowTest, totals};
 
 pub(super) struct Fisher;
@@ -20,6 +20,10 @@ impl WindowTest for Fisher {
         let (n, m) = (n as f64, m as f64);
         let odds = second.current as f64 * first.reference as f64 / (second.reference as f64 * first.current as f64);
         let (before, now) = (second.reference as f64 / n, second.current as f64 / m);
+        let possible = (first.reference + first.current).min(first.reference + second.reference);
+        if possible > MOST_TABLES {
+            return TwoProportions.measure(cells);
+        }
         Ok(Verdict {
             effect: now - before,
             interval: difference(second, n, m),
@@ -28,6 +32,9 @@ impl WindowTest for Fisher {
         })
     }
 }
+
+/// With more tables than this, millions of either kind, the normal limit is as good.
+const MOST_TABLES: u64 = 5_000_000;
 
 /// Tables this much more probable than the observed one still count as equal: rounding.
 const EQUAL: f64 = 1.0 + 1e-7;

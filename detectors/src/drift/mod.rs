@@ -54,6 +54,8 @@ pub enum Inconclusive {
     Alike,
     #[error("a value is not a finite number")]
     NotFinite,
+    #[error("a category expects fewer than five values, too few for this test; fisher takes any")]
+    Sparse,
     #[error("the test is one for two categories, and there are {0}")]
     NotTwo(usize),
 }
@@ -111,8 +113,16 @@ pub fn compare(kind: Test, cells: &[Cell], min_events: u64) -> Result<Verdict, I
             Ok(Verdict { effect: 0.0, interval, statistic: 0.0, p: 1.0 })
         }
         [_] => Err(Inconclusive::Alike),
+        _ if kind.needs_five() && sparse(&sorted) => Err(Inconclusive::Sparse),
         _ => test.measure(&sorted),
     }
+}
+
+/// Whether a cell expects fewer than five on a side, where χ² is no law of these statistics.
+fn sparse(cells: &[Cell]) -> bool {
+    let (n, m) = totals(cells);
+    let least = n.min(m) as f64 / (n + m) as f64;
+    cells.iter().any(|cell| (cell.reference + cell.current) as f64 * least < 5.0)
 }
 
 /// Ascending, each value once, without the empty ones: what the tests rely on.

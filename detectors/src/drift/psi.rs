@@ -105,6 +105,12 @@ fn bins(cells: &[Cell]) -> Vec<Bin> {
     if let Some(last) = bins.last_mut() {
         last.current += open.current;
     }
+    if let [only] = &mut bins[..] {
+        // A reference of one value: the rest is a bin of its own.
+        let rest = cells.iter().filter(|cell| cell.reference == 0).map(|cell| cell.current).sum();
+        only.current -= rest;
+        bins.extend((rest > 0).then_some(Bin { reference: 0, current: rest }));
+    }
     bins
 }
 
