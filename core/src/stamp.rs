@@ -22,7 +22,7 @@ pub enum Stamp {
     Place,
 }
 
-const MOMENTS: [&str; 9] = [
+const MOMENTS: [&str; 16] = [
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%d %H:%M",
@@ -32,13 +32,52 @@ const MOMENTS: [&str; 9] = [
     "%m/%d/%Y %H:%M:%S",
     "%m/%d/%Y %H:%M",
     "%Y%m%d%H%M%S",
+    "%d/%m/%Y %H:%M:%S",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%y %H:%M",
+    "%Y-%m-%d %H:%M:%S UTC",
+    "%Y-%m-%d %I:%M:%S %p",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
 ];
-const DAYS: [&str; 8] = ["%Y-%m-%d", "%Y/%m/%d", "%m/%d/%Y", "%d.%m.%Y", "%d-%b-%Y", "%b %d, %Y", "%b-%d-%Y", DIGITS];
+const DAYS: [&str; 10] = [
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%m/%d/%y",
+    "%d.%m.%Y",
+    "%d-%b-%Y",
+    "%b %d, %Y",
+    "%b-%d-%Y",
+    DIGITS,
+];
 /// A day in eight digits, of the years 1800 to 2199.
 const DIGITS: &str = "%Y%m%d";
 const MONTHS: [&str; 5] = ["%Y-%m", "%Y-%b", "%b-%Y", "%Y/%m", "%b %Y"];
 
 impl Stamp {
+    /// The form of most of these texts, of several the one in which they ascend most evenly: 03/04 may be March
+    /// or April. The month comes first where nothing tells.
+    pub fn of_all(texts: &[&str]) -> Option<Self> {
+        let mut best: Option<(usize, usize, i64, Self)> = None;
+        let number = texts.iter().find(|text| text.trim().parse::<f64>().is_ok()).and_then(|text| Self::of(text));
+        for form in number.into_iter().chain(Self::texts()) {
+            let times: Vec<Micros> = texts.iter().filter_map(|text| form.at(text)).collect();
+            let mut gaps: Vec<Micros> = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+            gaps.retain(|gap| *gap > 0);
+            gaps.sort_unstable();
+            let rising = gaps.len();
+            // The widest gap in usual ones, less is better.
+            let even = -gaps.last().map_or(0, |widest| widest / gaps[rising / 2]);
+            let better = best.is_none_or(|(read, rose, evenly, _)| (times.len(), rising, even) > (read, rose, evenly));
+            if !times.is_empty() && better {
+                best = Some((times.len(), rising, even, form));
+            }
+        }
+        best.filter(|(read, ..)| 2 * read > texts.len()).map(|(.., form)| form)
+    }
+
     /// The form of `text`; `None` where it is no time.
     pub fn of(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -57,11 +96,15 @@ impl Stamp {
                 _ => Some(Self::Place),
             };
         }
-        let forms = std::iter::once(Self::Rfc3339)
+        Self::texts().find(|form| form.at(text).is_some())
+    }
+
+    /// The forms that are no plain numbers.
+    fn texts() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Rfc3339)
             .chain(MOMENTS.map(Self::Moment))
             .chain(DAYS.map(Self::Day))
-            .chain(MONTHS.map(Self::Month));
-        forms.into_iter().find(|form| form.at(text).is_some())
+            .chain(MONTHS.map(Self::Month))
     }
 
     /// When `text` is, in this form; a place counts as so many seconds.
@@ -91,7 +134,11 @@ fn scaled(text: &str, micros: f64) -> Option<Micros> {
     (at.abs() < 9e18).then_some(at as Micros)
 }
 
+/// A year before 1800 is two digits that were taken for a year.
 fn moment(time: DateTime) -> Option<Micros> {
+    if time.year() < 1800 {
+        return None;
+    }
     time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp().as_microsecond())
 }
 
@@ -129,6 +176,18 @@ mod tests {
             let stamp = Stamp::of(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(stamp.at(text), Some(at), "{text} as {stamp:?}");
         }
+        let april = |form: Stamp| form.at("03/04/2014").map(|at| (at - first_april) / (86_400 * SECOND));
+        let halves = ["01/04/2014 00:00", "01/04/2014 12:00", "02/04/2014 00:00", "02/04/2014 12:00"];
+        let day =
+            Stamp::of_all(&halves).unwrap().at("03/04/2014 00:00").map(|at| (at - first_april) / (86_400 * SECOND));
+        assert_eq!(day, Some(2), "days first");
+        let monthly = ["11/01/2013", "12/01/2013", "01/01/2014", "02/01/2014"];
+        assert_eq!(Stamp::of_all(&monthly).map(april), Some(Some(-28)), "months first");
+        assert_eq!(Stamp::of_all(&["12/31/2013", "01/01/2014"]).map(april), Some(Some(-28)), "months first");
+        let short = ["04/01/14 00:00", "04/02/14 00:00"];
+        assert_eq!(Stamp::of_all(&short).unwrap().at(short[0]), Some(first_april));
+        assert_eq!(Stamp::of_all(&["10", "11"]), Some(Stamp::Place));
+        assert_eq!(Stamp::of_all(&["a", "b", "2014-04-01"]), None);
         for text in ["", "noon", "2014-13-01", "NaN", "inf"] {
             assert_eq!(Stamp::of(text), None, "{text}");
         }

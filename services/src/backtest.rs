@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use csv::StringRecord;
+use csv::{ByteRecord, StringRecord};
 use leeway_core::clock::{DAY, Micros};
 use leeway_core::interval::Interval;
 use leeway_core::stamp::Stamp;
@@ -43,7 +43,7 @@ pub struct Args {
     scores: Option<PathBuf>,
 }
 
-/// Rows whose times are kept as they were written: alarms name their rows so.
+/// Rows whose times are kept as they were written: alarms name their rows so. No alarm is told later.
 const NAMED: usize = 8_192;
 
 pub fn run(args: &Args) -> Result<()> {
@@ -76,6 +76,8 @@ struct Report {
     column: String,
     rows: u64,
     missing: u64,
+    untimed: u64,
+    first_untimed: Option<String>,
     disordered: u64,
     first: Option<(String, Micros)>,
     last: Option<(String, Micros)>,
@@ -98,26 +100,32 @@ fn replay(args: &Args) -> Result<Report> {
     let delimiter = delimiter(input.fill_buf().with_context(|| format!("read {}", args.csv.display()))?);
     let mut reader =
         csv::ReaderBuilder::new().flexible(true).has_headers(false).delimiter(delimiter).from_reader(input);
-    let mut records = reader.records();
+    let mut bytes = ByteRecord::new();
     let mut next = || -> Result<Option<StringRecord>> {
-        records.next().transpose().with_context(|| format!("read {}", args.csv.display()))
+        let more = reader.read_byte_record(&mut bytes).with_context(|| format!("read {}", args.csv.display()))?;
+        // Names in other encodings are no reason to stop: numbers and times are ASCII.
+        Ok(more.then(|| StringRecord::from_byte_record_lossy(bytes.clone())))
     };
     let Some(head) = next()? else { bail!("{} is empty: it needs a line of column names", args.csv.display()) };
-    let first = next()?;
-    let (layout, headless) = Layout::new(&head, first.as_ref(), args)?;
-    let mut scores = args.scores.as_deref().map(Scores::create).transpose()?;
-    let mut run = Run::new(&layout, watch, args.false_alarm_every);
-    let mut line = 1;
-    let mut pending: VecDeque<StringRecord> = headless.then_some(head).into_iter().chain(first).collect();
-    if headless {
-        line = 0;
+    let mut pending = VecDeque::new();
+    while pending.len() < SAMPLE
+        && let Some(record) = next()?
+    {
+        pending.push_back(record);
     }
+    let (layout, headless) = Layout::new(&head, pending.make_contiguous(), args)?;
+    if headless {
+        pending.push_front(head);
+    }
+    let mut scores = args.scores.as_deref().map(|path| Scores::create(path, &args.csv)).transpose()?;
+    let mut run = Run::new(&layout, watch, args.false_alarm_every);
+    let mut line = u64::from(!headless);
     while let Some(record) = match pending.pop_front() {
         Some(record) => Some(record),
         None => next()?,
     } {
         line += 1;
-        let score = run.row(&record, line)?;
+        let score = run.row(&record, line);
         if let Some(scores) = &mut scores {
             scores.write(&layout, &record, run.report.rows, score)?;
         }
@@ -167,49 +175,23 @@ struct Layout {
 const TIMES: [&str; 8] = ["timestamp", "time", "datetime", "date", "ts", "ds", "month", "year"];
 
 impl Layout {
-    /// Also whether the first line holds no names.
-    fn new(head: &StringRecord, first: Option<&StringRecord>, args: &Args) -> Result<(Self, bool)> {
+    /// From the names and the first rows; also whether the first line holds no names.
+    fn new(head: &StringRecord, sample: &[StringRecord], args: &Args) -> Result<(Self, bool)> {
         let names: Vec<String> =
             head.iter().map(|name| name.trim().trim_start_matches('\u{feff}').to_owned()).collect();
-        let headless = args.value.is_none() && names.last().is_some_and(|name| number(name).is_some());
-        let sample = if headless { head } else { first.unwrap_or(head) };
-        let place = |wanted: &str| names.iter().position(|name| name.eq_ignore_ascii_case(wanted));
-        let asked = |wanted: &Option<String>| -> Result<Option<usize>> {
-            let Some(name) = wanted else { return Ok(None) };
-            let missing = || format!("{} has no column `{name}`; it has {}", args.csv.display(), names.join(", "));
-            place(name).with_context(missing).map(Some)
+        let headless = names.iter().all(|name| number(name).is_some() || Stamp::of(name).is_some());
+        let columns = Columns { names: &names, head: headless.then_some(head), sample, file: &args.csv };
+        let time = match columns.asked(args.time.as_deref())? {
+            Some(place) if sample.is_empty() => Some((place, Stamp::Place)),
+            Some(place) => {
+                let first = sample[0].get(place).unwrap_or_default();
+                Some((place, columns.form(place).with_context(|| unreadable(first))?))
+            }
+            None if headless => columns.form(0).filter(|_| names.len() > 1).map(|form| (0, form)),
+            None => columns.time(),
         };
-        let form = |place: usize| Stamp::of(sample.get(place)?).map(|stamp| (place, stamp));
-        let time = match asked(&args.time)? {
-            Some(place) if first.is_some() => Some(form(place).with_context(|| unreadable(sample.get(place)))?),
-            Some(_) => None,
-            None if headless => (names.len() > 1).then(|| form(0)).flatten(),
-            None => TIMES.iter().filter_map(|name| place(name)).find_map(form).or_else(|| {
-                let told = |found: &(usize, Stamp)| found.1 != Stamp::Place;
-                (0..names.len()).filter_map(form).find(told)
-            }),
-        };
-        let numeric = |place: &usize| {
-            time.is_none_or(|(time, _)| time != *place) && sample.get(*place).is_some_and(|text| number(text).is_some())
-        };
-        let column = |place: usize| (Source::Column(place), names[place].clone());
-        let (source, name) = match asked(&args.value)?.or_else(|| place("value").filter(|_| !headless)) {
-            Some(place) => column(place),
-            None => match (place("count"), place("sum"), (0..names.len()).find(numeric)) {
-                (Some(count), Some(sum), _) => (Source::Mean { count, sum }, "sum/count".to_owned()),
-                (_, _, Some(place)) => column(place),
-                _ if first.is_none() && names.len() > 1 => column(names.len() - 1),
-                _ => bail!(
-                    "{} has no column of numbers: name it by --value; its columns are {}",
-                    args.csv.display(),
-                    names.join(", ")
-                ),
-            },
-        };
-        Ok((
-            Self { time, source, name: if headless { format!("column {}", source_place(source) + 1) } else { name } },
-            headless,
-        ))
+        let (source, name) = columns.source(args.value.as_deref(), time.map(|(place, _)| place))?;
+        Ok((Self { time, source, name }, headless))
     }
 
     /// The number of a row; `None` where there is none.
@@ -222,20 +204,100 @@ impl Layout {
     }
 }
 
-fn source_place(source: Source) -> usize {
-    match source {
-        Source::Column(place) | Source::Mean { sum: place, .. } => place,
+/// What the first lines hold.
+struct Columns<'f> {
+    names: &'f [String],
+    /// The first line, where it holds no names.
+    head: Option<&'f StringRecord>,
+    sample: &'f [StringRecord],
+    file: &'f Path,
+}
+
+impl Columns<'_> {
+    fn place(&self, wanted: &str) -> Option<usize> {
+        self.names.iter().position(|name| name.eq_ignore_ascii_case(wanted)).filter(|_| self.head.is_none())
+    }
+
+    fn asked(&self, wanted: Option<&str>) -> Result<Option<usize>> {
+        let Some(name) = wanted else { return Ok(None) };
+        let missing = || format!("{} has no column `{name}`; it has {}", self.file.display(), self.names.join(", "));
+        self.place(name).with_context(missing).map(Some)
+    }
+
+    /// What stands in a column, where something does.
+    fn texts(&self, place: usize) -> Vec<&str> {
+        let rows = self.head.into_iter().chain(self.sample);
+        rows.filter_map(|record| record.get(place)).filter(|text| !text.trim().is_empty()).collect()
+    }
+
+    fn form(&self, place: usize) -> Option<Stamp> {
+        Stamp::of_all(&self.texts(place))
+    }
+
+    fn time(&self) -> Option<(usize, Stamp)> {
+        let form = |place: usize| self.form(place).map(|form| (place, form));
+        let named = TIMES.iter().filter_map(|name| self.place(name)).find_map(form);
+        // A number is a time only where the column says so.
+        let text = |(_, form): &(usize, Stamp)| !matches!(form, Stamp::Place | Stamp::Epoch(_));
+        named.or_else(|| (0..self.names.len()).filter_map(form).find(text))
+    }
+
+    /// Whether more of the column is numbers than not.
+    fn numeric(&self, place: usize) -> bool {
+        let texts = self.texts(place);
+        2 * texts.iter().filter(|text| number(text).is_some()).count() > texts.len()
+    }
+
+    fn source(&self, wanted: Option<&str>, time: Option<usize>) -> Result<(Source, String)> {
+        let column = |place: usize| {
+            let name = if self.head.is_some() { format!("column {}", place + 1) } else { self.names[place].clone() };
+            (Source::Column(place), name)
+        };
+        if let Some(place) = self.asked(wanted)?.or_else(|| self.place("value")) {
+            if !self.sample.is_empty() && !self.numeric(place) {
+                bail!("column `{}` of {} holds no numbers in its first rows", self.names[place], self.file.display());
+            }
+            return Ok(column(place));
+        }
+        if let (Some(count), Some(sum)) = (self.place("count"), self.place("sum")) {
+            return Ok((Source::Mean { count, sum }, "sum/count".to_owned()));
+        }
+        let free = || (0..self.names.len()).filter(|place| time != Some(*place));
+        // A table's row numbers have no name.
+        let named = |place: &usize| !self.names[*place].is_empty() && !self.names[*place].starts_with("Unnamed");
+        let found = free().filter(named).chain(free()).find(|place| self.numeric(*place));
+        match found.or_else(|| free().next_back().filter(|_| self.sample.is_empty())) {
+            Some(place) => Ok(column(place)),
+            None => bail!(
+                "{} has no column of numbers: name it by --value; its columns are {}",
+                self.file.display(),
+                self.names.join(", ")
+            ),
+        }
     }
 }
 
+/// Rows that tell what columns hold.
+const SAMPLE: usize = 100;
+
+/// A number as people write it: with a percent sign, or with commas between thousands.
 fn number(text: &str) -> Option<f64> {
-    text.trim().parse().ok()
+    let text = text.trim();
+    let text = text.strip_suffix('%').map_or(text, str::trim_end);
+    if let Ok(value) = text.parse() {
+        return Some(value);
+    }
+    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+    let mut groups = whole.trim_start_matches(['-', '+']).split(',');
+    let first = groups.next().is_some_and(|group| (1..=3).contains(&group.len()));
+    let digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = first && digits(rest) && groups.all(|group| group.len() == 3 && digits(group));
+    if fits { text.replace(',', "").parse().ok() } else { None }
 }
 
-fn unreadable(text: Option<&str>) -> String {
+fn unreadable(text: &str) -> String {
     format!(
-        "`{}` is no time: write RFC 3339 (2026-11-21T10:00:00Z), 2026-11-21 10:00:00, a date, or seconds since 1970",
-        text.unwrap_or_default()
+        "`{text}` is no time: write RFC 3339 (2026-11-21T10:00:00Z), 2026-11-21 10:00:00, a date, or seconds since 1970"
     )
 }
 
@@ -258,18 +320,22 @@ impl<'l> Run<'l> {
         Self { layout, column, report, seen: 0, named: VecDeque::new(), last_at: Micros::MIN }
     }
 
-    /// Answers the row's score; 0 where it has no number.
-    fn row(&mut self, record: &StringRecord, line: u64) -> Result<f64> {
+    /// Answers the row's score; 0 where it has no number or no time.
+    fn row(&mut self, record: &StringRecord, line: u64) -> f64 {
         let row = self.report.rows;
         self.report.rows += 1;
         let (text, at) = match self.layout.time {
-            None => (row.to_string(), row as Micros * 1_000_000),
+            None => (row.to_string(), Some(row as Micros * 1_000_000)),
             Some((place, form)) => {
                 let text = record.get(place).unwrap_or_default().trim();
                 // A file may write whole seconds in some rows and fractions in others.
-                let at = form.at(text).or_else(|| Stamp::of(text)?.at(text));
-                (text.to_owned(), at.with_context(|| format!("line {line}: {}", unreadable(Some(text))))?)
+                (text.to_owned(), form.at(text).or_else(|| Stamp::of(text)?.at(text)))
             }
+        };
+        let Some(at) = at else {
+            self.report.untimed += 1;
+            self.report.first_untimed.get_or_insert_with(|| format!("line {line}, `{text}`"));
+            return 0.0;
         };
         self.report.disordered += u64::from(at <= self.last_at);
         self.last_at = at;
@@ -277,7 +343,7 @@ impl<'l> Run<'l> {
         self.report.last = Some((text.clone(), at));
         let Some(value) = self.layout.value(record) else {
             self.report.missing += 1;
-            return Ok(0.0);
+            return 0.0;
         };
         if self.named.len() == NAMED {
             self.named.pop_front();
@@ -289,7 +355,7 @@ impl<'l> Run<'l> {
             let told = self.tell(alarm);
             self.report.alarms.push(told);
         }
-        Ok(step.score)
+        step.score
     }
 
     /// Names rows by their times.
@@ -319,7 +385,10 @@ struct Scores {
 }
 
 impl Scores {
-    fn create(path: &Path) -> Result<Self> {
+    fn create(path: &Path, input: &Path) -> Result<Self> {
+        if path.canonicalize().ok().is_some_and(|path| Some(path) == input.canonicalize().ok()) {
+            bail!("--scores would write over {}: name another file", input.display());
+        }
         let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
         let mut scores = Self { path: path.to_owned(), out: csv::Writer::from_writer(BufWriter::new(file)) };
         scores.put(["timestamp", "value", "anomaly_score"])?;
@@ -372,7 +441,7 @@ fn judged(path: &Path, report: &Report) -> Result<Incidents> {
         let at = |place: usize| -> Result<Micros> {
             let text = record.get(place).unwrap_or_default();
             let at = report.form.and_then(|form| form.at(text)).or_else(|| Stamp::of(text)?.at(text));
-            at.with_context(|| format!("{}, line {}: {}", path.display(), number + 2, unreadable(Some(text))))
+            at.with_context(|| format!("{}, line {}: {}", path.display(), number + 2, unreadable(text)))
         };
         let (from, to) = (at(start)?, at(end)?);
         if to < from {
@@ -398,6 +467,23 @@ impl Incidents {
 
     fn precision(&self) -> Option<f64> {
         (self.alarms > 0).then(|| 1.0 - self.false_alarms as f64 / self.alarms as f64)
+    }
+
+    fn text(&self) -> String {
+        let share =
+            |share: Option<f64>| share.map_or("none to judge".into(), |share| format!("{:.0} %", share * 100.0));
+        let mut lines = vec![format!(
+            "known incidents: {}; found {}; alarms that are true {}; {} false",
+            self.found.len(),
+            share(self.recall()),
+            share(self.precision()),
+            self.false_alarms
+        )];
+        for (start, delay) in &self.found {
+            let after = |delay: Micros| format!("found after {}", leeway_core::clock::readable_span(delay));
+            lines.push(format!("  {start}  {}", delay.map_or("not found".to_owned(), after)));
+        }
+        lines.join("\n")
     }
 
     fn json(&self) -> Json {
@@ -432,7 +518,7 @@ impl Report {
             .collect();
         json!({
             "alarms": alarms, "rows": self.rows, "seconds": seconds, "column": self.column, "missing": self.missing,
-            "disordered": self.disordered, "weeks": self.weeks(), "false_alarm_every_rows": every,
+            "untimed": self.untimed, "disordered": self.disordered, "weeks": self.weeks(), "false_alarm_every_rows": every,
         })
     }
 
@@ -451,6 +537,12 @@ impl Report {
         if self.missing > 0 {
             line(format!("{} rows have no number and were left out", self.missing));
         }
+        if let Some(first) = &self.first_untimed {
+            line(format!(
+                "{} rows have no time that can be read and were left out, the first in {first}",
+                self.untimed
+            ));
+        }
         if self.disordered > 0 {
             line(format!(
                 "{} rows are not later than the row before them; they were taken in the file's order",
@@ -468,34 +560,24 @@ impl Report {
             1 => "1 alarm".to_owned(),
             n => format!("{n} alarms"),
         });
-        for told in &self.alarms {
-            let Alarm { effect, interval, detector, .. } = &told.alarm;
-            let bounds = match (interval.low, interval.high) {
-                (Some(low), Some(high)) => format!(" ({} to {})", figure(low), figure(high)),
-                _ => String::new(),
-            };
-            let until = told.until.as_ref().map_or("lasts".to_owned(), |until| format!("until {until}"));
-            let since = told.since.as_ref().map_or(String::new(), |since| format!("; the level changed about {since}"));
-            line(format!("  {}  {detector:<8}{:>10}{bounds}, {until}{since}", told.at, figure(*effect)));
-        }
+        self.alarms.iter().for_each(|told| line(told.text()));
         if let Some(incidents) = incidents {
-            let share =
-                |share: Option<f64>| share.map_or("none to judge".into(), |share| format!("{:.0} %", share * 100.0));
-            line(format!(
-                "known incidents: {}; found {}; alarms that are true {}; {} false",
-                incidents.found.len(),
-                share(incidents.recall()),
-                share(incidents.precision()),
-                incidents.false_alarms
-            ));
-            for (start, delay) in &incidents.found {
-                let delay = delay.map_or("not found".to_owned(), |delay| {
-                    format!("found after {}", leeway_core::clock::readable_span(delay))
-                });
-                line(format!("  {start}  {delay}"));
-            }
+            line(incidents.text());
         }
         text
+    }
+}
+
+impl Told {
+    fn text(&self) -> String {
+        let Alarm { effect, interval, detector, .. } = &self.alarm;
+        let bounds = match (interval.low, interval.high) {
+            (Some(low), Some(high)) => format!(" ({} to {})", figure(low), figure(high)),
+            _ => String::new(),
+        };
+        let until = self.until.as_ref().map_or("lasts".to_owned(), |until| format!("until {until}"));
+        let since = self.since.as_ref().map_or(String::new(), |since| format!("; the level changed about {since}"));
+        format!("  {}  {detector:<8}{:>10}{bounds}, {until}{since}", self.at, figure(*effect))
     }
 }
 

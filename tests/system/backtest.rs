@@ -109,6 +109,8 @@ fn shapes_of_files_that_people_have() {
             "column 2",
             (1_700_000_000 + 120 * 60).to_string(),
         ),
+        ("bytes", changed("host,bytes\n", &|_, value| format!("a,{:.0}", value * 1e8)), "bytes", "120".into()),
+        ("pandas", changed(",date,sales\n", &|at, value| format!("{at},{},{value}", day(at))), "sales", day(120)),
         ("no times", changed("value\n", &|_, value| value.to_string()), "value", "120".into()),
         (
             "quoted",
@@ -133,12 +135,21 @@ fn what_cannot_be_read_is_said() {
         (&["--value", "nope"], "timestamp,value\n2026-01-01,1\n", "no column `nope`"),
         (&["--detector", "nope"], "timestamp,value\n2026-01-01,1\n", "anomaly: rows that are rare"),
         (&[], "timestamp,name\n2026-01-01,a\n", "no column of numbers"),
-        (&[], "timestamp,value\n2026-01-01,1\nyesterday,2\n", "line 3: `yesterday` is no time"),
+        (&[], "timestamp,value\n2026-01-01,yes\n2026-01-02,no\n", "holds no numbers in its first rows"),
+        (&["--time", "when"], "when,value\nyesterday,2\n", "`yesterday` is no time"),
         (&["--false-alarm-every", "0"], "value\n1\n", "from 2 to 10^12"),
     ] {
         let error = backtest(args, input).unwrap_err();
         assert!(error.contains(wanted), "{args:?}: {error}");
     }
+    let odd = "timestamp,value\n2026-01-01,1\n2026-01-02,\"1,050\"\nTotal,1051\n";
+    let odd = backtest(&[], odd).unwrap();
+    assert!(odd.contains("1 rows have no time that can be read") && odd.contains("line 4, `Total`"), "{odd}");
+    let path = std::env::temp_dir().join(unique("backtest.csv"));
+    std::fs::write(&path, "value\n1\n").unwrap();
+    let path = path.to_str().unwrap();
+    let done = Command::new(leeway()).args(["backtest", "--csv", path, "--scores", path]).output().unwrap();
+    assert!(!done.status.success() && String::from_utf8_lossy(&done.stderr).contains("would write over"));
     let few = backtest(&[], "timestamp,value\n2026-01-01,1\n2026-01-02,NaN\n2026-01-02,inf\n").unwrap();
     assert!(
         few.contains("too little data") && few.contains("2 rows have no number") && few.contains("no alarm"),

@@ -31,6 +31,10 @@ const SCATTER: usize = 20;
 pub const OPENS: f64 = 1.7;
 /// What a row of an open incident needs to speak again: so many times the evidence so far, and so much more.
 const LOUDER: (f64, f64) = (1.5, 0.5);
+/// An incident lasts at most so many times the rows that end one.
+const LONGEST: u64 = 12;
+/// Fewer rows than this that differed from their centre say nothing of a tail.
+const SHAPED: u64 = 8;
 /// Probabilities of a row: of each quantity two, of a standstill one.
 const QUANTITIES: f64 = (1 + 2 * (3 + WINDOWS.len())) as f64;
 /// Errors are averaged up to this many usual ones.
@@ -48,13 +52,16 @@ struct Quantity {
     spread: Mean,
     up: Tail,
     down: Tail,
+    /// Rows, and those that were not at the centre.
+    rows: u64,
+    moved: u64,
 }
 
 impl Quantity {
     /// `gap`: rows over which it depends on itself.
     fn new(gap: usize) -> Self {
         let tail = Tail::new(gap as u64);
-        Self { centre: Mean::over(MEMORY), spread: Mean::over(MEMORY), up: tail.clone(), down: tail }
+        Self { centre: Mean::over(MEMORY), spread: Mean::over(MEMORY), up: tail.clone(), down: tail, rows: 0, moved: 0 }
     }
 
     /// Evidence of this value, before any correction; then learns it.
@@ -68,6 +75,9 @@ impl Quantity {
         let up = -self.up.ln_p(standard);
         let down = -self.down.ln_p(-standard);
         let evidence = up.max(down) / std::f64::consts::LN_10;
+        // After n rows that were all alike another one has a chance of 1/(n + 1) or so (Laplace), whatever its size.
+        let most = if self.moved < SHAPED { ((self.rows + 1) as f64 * QUANTITIES).log10() } else { f64::INFINITY };
+        let evidence = evidence.min(most);
         let learned = if evidence > LEARNED { standard * (LEARNED / evidence).sqrt().sqrt() } else { standard };
         self.up.push(learned);
         self.down.push(-learned);
@@ -76,6 +86,8 @@ impl Quantity {
     }
 
     fn learn(&mut self, value: f64) {
+        self.rows += 1;
+        self.moved += u64::from((value - self.centre.value).abs() > 1e-9 * (1.0 + value.abs()));
         if self.centre.rows() > 0.0 {
             self.spread.push((value - self.centre.value).abs());
         }
@@ -187,6 +199,16 @@ pub struct Judged {
     pub usual: f64,
 }
 
+/// Rows that belong together.
+#[derive(Debug, Clone, Copy)]
+struct Incident {
+    /// Evidence of its loudest row.
+    loudest: f64,
+    /// Rows since the last strange one, and since the first.
+    since: u64,
+    rows: u64,
+}
+
 /// The state for one column.
 #[derive(Debug, Clone)]
 pub struct Anomaly {
@@ -198,8 +220,7 @@ pub struct Anomaly {
     means: Vec<(Window, Quantity)>,
     scatter: (Window, Quantity),
     still: Still,
-    /// Evidence of the loudest row of the open incident, and rows since its last.
-    incident: Option<(f64, u64)>,
+    incident: Option<Incident>,
 }
 
 impl Default for Anomaly {
@@ -252,21 +273,20 @@ impl Anomaly {
 
     /// Whether the first row of an incident, or one that is far stranger than its rows so far.
     fn speaks(&mut self, evidence: f64, quiet: u64) -> bool {
-        match &mut self.incident {
-            Some((loudest, since)) => {
-                *since = if evidence >= OPENS { 0 } else { *since + 1 };
-                let louder = evidence >= *loudest * LOUDER.0 + LOUDER.1;
-                if louder {
-                    *loudest = evidence;
-                } else if *since >= quiet {
-                    self.incident = None;
-                }
-                louder
-            }
-            None => {
-                self.incident = (evidence >= OPENS).then_some((evidence, 0));
-                self.incident.is_some()
-            }
+        let Some(incident) = &mut self.incident else {
+            let begun = Incident { loudest: evidence, since: 0, rows: 0 };
+            self.incident = (evidence >= OPENS).then_some(begun);
+            return self.incident.is_some();
+        };
+        incident.rows += 1;
+        incident.since = if evidence >= OPENS { 0 } else { incident.since + 1 };
+        let louder = evidence >= incident.loudest * LOUDER.0 + LOUDER.1;
+        if louder {
+            incident.loudest = evidence;
+        } else if incident.since >= quiet || incident.rows >= LONGEST * quiet {
+            // What goes on for so long is how things are now.
+            self.incident = None;
         }
+        louder
     }
 }

@@ -10,6 +10,9 @@ use super::outlook::Outlook;
 /// Half the width of an alarm's interval in usual errors: a normal law's 97.5 % point in mean absolute deviations.
 const USUAL: f64 = 2.456_5;
 
+/// An alarm lasts if its last strange row is among so many last ones.
+const LASTS: u64 = 10;
+
 /// Which detectors may raise alarms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watch {
@@ -136,12 +139,17 @@ impl Column {
         }
         let Some(change) = self.level.step(value - profile.unwrap_or(0.0), self.bar) else { return };
         let (effect, interval) = (change.effect, change.interval);
+        if interval.low.is_none_or(|low| low <= 0.0) && interval.high.is_none_or(|high| high >= 0.0) {
+            // Evidence of something, and not of a change of level: the second gate.
+            self.level.calm();
+            return;
+        }
         let since = Some(row + 1 - change.rows as u64);
         match &mut self.open {
-            Some((alarm, _)) => {
+            Some((alarm, _)) if alarm.change_estimated_at.is_none() => {
                 (alarm.effect, alarm.interval, alarm.change_estimated_at) = (effect, interval, since);
             }
-            None => {
+            _ => {
                 step.opened = Some("level");
                 let evidence = change.evidence;
                 let (until, change_estimated_at) = (Some(row), since);
@@ -156,15 +164,19 @@ impl Column {
                 });
             }
         }
-        self.level.restart(change.rows);
+        if self.seasonal {
+            self.outlook.shift(effect);
+        }
+        self.level.restart(change.rows, if self.seasonal { effect } else { 0.0 });
     }
 
     fn close(&mut self) -> Option<Alarm> {
         self.open.take().map(|(alarm, last)| Alarm { until: Some(last), ..alarm })
     }
 
-    /// The alarm that has not ended, after the last row.
+    /// The alarm that has not ended, after the last row; it lasts if one of the last rows was strange.
     pub fn finish(self) -> Option<Alarm> {
-        self.open.map(|(alarm, _)| alarm)
+        let rows = self.rows;
+        self.open.map(|(alarm, last)| Alarm { until: (last + LASTS < rows).then_some(last), ..alarm })
     }
 }

@@ -191,10 +191,15 @@ impl Level {
         }
     }
 
-    /// Begins a new regime with the last `rows` rows.
-    pub fn restart(&mut self, rows: usize) {
+    /// Forgets the evidence so far, and not the regime.
+    pub fn calm(&mut self) {
+        self.logs = [[f64::NEG_INFINITY; TILTS.len()]; 2];
+    }
+
+    /// Begins a new regime with the last `rows` rows, lowered by `effect`.
+    pub fn restart(&mut self, rows: usize, effect: f64) {
         let skip = self.recent.len().saturating_sub(rows);
-        let kept: Vec<f64> = self.recent.iter().skip(skip).copied().collect();
+        let kept: Vec<f64> = self.recent.iter().skip(skip).map(|value| value - effect).collect();
         *self = Self::default();
         kept.into_iter().for_each(|value| self.learn(value));
     }

@@ -91,7 +91,11 @@ impl Season {
             Turn::Clock(period, slots) => {
                 (at.rem_euclid(period) as i128 * i128::from(slots) / i128::from(period)) as usize
             }
-            Turn::Year(slots) => (at.rem_euclid(YEAR) as i128 * i128::from(slots) / i128::from(YEAR)) as usize,
+            // Rows stand in the middle of a slot: months differ in length, and years in their first second.
+            Turn::Year(slots) => {
+                let within = at.saturating_add(YEAR / (2 * slots)).rem_euclid(YEAR);
+                (i128::from(within) * i128::from(slots) / i128::from(YEAR)) as usize
+            }
             Turn::Rows(rows) => (row % rows as u64) as usize,
         }
     }
@@ -199,12 +203,22 @@ impl Outlook {
             Turn::Clock(period, _) => period,
             Turn::Year(_) | Turn::Rows(_) => 0,
         });
-        self.interval.is_some_and(|interval| self.row as i64 * interval >= 2 * shortest + interval)
+        self.interval.is_some_and(|interval| {
+            (self.row as i64).saturating_mul(interval) >= (2 * shortest).saturating_add(interval)
+        })
     }
 
     /// Ordinary rows after which an incident is over: half a day of them, within bounds.
     pub fn quiet(&self) -> u64 {
         self.interval.filter(|_| self.clock).map_or(50, |interval| (DAY / interval).clamp(20, 150) as u64)
+    }
+
+    /// A lasting change is accepted: the profiles are higher by so much, or they would learn it bit by bit and call it
+    /// further changes.
+    pub fn shift(&mut self, effect: f64) {
+        for slot in self.seasons.iter_mut().flat_map(|season| &mut season.slots).filter(|slot| slot.n > 0.0) {
+            slot.value += effect;
+        }
     }
 
     fn forecasts(&self, at: Micros) -> (Vec<Option<f64>>, Vec<Option<f64>>) {
@@ -247,9 +261,12 @@ impl Outlook {
 
     /// Learns how far rows are apart, and which periods of the clock are seasons for them.
     fn settle(&mut self) {
-        let mut apart: Vec<Micros> = self.times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let apart = self.times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]).saturating_abs());
+        let mut apart: Vec<Micros> = apart.filter(|apart| *apart > 0).collect();
         apart.sort_unstable();
-        let interval = apart[apart.len() / 2].max(1);
+        // Rows at one moment have no clock.
+        self.clock &= !apart.is_empty();
+        let interval = apart.get(apart.len() / 2).copied().unwrap_or(1);
         self.interval = Some(interval);
         self.times = Vec::new();
         if !self.clock {
@@ -257,13 +274,13 @@ impl Outlook {
         }
         let slots = |period: Micros| (period / interval).min(SLOTS);
         let mut turns = Vec::new();
-        if interval * 4 <= DAY {
+        if interval <= DAY / 4 {
             turns.push(Turn::Clock(DAY, slots(DAY)));
         }
-        if interval * 4 <= 7 * DAY {
+        if interval <= 7 * DAY / 4 {
             turns.push(Turn::Clock(7 * DAY, slots(7 * DAY)));
         }
-        if interval >= 5 * DAY && interval * 4 <= YEAR {
+        if (5 * DAY..=YEAR / 4).contains(&interval) {
             turns.push(Turn::Year((YEAR + interval / 2) / interval));
         }
         self.seasons = turns.into_iter().map(Season::new).collect();
