@@ -9,7 +9,7 @@ use leeway_core::clock::rfc3339;
 use leeway_store::{DeadLetterRow, Store};
 
 use crate::consume::client;
-use crate::produce::Producer;
+use crate::produce::{ANSWER, Producer};
 use crate::settings::Kafka;
 use crate::tasks::Stop;
 
@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const BATCH: i64 = 500;
 
 pub async fn export(store: Store, kafka: Kafka, mut stop: Stop) -> Result<()> {
-    let producer = Arc::new(Producer::new(client(&kafka), &kafka.dead_letter_topic)?);
+    let producer = Arc::new(Producer::new(client(&kafka), &kafka.dead_letter_topic, ANSWER)?);
     loop {
         let more = match step(&store, &producer).await {
             Ok(sent) => sent as i64 == BATCH,

@@ -17,7 +17,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rdkafka::mocking::MockCluster;
 
-use crate::produce::Producer;
+use crate::produce::{ANSWER, Producer};
 use crate::run::{Host, Role, Start, start_roles};
 use crate::settings::Settings;
 use crate::tasks::{Stop, Tasks, interrupted};
@@ -266,7 +266,7 @@ impl Feed {
     fn run(self, arrivals: Arrivals, handle: &tokio::runtime::Handle, mut stop: Stop) -> Result<()> {
         let mut config = rdkafka::config::ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
-        let producer = Producer::new(config, TOPIC)?;
+        let producer = Producer::new(config, TOPIC, ANSWER)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         // A stream of its own: what calls say does not change when they come.
         let mut words = ChaCha8Rng::seed_from_u64(self.seed ^ 0x5a1d);

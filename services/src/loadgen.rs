@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
-use crate::produce::Producer;
+use crate::produce::{OUTAGE, Producer};
 use crate::traffic::figures::Figures;
 use crate::traffic::trace::{Draw, load};
 use crate::traffic::{
@@ -202,13 +202,13 @@ impl<'a> Writer<'a> {
         }
         let otlp = match (&trouble.traces_topic, &trouble.logs_topic) {
             (Some(traces), Some(logs)) => {
-                Some((Producer::new(config.clone(), traces)?, Producer::new(config.clone(), logs)?))
+                Some((Producer::new(config.clone(), traces, OUTAGE)?, Producer::new(config.clone(), logs, OUTAGE)?))
             }
             _ => None,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
         rng.set_stream(1 << 32);
-        let main = Producer::new(config, &args.topic)?;
+        let main = Producer::new(config, &args.topic, OUTAGE)?;
         Ok(Self { args, main, otlp, rng, payload: String::new(), written: Written::default() })
     }
 

@@ -1,7 +1,7 @@
 //! A Kafka producer that knows what became of every message it was given.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 struct Outcomes {
     acknowledged: AtomicU64,
     failed: AtomicU64,
+    /// Why the last one that failed did.
+    last: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,6 +37,9 @@ impl ProducerContext for Counting {
             Ok(_) => self.0.acknowledged.fetch_add(1, Relaxed),
             Err((error, _)) => {
                 tracing::debug!(%error, "a message was not delivered");
+                if let Ok(mut last) = self.0.last.lock() {
+                    *last = Some(error.to_string());
+                }
                 self.0.failed.fetch_add(1, Relaxed)
             }
         };
@@ -45,11 +50,17 @@ impl ProducerContext for Counting {
     }
 }
 
+/// How long a message waits for its broker where somebody waits for the answer.
+pub const ANSWER: Duration = Duration::from_secs(30);
+/// And where a broker may be begun anew in between: its start alone may take half a minute on a busy machine.
+pub const OUTAGE: Duration = Duration::from_secs(120);
+
 /// Bounded by librdkafka's own queue; a full queue makes `send` wait.
 pub struct Producer {
     inner: ThreadedProducer<Counting>,
     outcomes: Arc<Outcomes>,
     topic: String,
+    patience: Duration,
 }
 
 impl std::fmt::Debug for Producer {
@@ -59,10 +70,11 @@ impl std::fmt::Debug for Producer {
 }
 
 impl Producer {
-    pub fn new(mut config: ClientConfig, topic: &str) -> Result<Self> {
+    /// `patience`: how long a message may wait for its broker before it counts as refused.
+    pub fn new(mut config: ClientConfig, topic: &str, patience: Duration) -> Result<Self> {
         config
             .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "30000")
+            .set("message.timeout.ms", patience.as_millis().to_string())
             .set("linger.ms", "20")
             // A topic may grow while it is written.
             .set("topic.metadata.refresh.interval.ms", "10000")
@@ -72,7 +84,7 @@ impl Producer {
             .set("queue.buffering.max.kbytes", "262144");
         let outcomes = Arc::new(Outcomes::default());
         let inner = config.create_with_context(Counting(Arc::clone(&outcomes))).context("make a Kafka producer")?;
-        Ok(Self { inner, outcomes, topic: topic.to_owned() })
+        Ok(Self { inner, outcomes, topic: topic.to_owned(), patience })
     }
 
     /// Queues a message, stamped with event time; blocks while the queue is full.
@@ -112,10 +124,16 @@ impl Producer {
 
     /// Waits until the broker has answered for every message; an error if it refused one.
     pub fn flush(&self) -> Result<u64> {
-        self.inner.flush(Duration::from_secs(40)).context("the broker did not take every message in time")?;
+        self.inner
+            .flush(self.patience + Duration::from_secs(10))
+            .context("the broker did not take every message in time")?;
         let failed = self.outcomes.failed.swap(0, Relaxed);
         if failed > 0 {
-            bail!("the broker refused {failed} messages of topic {} (does it exist, and is it writable?)", self.topic);
+            let last = self.outcomes.last.lock().ok().and_then(|mut last| last.take()).unwrap_or_default();
+            bail!(
+                "the broker did not take {failed} messages of topic {}, the last one because of: {last} (does it exist, and is it writable?)",
+                self.topic
+            );
         }
         Ok(self.outcomes.acknowledged.load(Relaxed))
     }

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::accumulate::{Buffer, Feed, Origin, Rules, in_time};
 use crate::flush::{Flusher, PartBatch};
 use crate::pipeline::DISORDER;
-use crate::produce::Producer;
+use crate::produce::{ANSWER, Producer};
 use crate::settings::Settings;
 use crate::tasks::Stop;
 
@@ -152,7 +152,10 @@ impl Intake {
         let mut topics = Vec::new();
         // Where fields are another's, nothing of Leeway's own belongs.
         for topic in settings.topics()?.into_iter().filter(|topic| topic.reader.mapping.is_none()) {
-            topics.push((topic.reader.id(), Producer::new(crate::consume::client(&settings.kafka), &topic.name)?));
+            topics.push((
+                topic.reader.id(),
+                Producer::new(crate::consume::client(&settings.kafka), &topic.name, ANSWER)?,
+            ));
         }
         Ok(Self::new(settings, user_key, clock, Way::Kafka { topics }))
     }

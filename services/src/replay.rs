@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::accumulate::in_time;
 use crate::consume::{Log, SOURCE, client};
-use crate::produce::Producer;
+use crate::produce::{OUTAGE, Producer};
 use crate::registry::Registry;
 use crate::settings::{CallIndex, Settings, Topic};
 
@@ -236,7 +236,7 @@ impl OneTopic {
             .set("isolation.level", "read_committed")
             .create()
             .context("make a Kafka client")?;
-        let producer = Producer::new(client(&kafka), &self.topic.name)?;
+        let producer = Producer::new(client(&kafka), &self.topic.name, OUTAGE)?;
         let mut tally = Tally::new();
         for letter in letters {
             let gone = "gone: the broker no longer has the message";
