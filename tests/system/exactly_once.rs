@@ -161,7 +161,8 @@ fn a_silent_client_of_a_recreated_topic_is_replaced() {
     deleted.into_iter().for_each(|result| drop(result.unwrap()));
     create_topic(&topic, 3);
     write(&topic, &calls("b", 300, now_us() - 10 * MINUTE));
-    wait_for("the new life", 40, || {
+    // A rebalance in between may leave it to the watchdog, which waits for thirty seconds of silence.
+    wait_for("the new life", 80, || {
         counted(&database).and_then(|n| if n == 300 { Ok(()) } else { Err(n.to_string()) })
     });
     assert!(process.log().contains("the topic was created anew"), "{}", process.log());
