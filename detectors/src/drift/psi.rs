@@ -105,11 +105,12 @@ fn bins(cells: &[Cell]) -> Vec<Bin> {
     if let Some(last) = bins.last_mut() {
         last.current += open.current;
     }
-    if let [only] = &mut bins[..] {
-        // A reference of one value: the rest is a bin of its own.
-        let rest = cells.iter().filter(|cell| cell.reference == 0).map(|cell| cell.current).sum();
-        only.current -= rest;
-        bins.extend((rest > 0).then_some(Bin { reference: 0, current: rest }));
+    let heaviest = cells.iter().max_by_key(|cell| cell.reference);
+    if let ([all], Some(heaviest), true) = (&bins[..], heaviest, cells.len() > 1) {
+        // One value is nearly all of the reference: it is one bin, and what is not that value the other.
+        let most = Bin { reference: heaviest.reference, current: heaviest.current };
+        let rest = Bin { reference: all.reference - most.reference, current: all.current - most.current };
+        bins = vec![most, rest];
     }
     bins
 }

@@ -86,6 +86,19 @@ fn a_constant_reference_can_be_left() {
     }
 }
 
+/// One value with nine tenths of the reference and more leaves room for one decile alone: the present may still move.
+#[test]
+fn a_reference_that_is_nearly_one_value_can_be_left_for_its_rarer_ones() {
+    for (before, now) in [([50, 950], [950, 50]), ([950, 50], [50, 950])] {
+        for test in Test::ALL.into_iter().filter(|test| test.takes() == Takes::Values) {
+            let moved = compare(test, &table(&before, &now), 0).unwrap();
+            assert!(moved.p <= 0.001, "{}: {moved:?}", test.id());
+            let same = compare(test, &table(&before, &before), 0).unwrap();
+            assert!(same.p > 0.2, "{}: {same:?}", test.id());
+        }
+    }
+}
+
 #[test]
 fn large_windows_take_no_longer_than_small_ones() {
     let many: Vec<Cell> = (1..2_000u32)

@@ -150,7 +150,7 @@ pub struct Outlook {
     next: Contest,
     base: Contest,
     recent: VecDeque<f64>,
-    /// Times of the first rows, then of the last one alone.
+    /// Times of the first rows, until their distance is known.
     times: Vec<Micros>,
     interval: Option<Micros>,
     clock: bool,
@@ -208,7 +208,7 @@ impl Outlook {
         })
     }
 
-    /// Ordinary rows after which an incident is over: half a day of them, within bounds.
+    /// Ordinary rows after which an incident is over: a day of them, within bounds.
     pub fn quiet(&self) -> u64 {
         self.interval.filter(|_| self.clock).map_or(50, |interval| (DAY / interval).clamp(20, 150) as u64)
     }
