@@ -4,28 +4,188 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(usize)]
 pub enum Entity {
-    Email = 0,
-    Phone = 1,
-    Card = 2,
-    Iban = 3,
-    UsSsn = 4,
-    Secret = 5,
+    Email,
+    Phone,
+    Card,
+    Iban,
+    UsSsn,
+    Secret,
+    Ip,
+    Mac,
+    UrlCred,
+    Jwt,
+    Dob,
+    Passport,
+    Mrz,
+    MedicalId,
+    Swift,
+    Btc,
+    Eth,
+    Imei,
+    Vin,
+    UsItin,
+    UsAbaRouting,
+    UsNpi,
+    UsMbi,
+    UsDea,
+    UsDl,
+    UkNhs,
+    UkNino,
+    UkDl,
+    CaSin,
+    MxCurp,
+    BrCpf,
+    BrCnpj,
+    ArCuit,
+    ClRut,
+    InAadhaar,
+    InPan,
+    InGstin,
+    AuTfn,
+    AuAbn,
+    AuMedicare,
+    SgNric,
+    CnRic,
+    KrRrn,
+    IlId,
+    TrTckn,
+    ZaId,
+    PlPesel,
+    EsDni,
+    EsNie,
+    ItCf,
+    FrNir,
+    DeIdnr,
+    NlBsn,
+    BeNn,
+    SePersonnummer,
+    FiHetu,
 }
 
 impl Entity {
-    pub const ALL: [Self; 6] = [Self::Email, Self::Phone, Self::Card, Self::Iban, Self::UsSsn, Self::Secret];
+    pub const ALL: [Self; 56] = [
+        Self::Email,
+        Self::Phone,
+        Self::Card,
+        Self::Iban,
+        Self::UsSsn,
+        Self::Secret,
+        Self::Ip,
+        Self::Mac,
+        Self::UrlCred,
+        Self::Jwt,
+        Self::Dob,
+        Self::Passport,
+        Self::Mrz,
+        Self::MedicalId,
+        Self::Swift,
+        Self::Btc,
+        Self::Eth,
+        Self::Imei,
+        Self::Vin,
+        Self::UsItin,
+        Self::UsAbaRouting,
+        Self::UsNpi,
+        Self::UsMbi,
+        Self::UsDea,
+        Self::UsDl,
+        Self::UkNhs,
+        Self::UkNino,
+        Self::UkDl,
+        Self::CaSin,
+        Self::MxCurp,
+        Self::BrCpf,
+        Self::BrCnpj,
+        Self::ArCuit,
+        Self::ClRut,
+        Self::InAadhaar,
+        Self::InPan,
+        Self::InGstin,
+        Self::AuTfn,
+        Self::AuAbn,
+        Self::AuMedicare,
+        Self::SgNric,
+        Self::CnRic,
+        Self::KrRrn,
+        Self::IlId,
+        Self::TrTckn,
+        Self::ZaId,
+        Self::PlPesel,
+        Self::EsDni,
+        Self::EsNie,
+        Self::ItCf,
+        Self::FrNir,
+        Self::DeIdnr,
+        Self::NlBsn,
+        Self::BeNn,
+        Self::SePersonnummer,
+        Self::FiHetu,
+    ];
 
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Phone => "phone",
-            Self::Card => "card",
-            Self::Iban => "iban",
-            Self::UsSsn => "us_ssn",
-            Self::Secret => "secret",
-        }
+        NAMES[self as usize]
     }
 }
+
+/// Names of the kinds, in their order.
+const NAMES: [&str; 56] = [
+    "email",
+    "phone",
+    "card",
+    "iban",
+    "us_ssn",
+    "secret",
+    "ip",
+    "mac",
+    "url_cred",
+    "jwt",
+    "dob",
+    "passport",
+    "mrz",
+    "medical_id",
+    "swift",
+    "btc",
+    "eth",
+    "imei",
+    "vin",
+    "us_itin",
+    "us_aba_routing",
+    "us_npi",
+    "us_mbi",
+    "us_dea",
+    "us_dl",
+    "uk_nhs",
+    "uk_nino",
+    "uk_dl",
+    "ca_sin",
+    "mx_curp",
+    "br_cpf",
+    "br_cnpj",
+    "ar_cuit",
+    "cl_rut",
+    "in_aadhaar",
+    "in_pan",
+    "in_gstin",
+    "au_tfn",
+    "au_abn",
+    "au_medicare",
+    "sg_nric",
+    "cn_ric",
+    "kr_rrn",
+    "il_id",
+    "tr_tckn",
+    "za_id",
+    "pl_pesel",
+    "es_dni",
+    "es_nie",
+    "it_cf",
+    "fr_nir",
+    "de_idnr",
+    "nl_bsn",
+    "be_nn",
+    "se_personnummer",
+    "fi_hetu",
+];
 
 /// Where a value in an answer came from, as far as the call's own texts tell; the place is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,44 +220,63 @@ impl Origin {
 pub const ENTITIES: usize = Entity::ALL.len();
 pub const ORIGINS: usize = Origin::ALL.len();
 
-/// Hits of answers, by entity and origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Hits([[u64; ORIGINS]; ENTITIES]);
+/// Hits of answers, by entity and origin: the few that are not zero, in the order of their place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hits(Vec<(u16, u64)>);
 
 impl Hits {
     pub fn add(&mut self, entity: Entity, origin: Origin, n: u64) {
-        let slot = &mut self.0[entity as usize][origin as usize];
+        let slot = self.slot(entity as usize * ORIGINS + origin as usize);
         *slot = slot.saturating_add(n);
     }
 
     pub fn get(&self, entity: Entity, origin: Origin) -> u64 {
-        self.0[entity as usize][origin as usize]
+        let place = (entity as usize * ORIGINS + origin as usize) as u16;
+        self.0.binary_search_by_key(&place, |(place, _)| *place).map_or(0, |at| self.0[at].1)
     }
 
+    /// Hits of an origin that are a person's or a secret: addresses of machines are told by kind alone.
     pub fn of_origin(&self, origin: Origin) -> u64 {
-        self.0.iter().map(|row| row[origin as usize]).sum()
+        let counts = |place: u16| {
+            let (entity, of) = (usize::from(place) / ORIGINS, usize::from(place) % ORIGINS);
+            of == origin as usize && entity != Entity::Ip as usize && entity != Entity::Mac as usize
+        };
+        self.0.iter().filter(|(place, _)| counts(*place)).map(|(_, n)| n).sum()
     }
 
     pub fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().flatten().zip(other.0.iter().flatten()) {
-            *mine = mine.saturating_add(*theirs);
+        for (place, n) in &other.0 {
+            let slot = self.slot(usize::from(*place));
+            *slot = slot.saturating_add(*n);
         }
     }
 
     /// (place in row-major order, count) of what is not zero.
     pub fn entries(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        self.0.iter().flatten().copied().enumerate().filter(|(_, n)| *n > 0)
+        self.0.iter().map(|(place, n)| (usize::from(*place), *n)).filter(|(_, n)| *n > 0)
     }
 
     /// `false` where no such place is known.
     pub fn set(&mut self, place: usize, n: u64) -> bool {
-        let slot = self.0.get_mut(place / ORIGINS).and_then(|row| row.get_mut(place % ORIGINS));
-        slot.map(|slot| *slot = n).is_some()
+        let known = place < ENTITIES * ORIGINS;
+        if known {
+            *self.slot(place) = n;
+        }
+        known
+    }
+
+    fn slot(&mut self, place: usize) -> &mut u64 {
+        let place = place as u16;
+        let at = self.0.binary_search_by_key(&place, |(place, _)| *place).unwrap_or_else(|at| {
+            self.0.insert(at, (place, 0));
+            at
+        });
+        &mut self.0[at].1
     }
 }
 
 /// The scan of one call's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scanned {
     pub hits: Hits,
     pub refused: bool,

@@ -101,6 +101,7 @@ pub fn page(frame: &Frame, input: &Input) -> Result<String, RenderError> {
         let cells = Origin::ALL.iter().map(|origin| group_digits(&now.hits.get(*entity, *origin).to_string()));
         (entity.name(), cells.collect())
     };
+    let found = |entity: &Entity| Origin::ALL.iter().any(|origin| now.hits.get(*entity, *origin) > 0);
     let scope = |(tenant, app): &(String, String)| {
         let here = *tenant == input.tenant && *app == input.app;
         (format!("tenant={}&app={}", escape(tenant), escape(app)), format!("{tenant} / {app}"), here)
@@ -109,7 +110,7 @@ pub fn page(frame: &Frame, input: &Input) -> Result<String, RenderError> {
         frame,
         input,
         cards,
-        leaks: Entity::ALL.iter().map(row).collect(),
+        leaks: Entity::ALL.iter().filter(|entity| found(entity)).map(row).collect(),
         origins: Origin::ALL.iter().map(|origin| origin.name()).collect(),
         period: format!("{} to {}", readable(input.from), readable(input.now)),
         windows: WINDOWS.map(|(id, name, span)| (id, name, span == input.window)),

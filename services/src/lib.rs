@@ -24,6 +24,7 @@ pub mod registry;
 pub mod replay;
 pub mod report;
 pub mod run;
+pub mod scan;
 pub mod send;
 pub mod settings;
 pub mod tasks;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use leeway::run::Role;
 use leeway::settings::Settings;
-use leeway::{backtest, demo, explain, loadgen, replay, run, send};
+use leeway::{backtest, demo, explain, loadgen, replay, run, scan, send};
 use leeway_core::clock::{Clock, HOUR};
 use leeway_store::Store;
 
@@ -36,6 +36,8 @@ enum Command {
     Ingest(IngestCommand),
     /// Run detectors over the past and say what they would have alarmed on
     Backtest(backtest::Args),
+    /// Find personal data and secrets in a text and say why
+    Scan(scan::Args),
     /// Write calls to Kafka and say per minute and series what was written
     Loadgen(loadgen::Args),
     /// Print every setting with its default and what it is for
@@ -122,6 +124,7 @@ fn start() -> Result<()> {
     match &cli.command {
         Command::Backtest(args) => return backtest::run(args),
         Command::Loadgen(args) => return loadgen::run(args),
+        Command::Scan(args) => return scan::run(args),
         Command::Ingest(IngestCommand::Explain(args)) => return explain::run(args),
         _ => {}
     }
@@ -169,7 +172,9 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Ingest(IngestCommand::Send(args)) => send::run(args).await,
         Command::Ingest(IngestCommand::DeadLetters(args)) => replay::list(args).await,
         Command::Ingest(IngestCommand::Replay(args)) => replay::replay(args).await,
-        Command::Backtest(_) | Command::Loadgen(_) | Command::Ingest(IngestCommand::Explain(_)) => Ok(()),
+        Command::Backtest(_) | Command::Loadgen(_) | Command::Scan(_) | Command::Ingest(IngestCommand::Explain(_)) => {
+            Ok(())
+        }
     }
 }
 

@@ -1,18 +1,23 @@
-//! E-mail addresses: a local part, and a domain of at least two labels that ends in letters.
+//! What stands around an `@`: e-mail addresses, and addresses of servers with a user and a password.
 
 use leeway_core::scan::Entity;
 
-use super::{Found, Pattern, Site};
+use super::find::Finding;
 
-pub(super) struct Email;
-
-/// Longest local part and domain (RFC 5321).
+/// Longest local part and domain (RFC 5321), and longest server address.
 const LOCAL: usize = 64;
 const DOMAIN: usize = 253;
+const SERVER: usize = 256;
 /// Ends of file names (`icon@2x.png`), not of domains.
-const FILES: [&str; 8] = ["png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css"];
-/// Domains that are nobody's (RFC 2606).
+const FILES: [&str; 12] =
+    ["png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "local", "internal", "service", "lan"];
+/// Domains that are nobody's (RFC 2606, RFC 6761).
 const NOBODY: [&str; 7] = ["example.com", "example.org", "example.net", "example", "test", "invalid", "localhost"];
+/// Passwords that stand for one.
+const PLACEHOLDERS: [&str; 16] = [
+    "pass", "password", "passwd", "pwd", "secret", "postgres", "root", "admin", "user", "guest", "test", "changeme",
+    "token", "example", "mysql", "xxx",
+];
 
 fn local(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-' | b'\'') || byte >= 0x80
@@ -22,44 +27,93 @@ fn domain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-') || byte >= 0x80
 }
 
-impl Pattern for Email {
-    fn entity(&self) -> Entity {
-        Entity::Email
-    }
+/// The value around the `@` at a place.
+pub(super) fn at(text: &[u8], at: usize) -> Option<Finding> {
+    server(text, at).or_else(|| address(text, at))
+}
 
-    fn needs(&self, byte: u8) -> bool {
-        byte == b'@'
-    }
+fn finding(entity: Entity, range: std::ops::Range<usize>, canonical: String, test: bool) -> Finding {
+    Finding { entity, range, canonical, shape: 6.0, check: 3.0, words: 0.0, word: "", name: None, test }
+}
 
-    fn after(&self, before: u8) -> bool {
-        local(before)
-    }
+fn nobody(host: &str) -> bool {
+    NOBODY.iter().any(|of| host.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}
 
-    fn parse(&self, site: &Site<'_>) -> Option<Found> {
-        let Site { text, at, from, .. } = *site;
-        let least = at.saturating_sub(LOCAL).max(from);
-        let length = text[least..at].iter().rev().take_while(|byte| local(**byte)).count();
-        let name = text[at - length..at].trim_ascii_start();
-        let name = &name[name.iter().take_while(|byte| matches!(byte, b'.' | b'\'' | b'-')).count()..];
-        let most = text.len().min(at + 1 + DOMAIN);
-        let length = text[at + 1..most].iter().take_while(|byte| domain(**byte)).count();
-        let mut end = at + 1 + length;
-        // A full stop or dash at the end belongs to the sentence.
-        while end > at + 1 && matches!(text[end - 1], b'.' | b'-') {
-            end -= 1;
-        }
-        let host = std::str::from_utf8(&text[at + 1..end]).ok()?.to_lowercase();
-        let (_, last) = host.rsplit_once('.')?;
-        let letters = last.chars().count() >= 2 && last.chars().all(char::is_alphabetic) || last.starts_with("xn--");
-        let labels = host.split('.').all(|label| !label.is_empty() && !label.starts_with('-'));
-        // `git@host:path` is an address of a repository.
-        let repository = text.get(end) == Some(&b':') && name == b"git";
-        if name.is_empty() || !letters || !labels || repository || FILES.contains(&last) {
-            return None;
-        }
-        let under = |of: &str| host.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        let nobody = NOBODY.iter().any(|of| under(of));
-        let name = String::from_utf8_lossy(name).to_lowercase();
-        (!nobody).then(|| Found { end, canonical: format!("{name}@{host}") })
+/// `scheme://user:password@host`
+fn server(text: &[u8], at: usize) -> Option<Finding> {
+    let from = at.saturating_sub(SERVER);
+    let credentials = text[from..at]
+        .iter()
+        .rev()
+        .take_while(|byte| !matches!(byte, b'/' | b' ' | b'\n' | b'"' | b'<' | b'>'))
+        .count();
+    let user = at - credentials;
+    let scheme_end = user.checked_sub(3).filter(|end| text[*end..].starts_with(b"://"))?;
+    let letters = text[..scheme_end]
+        .iter()
+        .rev()
+        .take(24)
+        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        .count();
+    let start = scheme_end - letters;
+    let (name, password) = std::str::from_utf8(&text[user..at]).ok()?.split_once(':')?;
+    let placeholder = PLACEHOLDERS.iter().any(|known| password.eq_ignore_ascii_case(known))
+        || password == name
+        || password.starts_with(['<', '$', '{', '%', '*', '['])
+        || password.contains("...")
+        || password.bytes().all(|byte| matches!(byte, b'x' | b'X' | b'*' | b'.'));
+    let rest = text[at + 1..].iter().take(DOMAIN).take_while(|byte| domain(**byte)).count();
+    let host = String::from_utf8_lossy(&text[at + 1..at + 1 + rest]);
+    let tail = &text[at + 1 + rest..text.len().min(at + 1 + rest + SERVER)];
+    let path = tail
+        .iter()
+        .take_while(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'/' | b'_' | b'-' | b'.' | b'?' | b'=' | b'&' | b'%')
+        })
+        .count();
+    let mut end = at + 1 + rest + path;
+    while matches!(text[end - 1], b'.' | b':' | b'?') {
+        end -= 1;
     }
+    if letters == 0 || password.is_empty() || placeholder || rest == 0 {
+        return None;
+    }
+    let canonical = String::from_utf8_lossy(&text[start..end]).into_owned();
+    Some(finding(Entity::UrlCred, start..end, canonical, nobody(&host.to_lowercase())))
+}
+
+fn address(text: &[u8], at: usize) -> Option<Finding> {
+    let least = at.saturating_sub(LOCAL);
+    let length = text[least..at].iter().rev().take_while(|byte| local(**byte)).count();
+    let name = text[at - length..at].trim_ascii_start();
+    let name = &name[name.iter().take_while(|byte| matches!(byte, b'.' | b'\'' | b'-')).count()..];
+    // `写信给a@b.c`: what is not ASCII before the address belongs to the sentence, unless it touches the `@`.
+    let name = match name.iter().rposition(|byte| *byte >= 0x80) {
+        Some(place) if place + 1 < name.len() && std::str::from_utf8(name).is_ok_and(cjk) => &name[place + 1..],
+        _ => name,
+    };
+    let most = text.len().min(at + 1 + DOMAIN);
+    let length = text[at + 1..most].iter().take_while(|byte| domain(**byte)).count();
+    let mut end = at + 1 + length;
+    // A full stop or dash at the end belongs to the sentence.
+    while end > at + 1 && matches!(text[end - 1], b'.' | b'-') {
+        end -= 1;
+    }
+    let host = std::str::from_utf8(&text[at + 1..end]).ok()?.to_lowercase();
+    let (_, last) = host.rsplit_once('.')?;
+    let letters = last.chars().count() >= 2 && last.chars().all(char::is_alphabetic) || last.starts_with("xn--");
+    let labels = host.split('.').all(|label| !label.is_empty() && !label.starts_with('-'));
+    // `git@host:path` is an address of a repository.
+    let repository = text.get(end) == Some(&b':') && name == b"git";
+    if name.is_empty() || !letters || !labels || repository || FILES.contains(&last) {
+        return None;
+    }
+    let name_text = String::from_utf8_lossy(name).to_lowercase();
+    let canonical = format!("{name_text}@{host}");
+    Some(finding(Entity::Email, at - name.len()..end, canonical, nobody(&host)))
+}
+
+fn cjk(text: &str) -> bool {
+    text.chars().any(|letter| matches!(letter, '\u{3000}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}'))
 }

@@ -1,85 +1,111 @@
-//! Where in a text some pattern may begin: blocks are compared with ranges of bytes by vector instructions.
-
-use std::sync::LazyLock;
+//! Where in a text a value may begin: blocks are compared with ranges of bytes by vector instructions.
 
 use wide::u8x16;
 
-use super::NEEDS;
-
 /// Bytes of a block, one bit each.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
-/// Bytes that some pattern needs, as ranges: the first byte, and how many follow it.
-static RANGES: LazyLock<Vec<(u8x16, u8x16)>> = LazyLock::new(|| {
-    let mut ranges: Vec<(u8, u8)> = Vec::new();
-    for byte in (0..=u8::MAX).filter(|byte| NEEDS[usize::from(*byte)] != 0) {
-        match ranges.last_mut() {
-            Some((first, more)) if *first + *more + 1 == byte => *more += 1,
-            _ => ranges.push((byte, 0)),
+/// No value that needs a digit has its first one later than this.
+pub(super) const EARLY: usize = 12;
+
+/// What the bytes of one block are, a bit for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Bytes {
+    words: u64,
+    digits: u64,
+    signs: u64,
+    ats: u64,
+}
+
+impl Bytes {
+    fn read(text: &[u8], start: usize) -> Self {
+        let rest = text.get(start..).unwrap_or_default();
+        match rest.first_chunk::<BLOCK>() {
+            Some(block) => Self::of(block),
+            None if rest.is_empty() => Self::default(),
+            None => {
+                let mut block = [0; BLOCK];
+                block[..rest.len()].copy_from_slice(rest);
+                Self::of(&block)
+            }
         }
     }
-    ranges.into_iter().map(|(first, more)| (u8x16::splat(first), u8x16::splat(more))).collect()
-});
 
-/// Finds the needed bytes of a text, in order.
+    fn of(block: &[u8; BLOCK]) -> Self {
+        let mut bytes = Self::default();
+        for (place, part) in block.as_chunks::<16>().0.iter().enumerate() {
+            let part = u8x16::new(*part);
+            let range = |first: u8, more: u8| {
+                let from = part - u8x16::splat(first);
+                from.min(u8x16::splat(more)).simd_eq(from)
+            };
+            let digits = range(b'0', 9);
+            let letters = {
+                let small = (part | u8x16::splat(0x20)) - u8x16::splat(b'a');
+                small.min(u8x16::splat(25)).simd_eq(small)
+            };
+            let equal = |byte: u8| part.simd_eq(u8x16::splat(byte));
+            let bit = |mask: u8x16| u64::from(mask.to_bitmask()) << (16 * place);
+            bytes.words |= bit(digits | letters | equal(b'_'));
+            bytes.digits |= bit(digits);
+            bytes.signs |= bit(equal(b'+') | equal(b'('));
+            bytes.ats |= bit(equal(b'@'));
+        }
+        bytes
+    }
+}
+
+/// Places of one block at which something is to be looked at, a bit for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sites {
+    /// Where the block begins.
+    pub start: usize,
+    /// A word or a sign begins here, with a digit near.
+    pub numbers: u64,
+    /// A word begins here.
+    pub words: u64,
+    /// A long word begins here.
+    pub long: u64,
+    pub ats: u64,
+}
+
+/// Reads a text block by block.
 pub(super) struct Gate<'t> {
     text: &'t [u8],
-    ranges: &'static [(u8x16, u8x16)],
-    /// Where the block begins whose bits are known.
     start: usize,
-    bits: u64,
+    next: Bytes,
+    /// The last byte of the block before belongs to a word.
+    inside: bool,
 }
 
 impl<'t> Gate<'t> {
     pub fn new(text: &'t [u8]) -> Self {
-        let mut gate = Self { text, ranges: &RANGES, start: 0, bits: 0 };
-        gate.read(0);
-        gate
+        Self { text, start: 0, next: Bytes::read(text, 0), inside: false }
     }
+}
 
-    /// The first needed byte at `at` or later; `at` never goes back.
-    pub fn next(&mut self, at: usize) -> Option<usize> {
-        if at >= self.start + BLOCK {
-            self.read(at / BLOCK * BLOCK);
-        }
-        let before = at.saturating_sub(self.start);
-        let mut bits = self.bits & u64::MAX.checked_shl(before as u32).unwrap_or(0);
-        while bits == 0 {
-            if self.start + BLOCK >= self.text.len() {
-                return None;
-            }
-            self.read(self.start + BLOCK);
-            bits = self.bits;
-        }
-        Some(self.start + bits.trailing_zeros() as usize)
-    }
+impl Iterator for Gate<'_> {
+    type Item = Sites;
 
-    fn read(&mut self, start: usize) {
-        self.start = start;
-        let rest = self.text.get(start..).unwrap_or_default();
-        self.bits = match rest.first_chunk::<BLOCK>() {
-            Some(block) => self.bits_of(block),
-            None => {
-                // Zeros are needed by no pattern.
-                let mut block = [0; BLOCK];
-                block[..rest.len()].copy_from_slice(rest);
-                self.bits_of(&block)
-            }
-        };
-    }
-
-    fn bits_of(&self, block: &[u8; BLOCK]) -> u64 {
-        let mut bits = 0;
-        for (place, part) in block.as_chunks::<16>().0.iter().enumerate() {
-            let bytes = u8x16::new(*part);
-            let mut hit = u8x16::splat(0);
-            for (first, more) in self.ranges {
-                let from = bytes - *first;
-                hit |= from.min(*more).simd_eq(from);
-            }
-            bits |= u64::from(hit.to_bitmask()) << (16 * place);
+    fn next(&mut self) -> Option<Sites> {
+        if self.start >= self.text.len() {
+            return None;
         }
-        bits
+        let (start, now) = (self.start, self.next);
+        self.start += BLOCK;
+        self.next = Bytes::read(self.text, self.start);
+        let words = now.words & !(now.words << 1 | u64::from(self.inside));
+        self.inside = now.words >> 63 == 1;
+        // Whether a digit is among the next twelve bytes.
+        let digits = u128::from(now.digits) | u128::from(self.next.digits) << 64;
+        let two = digits | digits >> 1;
+        let four = two | two >> 2;
+        let near = (four | four >> 4 | four >> 8) as u64;
+        let run = u128::from(now.words) | u128::from(self.next.words) << 64;
+        let two = run & run >> 1;
+        let four = two & two >> 2;
+        let long = words & (four & four >> 4 & four >> 8) as u64;
+        Some(Sites { start, long, numbers: (words | now.signs) & near, words, ats: now.ats })
     }
 }
 
@@ -88,23 +114,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn no_pattern_needs_what_fills_the_last_block() {
-        assert_eq!(NEEDS[0], 0);
-    }
-
     proptest! {
         #[test]
-        fn the_gate_finds_what_a_look_at_each_byte_finds(text in prop::collection::vec(any::<u8>(), 0..400), skip in 1usize..90) {
-            let mut gate = Gate::new(&text);
-            let mut at = 0;
-            loop {
-                let plain = text[at.min(text.len())..].iter().position(|byte| NEEDS[usize::from(*byte)] != 0);
-                prop_assert_eq!(gate.next(at), plain.map(|place| place + at));
-                match plain {
-                    Some(place) => at += place + skip,
-                    None => break,
-                }
+        fn the_gate_finds_what_a_look_at_each_byte_finds(text in "[a-c_0-3@+(. é\\n]{0,300}") {
+            let text = text.as_bytes();
+            let word = |at: usize| text[at].is_ascii_alphanumeric() || text[at] == b'_';
+            let near = |at: usize| text[at..text.len().min(at + EARLY)].iter().any(u8::is_ascii_digit);
+            let begins = |at: usize| word(at) && (at == 0 || !word(at - 1));
+            let found: Vec<Sites> = Gate::new(text).collect();
+            for at in 0..text.len() {
+                let sites = found[at / BLOCK];
+                let bit = |bits: u64| bits >> (at % BLOCK) & 1 == 1;
+                prop_assert_eq!(bit(sites.words), begins(at));
+                let long = at + EARLY <= text.len() && (at..at + EARLY).all(word);
+                prop_assert_eq!(bit(sites.long), begins(at) && long);
+                prop_assert_eq!(bit(sites.ats), text[at] == b'@');
+                prop_assert_eq!(bit(sites.numbers), near(at) && (begins(at) || matches!(text[at], b'+' | b'(')));
             }
         }
     }

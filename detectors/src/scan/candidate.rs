@@ -1,0 +1,64 @@
+//! A stretch of text that has the form of some kind, with its letters and digits read once for all checks.
+
+use std::ops::Range;
+
+/// Letters and digits of a candidate that are kept; a longer one is checked on the text itself.
+const LONGEST: usize = 48;
+
+pub(super) struct Candidate<'t> {
+    pub text: &'t [u8],
+    pub range: Range<usize>,
+    /// Letters (as capitals) and digits, without separators.
+    bytes: [u8; LONGEST],
+    n: usize,
+    /// The same, digits as values; valid where `all_digits`.
+    values: [u8; LONGEST],
+    digits: usize,
+}
+
+impl<'t> Candidate<'t> {
+    pub fn new(text: &'t [u8], range: Range<usize>) -> Self {
+        let mut new = Self { text, range, bytes: [0; LONGEST], n: 0, values: [0; LONGEST], digits: 0 };
+        for byte in text[new.range.clone()].iter().filter(|byte| byte.is_ascii_alphanumeric()).take(LONGEST) {
+            new.bytes[new.n] = byte.to_ascii_uppercase();
+            new.values[new.n] = byte.wrapping_sub(b'0');
+            new.digits += usize::from(byte.is_ascii_digit());
+            new.n += 1;
+        }
+        new
+    }
+
+    /// As it stands in the text.
+    pub fn raw(&self) -> &'t [u8] {
+        &self.text[self.range.clone()]
+    }
+
+    /// Letters as capitals and digits, without separators; at most 48.
+    pub fn compact(&self) -> &[u8] {
+        &self.bytes[..self.n]
+    }
+
+    pub fn compact_text(&self) -> String {
+        self.compact().iter().map(|byte| char::from(*byte)).collect()
+    }
+
+    /// Digits as values, where there are only digits and separators.
+    pub fn digits(&self) -> Option<&[u8]> {
+        (self.digits == self.n).then_some(&self.values[..self.n])
+    }
+
+    /// Values of a part that are all digits.
+    pub fn digits_of(&self, part: Range<usize>) -> Option<&[u8]> {
+        let all = self.bytes.get(part.clone())?.iter().all(u8::is_ascii_digit);
+        (all && part.end <= self.n).then(|| &self.values[part])
+    }
+
+    pub fn has_digit(&self) -> bool {
+        self.digits > 0
+    }
+
+    /// Whether some letter stands beside the digits.
+    pub fn has_letter(&self) -> bool {
+        self.digits < self.n
+    }
+}

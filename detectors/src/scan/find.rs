@@ -1,0 +1,280 @@
+//! Values in a text: places from the gate, shapes from the automaton, checks, words beside; of those that overlap, the
+//! one with the most evidence.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use leeway_core::scan::Entity;
+use regex_automata::hybrid::dfa::Cache;
+
+use super::automaton::{self, AUTOMATA, Automata, Automaton, Entry};
+use super::candidate::Candidate;
+use super::email;
+use super::evidence::{AFTER_BITS, BEFORE_BITS, Beside, probability};
+use super::gate::Gate;
+use super::kinds::Edges;
+use super::secret;
+use super::test_values;
+
+/// Least evidence of a value that is told at all: even odds.
+pub const REVIEW_BITS: f32 = 0.0;
+/// Least evidence of a value that counts: odds of nine to one.
+pub const ALERT_BITS: f32 = 3.17;
+
+/// A value in a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    pub entity: Entity,
+    /// Bytes of the text.
+    pub range: Range<usize>,
+    /// One form for all spellings.
+    pub canonical: String,
+    /// Evidence in bits: of the shape, of the check, of the words beside it.
+    pub shape: f32,
+    pub check: f32,
+    pub words: f32,
+    /// The word that added the most, and the issuer's name of a secret.
+    pub word: &'static str,
+    pub name: Option<&'static str>,
+    /// A published test or example value, or one that is nobody's.
+    pub test: bool,
+}
+
+impl Finding {
+    pub fn bits(&self) -> f32 {
+        self.shape + self.check + self.words
+    }
+
+    /// Probability that it is what it is called.
+    pub fn probability(&self) -> f32 {
+        probability(self.bits())
+    }
+
+    /// Whether it counts.
+    pub fn counts(&self) -> bool {
+        self.bits() >= ALERT_BITS && !self.test
+    }
+}
+
+/// Bits lost by a number that goes on before or after with the same separator, or that hangs on a word by a dash.
+const GOES_ON: f32 = -4.0;
+const HANGS: f32 = -3.0;
+/// Bits lost where the word right before belongs to another kind.
+const CLAIMED: f32 = -4.0;
+
+/// Every value of a text with at least even odds, in order; none overlaps another.
+pub fn find(text: &[u8]) -> Vec<Finding> {
+    let mut finder = Finder::new(text);
+    let Automata { numbers, long, words } = &*AUTOMATA;
+    automaton::caches(|caches| {
+        for sites in Gate::new(text) {
+            places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
+            places(sites.start, sites.numbers, |at| finder.walk(numbers, &mut caches.numbers, at));
+            places(sites.start, sites.long, |at| finder.walk(long, &mut caches.long, at));
+            places(sites.start, sites.words, |at| finder.walk(words, &mut caches.words, at));
+            places(sites.start, sites.numbers | sites.long, |at| finder.token(at));
+        }
+    });
+    best(finder.found)
+}
+
+fn places(start: usize, mut bits: u64, mut look: impl FnMut(usize)) {
+    while bits != 0 {
+        look(start + bits.trailing_zeros() as usize);
+        bits &= bits - 1;
+    }
+}
+
+struct Finder<'t> {
+    text: &'t [u8],
+    /// What was looked up last: where the value ended, and what stands after it.
+    after: Option<(usize, Beside)>,
+    found: Vec<Finding>,
+    /// What lies before was looked at as a secret without a shape.
+    token: usize,
+}
+
+impl<'t> Finder<'t> {
+    fn new(text: &'t [u8]) -> Self {
+        Self { text, after: None, found: Vec::new(), token: 0 }
+    }
+
+    fn walk(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
+        if automaton.may_begin(self.text, at) {
+            let mut beside = None;
+            automaton.walk(cache, self.text, at, |entry, end| self.candidate(entry, at..end, &mut beside));
+        }
+    }
+
+    fn candidate(&mut self, entry: &Entry, range: Range<usize>, beside: &mut Option<Beside>) {
+        let text = self.text;
+        let Some(edge) = edges(text, &range, entry.kind.edges) else { return };
+        let candidate = Candidate::new(text, range.clone());
+        let Some(check) = (entry.kind.check)(&candidate) else { return };
+        let alone = entry.prior + check + edge;
+        if alone + BEFORE_BITS + AFTER_BITS < REVIEW_BITS {
+            return;
+        }
+        let before = beside.get_or_insert_with(|| Beside::before(text, range.start));
+        let (mut words, mut word) = before.of(entry.place);
+        let bare = candidate.digits().is_some();
+        // A label right before names something else.
+        let claimed = if words == 0.0 && before.best >= BEFORE_BITS - 1.5 { CLAIMED } else { 0.0 };
+        let mut other = if bare && words < BEFORE_BITS - 4.0 { before.other } else { 0.0 };
+        if words < BEFORE_BITS - 6.0 && alone + words + other + claimed + AFTER_BITS >= REVIEW_BITS {
+            let after = self.after(range.end);
+            let (bits, said) = after.of(entry.place);
+            if bits > words {
+                (words, word) = (bits, said);
+            }
+            if bare {
+                other = other.min(after.other);
+            }
+        }
+        let finding = Finding {
+            entity: entry.kind.entity,
+            canonical: String::new(),
+            shape: entry.prior + edge,
+            check,
+            words: words + other + claimed,
+            word,
+            name: entry.name,
+            test: false,
+            range,
+        };
+        if finding.bits() >= REVIEW_BITS {
+            let canonical = (entry.kind.canonical)(&candidate);
+            let test = test_values::known(finding.entity, &canonical);
+            self.found.push(Finding { canonical, test, ..finding });
+        }
+    }
+
+    fn after(&mut self, end: usize) -> &Beside {
+        let known = self.after.take().filter(|(at, _)| *at == end);
+        &self.after.insert(known.unwrap_or_else(|| (end, Beside::after(self.text, end)))).1
+    }
+
+    /// A secret without a shape of its own, known by what is written before it.
+    fn token(&mut self, at: usize) {
+        if at >= self.token {
+            let (looked, found) = secret::token(self.text, at);
+            self.token = looked;
+            self.found.extend(found);
+        }
+    }
+}
+
+/// Evidence of what stands directly beside a range; `None` where it is part of something else.
+fn edges(text: &[u8], range: &Range<usize>, edges: Edges) -> Option<f32> {
+    let before = range.start.checked_sub(1).map_or(b' ', |place| text[place]);
+    let beyond = range.start.checked_sub(2).map_or(b' ', |place| text[place]);
+    let after = text.get(range.end).copied().unwrap_or(b' ');
+    let further = text.get(range.end + 1).copied().unwrap_or(b' ');
+    if edges == Edges::Token {
+        return Some(0.0);
+    }
+    let inside = match before {
+        b'#' | b'/' | b'\\' | b'+' | b'$' | b'@' | b'~' | b'^' | b'%' | b'*' => true,
+        b'.' | b'-' | b',' | b':' => beyond.is_ascii_digit(),
+        _ => false,
+    };
+    let on = match after {
+        b'.' | b',' | b':' => further.is_ascii_digit(),
+        b'-' | b'/' => further.is_ascii_alphanumeric(),
+        b'@' | b'%' | b'\\' | b'+' => true,
+        b'=' => edges == Edges::Word,
+        _ => false,
+    };
+    // A path's part, a mail's local part, a version's: nothing of this is a number of its own.
+    if inside || on && !matches!(after, b'-' | b'/') {
+        return None;
+    }
+    let raw = &text[range.clone()];
+    let hangs = matches!(before, b'-' | b'.') && beyond.is_ascii_alphabetic();
+    let joined = matches!(after, b'-' | b'/') && on && !(after == b'-' && further.is_ascii_uppercase());
+    let spaced = raw.contains(&b' ') || raw.iter().all(u8::is_ascii_digit);
+    let goes_on = spaced && (before == b' ' && beyond.is_ascii_digit() || after == b' ' && further.is_ascii_digit());
+    Some(
+        if hangs { HANGS } else { 0.0 }
+            + if joined { HANGS } else { 0.0 }
+            + if goes_on && raw.contains(&b' ') { GOES_ON } else { 0.0 },
+    )
+}
+
+/// Of findings that overlap the one with the most evidence; of equals the longest.
+fn best(mut found: Vec<Finding>) -> Vec<Finding> {
+    if found.len() > 1 {
+        found.sort_by(|a, b| b.bits().total_cmp(&a.bits()).then(b.range.len().cmp(&a.range.len())));
+        let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
+        found.retain(|finding| {
+            let Range { start, end } = finding.range;
+            let free = taken.range(..end).next_back().is_none_or(|(_, before)| *before <= start);
+            if free {
+                taken.insert(start, end);
+            }
+            free
+        });
+        found.sort_by_key(|finding| finding.range.start);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Without gates: every shape is tried wherever a word or a sign begins.
+    fn everywhere(text: &[u8]) -> Vec<Finding> {
+        let mut finder = Finder::new(text);
+        let Automata { numbers, long, words } = &*AUTOMATA;
+        let word = |at: usize| text[at].is_ascii_alphanumeric() || text[at] == b'_';
+        automaton::caches(|caches| {
+            for sites in Gate::new(text) {
+                places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
+                for at in sites.start..text.len().min(sites.start + 64) {
+                    if word(at) && (at == 0 || !word(at - 1)) || matches!(text[at], b'+' | b'(') {
+                        for (automaton, cache) in
+                            [(numbers, &mut caches.numbers), (long, &mut caches.long), (words, &mut caches.words)]
+                        {
+                            let mut beside = None;
+                            automaton.walk(cache, text, at, |entry, end| finder.candidate(entry, at..end, &mut beside));
+                        }
+                    }
+                }
+                places(sites.start, sites.numbers | sites.long, |at| finder.token(at));
+            }
+        });
+        best(finder.found)
+    }
+
+    fn same(text: &str) -> Result<(), TestCaseError> {
+        let key = |findings: Vec<Finding>| {
+            findings.into_iter().map(|finding| (finding.range.clone(), finding.entity)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(key(find(text.as_bytes())), key(everywhere(text.as_bytes())), "{}", text);
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+        #[test]
+        fn the_gates_lose_nothing(
+            words in prop::collection::vec(prop::sample::select(vec![
+                "SSN", "536-22-8726", "+44 20 7183 8750", "(857) 788-2923", "IBAN", "NL91ABNA0417164300", "jane@acme.io",
+                "DEUTDEFF", "BIC:", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "PESEL", "44051401458", "SK 37 91 96 C",
+                "NINO", "born on", "October 14, 1944", "passport no", "L5814836", "0x", "1Z5353009039948903", "v1.2.3",
+                "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", "api_key =", "chiiihzhntxm9cu6dnkg", "4539 1488 0343 6467",
+                "2600:fc5d:bd58:9d1e::b847", "9d:e8:cb:67:03:42", "VIN", "2T1KUSFN2HH378031", "身份证", "the", "of", "12",
+            ]), 1..9),
+            between in prop::sample::select(vec![" ", ", ", ": ", "\n", "\"", "; ", ""]),
+        ) {
+            same(&words.join(between))?;
+        }
+
+        #[test]
+        fn the_gates_lose_nothing_of_any_text(text in "([ a-z,.:@_]{0,9}[0-9A-Z+(]{0,4}[-. 0-9A-Za-z/]{0,24}){1,6}") {
+            same(&text)?;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Phone numbers: with `+` by the plan of the country, others by how they are written or the words beside them.
+
+use leeway_core::scan::Entity;
+use rlibphonenumber::enums::Region;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
+
+use super::super::candidate::Candidate;
+use super::super::test_values;
+use super::{Edges, Kind, Shape};
+
+pub(super) static KINDS: &[Kind] = &[Kind {
+    entity: Entity::Phone,
+    shapes: &[
+        Shape(r"\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{1,5}){1,5}", 0.0),
+        Shape(r"00[ .-]?[1-9]\d{0,2}(?:[ .-]?\d{2,5}){2,5}", -6.0),
+        Shape(r"\(\d{3}\) ?\d{3}[ .-]\d{4}(?:x\d{2,5})?", 0.5),
+        Shape(r"\(\d{1,5}\)[ -]?\d{2,5}(?:[ -]\d{2,4}){0,3}", -4.0),
+        Shape(r"(?:1[.-])?\d{3}[.-]\d{3}[.-]\d{4}", 0.0),
+        Shape(r"(?:1 )?\d{3} \d{3} \d{4}", -2.5),
+        Shape(r"(?:(?:\+?1|001)-)?\d{3}[.-]\d{3}[.-]\d{4}x\d{2,5}", 4.0),
+        Shape(r"001-\d{3}-\d{3}-\d{4}", 1.0),
+        Shape(r"0\d{1,4}[ /-]\d{2,4}(?:[ -]?\d{2,4}){0,3}", -6.0),
+        Shape(r"\d{1,4}(?:[ -]\d{2,4}){1,4}", -9.0),
+        Shape(r"\d{2}[ -]\d{6,8}", -9.0),
+        Shape(r"\d{4}[ -]\d{6,7}", -9.0),
+        Shape(r"\d{5} \d{5,6}", -9.0),
+        Shape(r"\d{7,12}", -9.5),
+    ],
+    words: WORDS,
+    check: phone,
+    canonical: dialled,
+    edges: Edges::Number,
+}];
+
+const WORDS: &[&str] = &[
+    "phone",
+    "tel",
+    "telephone",
+    "call",
+    "call me",
+    "cell",
+    "mobile",
+    "whatsapp",
+    "fax",
+    "telefon",
+    "teléfono",
+    "telefono",
+    "téléphone",
+    "portable",
+    "handy",
+    "celular",
+    "móvil",
+    "cellphone",
+    "phone_number",
+    "reach me",
+    "reach us",
+    "reach you",
+    "text me",
+    "sms",
+    "contact number",
+    "dial",
+    "hotline",
+    "messages to",
+    "answering at",
+    "registered",
+    "office",
+    "-office",
+    "-fax",
+    "my number",
+    "landline",
+    "ring me",
+    "电话",
+    "手机",
+    "電話",
+    "전화",
+    "телефон",
+];
+
+fn national(candidate: &Candidate<'_>) -> Option<[u8; 10]> {
+    let digits = candidate.digits()?;
+    let digits = match digits {
+        [1, rest @ ..] if digits.len() == 11 => rest,
+        [0, 0, 1, rest @ ..] if digits.len() == 13 => rest,
+        _ => digits,
+    };
+    digits.try_into().ok()
+}
+
+/// Area and exchange begin with 2 to 9.
+fn american(digits: [u8; 10]) -> bool {
+    digits[0] >= 2 && digits[3] >= 2
+}
+
+fn phone(candidate: &Candidate<'_>) -> Option<f32> {
+    // An extension is not part of the number.
+    let raw = candidate.raw();
+    if raw.contains(&b'x') {
+        return Some(0.0);
+    }
+    let digits = candidate.digits()?;
+    if raw[0] == b'+' {
+        let text = std::str::from_utf8(raw).ok()?;
+        let number = PHONE_NUMBER_UTIL.parse(text, None::<Region>).ok()?;
+        return (number.is_valid() || fiction(digits)).then_some(7.0);
+    }
+    let alike = digits.iter().all(|digit| *digit == digits[0]);
+    if alike || !(6..=15).contains(&digits.len()) {
+        return None;
+    }
+    let three = raw.split(|byte| !byte.is_ascii_digit()).filter(|part| !part.is_empty()).map(<[u8]>::len);
+    let groups: Vec<usize> = three.collect();
+    let like_american = matches!(groups[..], [3, 3, 4] | [1, 3, 3, 4] | [3, 3, 3, 4]);
+    if like_american && let Some(digits) = national(candidate) {
+        return Some(if american(digits) { 3.5 } else { -1.0 });
+    }
+    Some(if digits.len() < 8 { -0.5 } else { 0.5 })
+}
+
+/// Ranges kept for films and books: North America, Ofcom, ACMA.
+fn fiction(digits: &[u8]) -> bool {
+    let text: String = digits.iter().map(|digit| char::from(digit + b'0')).collect();
+    test_values::fiction(&text)
+}
+
+/// As dialled from anywhere (E.164) where the country is known, else the digits.
+fn dialled(candidate: &Candidate<'_>) -> String {
+    let raw = candidate.raw();
+    if raw[0] == b'+'
+        && let Ok(text) = std::str::from_utf8(raw)
+        && let Ok(number) = PHONE_NUMBER_UTIL.parse(text, None::<Region>)
+    {
+        return number.format_as(PhoneNumberFormat::E164).trim_start_matches('+').to_owned();
+    }
+    match national(candidate) {
+        Some(digits) if american(digits) => {
+            format!("1{}", digits.iter().map(|digit| char::from(digit + b'0')).collect::<String>())
+        }
+        _ => candidate.compact_text().trim_start_matches('0').to_owned(),
+    }
+}

@@ -1,0 +1,74 @@
+//! Where the values of an answer came from, told over a stream of calls: what the call's own texts explain, and of the
+//! rest what another tenant had within a day.
+
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
+use leeway_core::clock::Micros;
+use leeway_core::scan::Entity;
+
+use super::find::{Finding, find};
+use super::fingerprint::Fingerprints;
+
+/// Where a value of an answer came from; of several the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    Echo,
+    Retrieved,
+    System,
+    /// In none of the call's texts, and another tenant had it within the window.
+    CrossTenant,
+    /// In none of the call's texts, and in nobody's.
+    Novel,
+}
+
+impl Provenance {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Retrieved => "retrieved",
+            Self::System => "system",
+            Self::CrossTenant => "cross_tenant",
+            Self::Novel => "novel",
+        }
+    }
+}
+
+/// The texts of one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'t> {
+    pub tenant: &'t str,
+    pub at: Micros,
+    pub input: &'t str,
+    pub documents: &'t str,
+    pub system: &'t str,
+    pub answer: &'t str,
+}
+
+fn certain(text: &str) -> Vec<Finding> {
+    find(text.as_bytes()).into_iter().filter(|finding| finding.bits() >= super::ALERT_BITS).collect()
+}
+
+/// The values of an answer with their provenance, published examples too; remembers the values of the call.
+pub fn tell(memory: &mut Fingerprints, call: &Exchange<'_>) -> Vec<(Finding, Provenance)> {
+    let [input, documents, system] = [call.input, call.documents, call.system].map(certain);
+    let set = |findings: &[Finding]| -> HashSet<(Entity, String), RandomState> {
+        findings.iter().map(|finding| (finding.entity, finding.canonical.clone())).collect()
+    };
+    let known =
+        [(Provenance::Echo, set(&input)), (Provenance::Retrieved, set(&documents)), (Provenance::System, set(&system))];
+    let answer = certain(call.answer);
+    let told = answer.into_iter().map(|finding| {
+        let value = (finding.entity, finding.canonical.clone());
+        let own = known.iter().find(|(_, values)| values.contains(&value)).map(|(provenance, _)| *provenance);
+        let seen = memory.seen(call.tenant, call.at, finding.entity, &finding.canonical);
+        let others = if seen.elsewhere && !finding.test { Provenance::CrossTenant } else { Provenance::Novel };
+        (finding, own.unwrap_or(others))
+    });
+    let told: Vec<(Finding, Provenance)> = told.collect();
+    // The deployer's own text is nobody's secret: what it holds is not remembered as a tenant's.
+    for finding in told.iter().map(|(finding, _)| finding).chain(&input).chain(&documents) {
+        memory.keep(call.tenant, call.at, finding.entity, &finding.canonical);
+    }
+    told
+}

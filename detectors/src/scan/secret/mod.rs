@@ -1,0 +1,155 @@
+//! Secrets: those with a form of their issuer, and those that only the words before them give away. A secret is never
+//! verified with its issuer, stored or logged.
+
+mod context;
+mod shapes;
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+use leeway_core::scan::Entity;
+
+use super::candidate::Candidate;
+use super::kinds::{Edges, Kind};
+
+pub(super) use context::token;
+pub(super) use shapes::SHAPES;
+
+/// Evidence of an issuer's form, bits.
+pub(super) const PRIOR: f32 = 7.0;
+
+pub(super) static KINDS: &[Kind] = &[Kind {
+    entity: Entity::Secret,
+    shapes: &[],
+    words: &["token", "secret", "key", "bearer", "password", "credential", "authorization", "api_key", "apikey"],
+    check,
+    canonical: |candidate| String::from_utf8_lossy(candidate.raw()).into_owned(),
+    edges: Edges::Token,
+}];
+
+/// Texts that stand in the place of a secret.
+static PLACEHOLDERS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let words = [
+        "example",
+        "xxxx",
+        "your",
+        "placeholder",
+        "changeme",
+        "redacted",
+        "dummy",
+        "insert",
+        "<",
+        "${",
+        "{{",
+        "process.env",
+        "getenv",
+        "****",
+        "....",
+        "todo",
+        "abcdef",
+        "012345",
+        "123456",
+        "1234-",
+        "secret_here",
+        "fake",
+        "sample",
+        "replace",
+        "randomstring",
+        "abc123",
+        "hello",
+        "qwerty",
+        "foobar",
+        "deadbeef",
+        "987654",
+        "username",
+        "user:pass",
+        "####",
+        "env.",
+        "secrets.",
+        "vault:",
+        "not_real",
+        "notreal",
+        "test-key",
+        "testkey",
+        "put_",
+        "here",
+    ];
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .build(words)
+        .unwrap_or_else(|error| unreachable!("words are constants: {error}"))
+});
+
+fn placeholder(text: &[u8]) -> bool {
+    PLACEHOLDERS.is_match(text)
+}
+
+/// Shannon entropy of the bytes, bits per byte.
+fn entropy(text: &[u8]) -> f32 {
+    let mut counts = [0u16; 256];
+    text.iter().for_each(|byte| counts[usize::from(*byte)] = counts[usize::from(*byte)].saturating_add(1));
+    let n = text.len() as f32;
+    counts.iter().filter(|count| **count > 0).map(|count| f32::from(*count) / n).map(|p| -p * p.log2()).sum()
+}
+
+/// What the issuer puts into a token, as far as one can check it, and that it is no placeholder.
+fn check(candidate: &Candidate<'_>) -> Option<f32> {
+    let raw = candidate.raw();
+    if raw.starts_with(b"BEGIN") {
+        return key_block(candidate);
+    }
+    // Thirty characters, and six that are their CRC-32 in base 62.
+    let prefixes: [&[u8]; 6] = [b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"npm_"];
+    let checked = raw.len() == 40 && prefixes.iter().any(|prefix| raw.starts_with(prefix));
+    if checked && base62(crc32fast::hash(&raw[4..34])) == raw[34..] {
+        return Some(25.0);
+    }
+    let body =
+        raw.iter().rposition(|byte| matches!(byte, b'_' | b'-' | b'.' | b':')).map_or(raw, |place| &raw[place + 1..]);
+    let body = if body.len() < 12 { raw } else { body };
+    // One letter and a full stop are little of a form: the rest has digits.
+    if raw.starts_with(b"s.") && body.iter().filter(|byte| byte.is_ascii_digit()).count() < 2 {
+        return None;
+    }
+    if placeholder(raw) || entropy(body) < 2.5 {
+        return None;
+    }
+    // A token that fails its check is at least doubtful.
+    Some(if checked { -2.0 } else { 0.0 })
+}
+
+fn base62(mut n: u32) -> [u8; 6] {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut text = [b'0'; 6];
+    for digit in text.iter_mut().rev() {
+        *digit = DIGITS[(n % 62) as usize];
+        n /= 62;
+    }
+    text
+}
+
+/// A private key in PEM: at least 64 characters of base 64 after its first line.
+fn key_block(candidate: &Candidate<'_>) -> Option<f32> {
+    const BODY: usize = 400;
+    let text = &candidate.text[candidate.range.end..];
+    let dashes = candidate.text[..candidate.range.start].ends_with(b"-----");
+    let mut body = 0;
+    // Headers of an old key, and line ends written as two characters, are part of it.
+    for byte in text.iter().take(BODY) {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'=' => body += 1,
+            b'\r' | b'\n' | b'\\' | b' ' | b':' | b',' | b'-' | b'.' | b'"' | b'>' => {}
+            _ => break,
+        }
+        if body >= 64 {
+            break;
+        }
+    }
+    (dashes && body >= 64 && !placeholder(&text[..text.len().min(80)])).then_some(10.0)
+}
+
+#[cfg(test)]
+pub(super) fn github(body: &[u8; 30]) -> String {
+    let check = base62(crc32fast::hash(body));
+    format!("ghp_{}{}", String::from_utf8_lossy(body), String::from_utf8_lossy(&check))
+}

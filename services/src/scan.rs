@@ -1,0 +1,212 @@
+//! `leeway scan`: what the scan finds in a text, with its evidence; the tool to tune it by.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use leeway_core::clock::SECOND;
+use leeway_core::scan::Entity;
+use leeway_detectors::scan::fingerprint::{Fingerprints, Key};
+use leeway_detectors::scan::provenance::{Exchange, tell};
+use leeway_detectors::scan::{Finding, MAX_TEXT, find};
+use serde_json::{Value as Json, json};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A text; `-` is standard input
+    #[arg(value_name = "FILE", required_unless_present = "jsonl", conflicts_with = "jsonl")]
+    file: Option<PathBuf>,
+    /// Labelled rows, one JSON object a line: prints one prediction a line
+    #[arg(long, value_name = "FILE")]
+    jsonl: Option<PathBuf>,
+    /// What the rows are, by the name of their file; without it the file's own name
+    #[arg(long = "as", value_name = "NAME", requires = "jsonl")]
+    name: Option<String>,
+    /// Print the values themselves, not masked
+    #[arg(long)]
+    unmask: bool,
+    /// Print one JSON object a finding
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match (&args.file, &args.jsonl) {
+        (Some(path), _) => text(args, path, &mut out)?,
+        (_, Some(path)) => rows(args, path, &mut out)?,
+        _ => bail!("name a FILE, or `-` for standard input, or rows with --jsonl FILE"),
+    }
+    out.flush().context("print")
+}
+
+fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufReader::new(io::stdin())));
+    }
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+fn text(args: &Args, path: &Path, out: &mut impl Write) -> Result<()> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    // A text longer than the limit is read in parts here; a call's texts are cut.
+    let findings = find(&bytes[..bytes.len().min(MAX_TEXT)]);
+    for finding in &findings {
+        let value = String::from_utf8_lossy(&bytes[finding.range.clone()]).into_owned();
+        let shown = if args.unmask { value } else { masked(&value) };
+        if args.json {
+            writeln!(out, "{}", object(finding, &shown)).context("print")?;
+        } else {
+            writeln!(out, "{}", line(finding, &bytes, &shown)).context("print")?;
+        }
+    }
+    if bytes.len() > MAX_TEXT {
+        bail!("read the first {MAX_TEXT} bytes of {}: a longer text of a call is cut there too", bytes.len());
+    }
+    if findings.is_empty() && !args.json {
+        writeln!(out, "nothing found").context("print")?;
+    }
+    Ok(())
+}
+
+/// Letters and digits as signs, but the last two of a long value.
+fn masked(value: &str) -> String {
+    let n = value.chars().count();
+    let keep = if n >= 8 { 2 } else { 0 };
+    value
+        .chars()
+        .enumerate()
+        .map(|(place, letter)| if letter.is_alphanumeric() && place + keep < n { '*' } else { letter })
+        .collect()
+}
+
+fn verdict(finding: &Finding) -> &'static str {
+    match (finding.test, finding.counts()) {
+        (true, _) => "test value",
+        (_, true) => "counts",
+        _ => "review",
+    }
+}
+
+fn line(finding: &Finding, text: &[u8], shown: &str) -> String {
+    let before = &text[..finding.range.start];
+    let row = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.len() - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1) + 1;
+    let word = if finding.word.is_empty() { String::new() } else { format!(" ({})", finding.word) };
+    let name = finding.name.map_or_else(String::new, |name| format!(" [{name}]"));
+    format!(
+        "{row}:{column} {}{name} {shown}: {}, p = {:.3}; bits: form {:+.1}, check {:+.1}, words {:+.1}{word}",
+        finding.entity.name(),
+        verdict(finding),
+        finding.probability(),
+        finding.shape,
+        finding.check,
+        finding.words,
+    )
+}
+
+fn object(finding: &Finding, shown: &str) -> Json {
+    json!({
+        "entity": finding.entity.name(),
+        "name": finding.name,
+        "start": finding.range.start,
+        "end": finding.range.end,
+        "value": shown,
+        "verdict": verdict(finding),
+        "probability": finding.probability(),
+        "bits": {"form": finding.shape, "check": finding.check, "words": finding.words},
+        "word": (!finding.word.is_empty()).then_some(finding.word),
+    })
+}
+
+/// Names of kinds in labelled files.
+fn label(entity: Entity) -> String {
+    match entity {
+        Entity::Card => "CREDIT_CARD".to_owned(),
+        entity => entity.name().to_uppercase(),
+    }
+}
+
+/// The texts of a row that are looked at: the field that holds them, back to front where its name says so.
+fn field<'r>(row: &'r Json, names: &[&str]) -> Option<&'r str> {
+    names.iter().find_map(|name| row[*name].as_str())
+}
+
+fn row_text(row: &Json) -> Option<String> {
+    if let Some(reversed) = row["text_rev"].as_str() {
+        return Some(reversed.chars().rev().collect());
+    }
+    field(row, &["text", "completion", "prompt", "output"]).map(str::to_owned)
+}
+
+fn rows(args: &Args, path: &Path, out: &mut impl Write) -> Result<()> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = args.name.clone().unwrap_or(stem);
+    let mut memory = memory()?;
+    for (n, read) in open(path)?.lines().enumerate() {
+        let read = read.with_context(|| format!("cannot read {}", path.display()))?;
+        if read.trim().is_empty() {
+            continue;
+        }
+        let row: Json =
+            serde_json::from_str(&read).with_context(|| format!("{}, line {}: not JSON", path.display(), n + 1))?;
+        let prediction =
+            predict(&name, &row, &mut memory).with_context(|| format!("{}, line {}", path.display(), n + 1))?;
+        writeln!(out, "{prediction}").context("print")?;
+    }
+    Ok(())
+}
+
+/// Values of other tenants that are remembered while rows are read.
+const REMEMBERED: usize = 4_000_000;
+
+fn memory() -> Result<Fingerprints> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no random key: {error}"))?;
+    Ok(Fingerprints::new(Key::new(key), REMEMBERED))
+}
+
+fn predict(name: &str, row: &Json, memory: &mut Fingerprints) -> Result<Json> {
+    if row["completion"].is_string() && row["tenant"].is_string() {
+        return Ok(mentions(name, row, memory));
+    }
+    let text = row_text(row).context("has none of the fields text, text_rev, completion, prompt, output")?;
+    let findings: Vec<Finding> = find(text.as_bytes()).into_iter().filter(Finding::counts).collect();
+    let spans: Vec<Json> = findings.iter().map(|finding| span(finding, &[])).collect();
+    let secret =
+        findings.iter().any(|finding| matches!(finding.entity, Entity::Secret | Entity::Jwt | Entity::UrlCred));
+    Ok(json!({"file": name, "id": row["id"], "unit": "byte", "spans": spans, "flag": i32::from(secret)}))
+}
+
+fn span(finding: &Finding, more: &[&str]) -> Json {
+    let mut span = vec![json!(finding.range.start), json!(finding.range.end), json!(label(finding.entity))];
+    span.extend(more.iter().map(|more| json!(more)));
+    Json::Array(span)
+}
+
+/// Rows are calls of a stream, in order of time: what the answer holds, and where it came from.
+fn mentions(name: &str, row: &Json, memory: &mut Fingerprints) -> Json {
+    let text = |field: &str| row[field].as_str().unwrap_or_default();
+    let answer = text("completion");
+    let call = Exchange {
+        tenant: text("tenant"),
+        at: (row["ts"].as_f64().unwrap_or_default() * SECOND as f64) as i64,
+        input: text("prompt"),
+        documents: text("context"),
+        system: text("system"),
+        answer,
+    };
+    let mentions: Vec<Json> = tell(memory, &call)
+        .into_iter()
+        .map(|(mut finding, provenance)| {
+            // Places of mentions are counted in characters.
+            let characters = |at: usize| answer[..answer.floor_char_boundary(at)].chars().count();
+            finding.range = characters(finding.range.start)..characters(finding.range.end);
+            span(&finding, &[provenance.name()])
+        })
+        .collect();
+    json!({"file": name, "id": row["id"], "mentions": mentions})
+}
