@@ -289,3 +289,59 @@ pub struct Moderated {
     pub raised: Vec<Box<str>>,
     pub blocked: bool,
 }
+
+/// What a text shows beside its values; the place is stored, so it never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Marker {
+    /// An answer declines, wholly or in part.
+    Refusal = 0,
+    /// A user tries to talk the model out of its rules.
+    Jailbreak = 1,
+    /// An answer holds a long part of the system prompt.
+    PromptLeak = 2,
+    /// Characters that nobody sees.
+    Invisible = 3,
+    /// Words of letters that look like others.
+    Homoglyph = 4,
+    /// A shown address carries text away.
+    Exfiltration = 5,
+    /// Readable text in another dress.
+    Encoded = 6,
+    /// An answer goes round.
+    Repetition = 7,
+    /// An answer stops in the middle.
+    Truncation = 8,
+    /// Control sequences of a terminal.
+    Escape = 9,
+}
+
+impl Marker {
+    pub const ALL: [Self; 10] = [
+        Self::Refusal,
+        Self::Jailbreak,
+        Self::PromptLeak,
+        Self::Invisible,
+        Self::Homoglyph,
+        Self::Exfiltration,
+        Self::Encoded,
+        Self::Repetition,
+        Self::Truncation,
+        Self::Escape,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refusal => "refusal",
+            Self::Jailbreak => "jailbreak",
+            Self::PromptLeak => "prompt_leak",
+            Self::Invisible => "invisible",
+            Self::Homoglyph => "homoglyph",
+            Self::Exfiltration => "exfiltration",
+            Self::Encoded => "encoded",
+            Self::Repetition => "repetition",
+            Self::Truncation => "truncation",
+            Self::Escape => "escape",
+        }
+    }
+}

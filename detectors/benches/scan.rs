@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use leeway_detectors::scan::find;
+use leeway_detectors::scan::{find, safety};
 
 /// Best of so many rounds, each at least so long.
 const ROUNDS: usize = 7;
@@ -39,7 +39,7 @@ fn main() {
     let mut mixed = rows("clean_technical");
     mixed.extend(rows("presidio_research").into_iter().take(800));
     mixed.extend(rows("gen_hard_negative").into_iter().take(400));
-    println!("{:>16} {:>12}", "text", "scan MB/s");
+    println!("{:>16} {:>12} {:>14}", "text", "values MB/s", "marks MB/s");
     let hostile: Vec<(&str, String)> =
         ["a@", "1 ", "1-", "+1", "DE89 ", "ghp_", "(2", "9", "eyJ", "A-", "key=", "token: 1a"]
             .into_iter()
@@ -57,6 +57,9 @@ fn main() {
         let scan = rate(&texts, |text| {
             black_box(find(text.as_bytes()));
         });
-        println!("{name:>16} {scan:>12.1}");
+        let marks = rate(&texts, |text| {
+            black_box(safety::answer(text).chain(safety::input(text)).count());
+        });
+        println!("{name:>16} {scan:>12.1} {marks:>14.1}");
     }
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use leeway_core::clock::SECOND;
-use leeway_core::scan::Entity;
+use leeway_core::scan::{Entity, Marker};
 use leeway_detectors::scan::fingerprint::{Fingerprints, Key};
 use leeway_detectors::scan::provenance::{Exchange, tell};
-use leeway_detectors::scan::{Finding, MAX_TEXT, find};
+use leeway_detectors::scan::{Finding, MAX_TEXT, find, safety};
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, clap::Args)]
@@ -176,9 +176,24 @@ fn predict(name: &str, row: &Json, memory: &mut Fingerprints) -> Result<Json> {
     let text = row_text(row).context("has none of the fields text, text_rev, completion, prompt, output")?;
     let findings: Vec<Finding> = find(text.as_bytes()).into_iter().filter(Finding::counts).collect();
     let spans: Vec<Json> = findings.iter().map(|finding| span(finding, &[])).collect();
-    let secret =
-        findings.iter().any(|finding| matches!(finding.entity, Entity::Secret | Entity::Jwt | Entity::UrlCred));
-    Ok(json!({"file": name, "id": row["id"], "unit": "byte", "spans": spans, "flag": i32::from(secret)}))
+    let flag = flag(name, row, &text, &findings);
+    Ok(json!({"file": name, "id": row["id"], "unit": "byte", "spans": spans, "flag": i32::from(flag)}))
+}
+
+/// What the label of a row asks for: a refusal, a jailbreak, the mark that the row names, else a secret.
+fn flag(name: &str, row: &Json, text: &str, findings: &[Finding]) -> bool {
+    let has = |wanted: Marker| safety::answer(text).chain(safety::input(text)).any(|marker| marker == wanted);
+    let kind = row["kind"].as_str().unwrap_or_default();
+    match (name, kind) {
+        ("xstest_refusals", _) => has(Marker::Refusal),
+        ("jailbreak" | "bipia_email_injection", _) => has(Marker::Jailbreak),
+        (_, "sysprompt_leak") => safety::leaks_prompt(field(row, &["system"]).unwrap_or_default(), text),
+        (_, "md_exfil") => has(Marker::Exfiltration),
+        (_, kind) if Marker::ALL.iter().any(|marker| marker.name() == kind) => {
+            Marker::ALL.into_iter().any(|marker| marker.name() == kind && has(marker))
+        }
+        _ => findings.iter().any(|finding| matches!(finding.entity, Entity::Secret | Entity::Jwt | Entity::UrlCred)),
+    }
 }
 
 fn span(finding: &Finding, more: &[&str]) -> Json {

@@ -228,7 +228,7 @@ fn canaries() -> Vec<Canary> {
         canary("zoe.canary@postbox.io", Entity::Email, Origin::Echo),
         canary("+44 20 7946 4321", Entity::Phone, Origin::Retrieved),
         canary("4539 1488 0343 6467", Entity::Card, Origin::Unexplained),
-        canary("DE89370400440532013000", Entity::Iban, Origin::System),
+        canary("NL91ABNA0417164300", Entity::Iban, Origin::System),
         canary("536-22-8726", Entity::UsSsn, Origin::Unexplained),
     ]
 }

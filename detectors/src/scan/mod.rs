@@ -16,8 +16,10 @@ mod find;
 pub mod fingerprint;
 mod gate;
 mod kinds;
+pub mod linear;
 pub mod provenance;
 mod refusal;
+pub mod safety;
 mod secret;
 mod test_values;
 

@@ -1,0 +1,62 @@
+//! Marks of a text that a person should know of: each a file of its own, and a line here.
+
+mod encoded;
+mod exfiltration;
+mod homoglyph;
+mod invisible;
+mod prompt_leak;
+mod repetition;
+mod truncation;
+
+use leeway_core::scan::Marker;
+
+use super::linear::Linear;
+
+pub use prompt_leak::leaks as leaks_prompt;
+
+static REFUSAL: Option<Linear> = Linear::read(include_bytes!("../models/refusal.bin"));
+static JAILBREAK: Option<Linear> = Linear::read(include_bytes!("../models/jailbreak.bin"));
+
+/// Whether an answer declines, wholly or in part: it opens as refusals do, or has their words.
+pub fn refuses(answer: &str) -> bool {
+    super::refusal::refused(answer) || REFUSAL.is_some_and(|model| model.says(answer))
+}
+
+/// A check of one text.
+type Check = fn(&str) -> bool;
+
+/// What is looked for in answers.
+const ANSWER: &[(Marker, Check)] = &[
+    (Marker::Refusal, refuses),
+    (Marker::Invisible, invisible::hides),
+    (Marker::Homoglyph, homoglyph::mixes),
+    (Marker::Exfiltration, exfiltration::sends),
+    (Marker::Encoded, encoded::hides),
+    (Marker::Repetition, repetition::loops),
+    (Marker::Truncation, truncation::cut),
+    (Marker::Escape, |text| text.contains("\u{1b}[") || text.contains("\u{1b}]")),
+];
+
+/// What is looked for in what the user wrote.
+const INPUT: &[(Marker, Check)] = &[
+    (Marker::Jailbreak, |text| JAILBREAK.is_some_and(|model| model.says(text))),
+    (Marker::Invisible, invisible::hides),
+    (Marker::Homoglyph, homoglyph::mixes),
+];
+
+fn of(checks: &'static [(Marker, Check)], text: &str) -> impl Iterator<Item = Marker> {
+    checks.iter().filter(move |(_, check)| check(text)).map(|(marker, _)| *marker)
+}
+
+/// Marks of an answer's text.
+pub fn answer(text: &str) -> impl Iterator<Item = Marker> {
+    of(ANSWER, text)
+}
+
+/// Marks of a user's text.
+pub fn input(text: &str) -> impl Iterator<Item = Marker> {
+    of(INPUT, text)
+}
+
+#[cfg(test)]
+mod tests;
