@@ -1,5 +1,5 @@
 # Each target does its own set-up; see README.md.
-.PHONY: demo test test-long check bench up
+.PHONY: demo test test-long check bench eval-scan up
 
 demo:
 	@scripts/build-needs.sh
@@ -19,6 +19,11 @@ check:
 
 bench:
 	@scripts/bench.sh
+
+eval-scan:
+	@scripts/build-needs.sh
+	@cargo build --release --locked -p leeway --bins
+	@python3 tests/tools/eval_scan.py target/release/leeway $${SCAN_DATA:-../shared/data/pii-safety}
 
 up:
 	docker compose up --build

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::interval::{self, Interval, LEVEL};
 use crate::money::{group_digits, readable_usd};
 use crate::pane::{Counter, LabelSum, Pane, Shape};
-use crate::scan::Origin;
+use crate::scan::{Marker, Origin};
 use crate::sketch::Sketch;
 
 /// A question that every pane can answer.
@@ -40,6 +40,8 @@ pub enum Measure {
     Feedback(String),
     /// Values in answers, by origin.
     Pii(Origin),
+    /// Examined calls whose texts show a mark.
+    Mark(Marker),
 }
 
 /// The fixed ids, in the order in which pages list them; `score.NAME` comes beside them.
@@ -61,7 +63,7 @@ pub const IDS: [(&str, Measure); 14] = [
 ];
 
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN (echo, retrieved, system, unexplained, unattributed)", names = IDS.map(|(id, _)| id).join(", "))]
+#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN (echo, retrieved, system, unexplained, unattributed), mark.NAME ({marks})", marks = Marker::ALL.map(Marker::name).join(", "), names = IDS.map(|(id, _)| id).join(", "))]
 pub struct UnknownMeasure(pub String);
 
 /// A measured number: how much, how sure, from how many.
@@ -104,6 +106,10 @@ impl Measure {
         if let Some(origin) = origin {
             return Ok(Self::Pii(*origin));
         }
+        let mark = id.strip_prefix("mark.").and_then(|name| Marker::ALL.iter().find(|mark| mark.name() == name));
+        if let Some(mark) = mark {
+            return Ok(Self::Mark(*mark));
+        }
         let known = IDS.iter().find(|(known, _)| *known == id);
         known.map(|(_, measure)| measure.clone()).ok_or_else(|| UnknownMeasure(id.to_owned()))
     }
@@ -111,9 +117,12 @@ impl Measure {
     pub fn unit(&self) -> Unit {
         match self {
             Self::Calls | Self::Errors | Self::UnpricedCalls | Self::PiiLeaks | Self::Pii(_) => Unit::Count,
-            Self::ErrorRate | Self::RefusalRate | Self::PiiLeakRate | Self::SafetyRate | Self::TextCoverage => {
-                Unit::Share
-            }
+            Self::ErrorRate
+            | Self::RefusalRate
+            | Self::PiiLeakRate
+            | Self::SafetyRate
+            | Self::TextCoverage
+            | Self::Mark(_) => Unit::Share,
             Self::Duration | Self::Ttft => Unit::Milliseconds,
             Self::InputTokens | Self::OutputTokens => Unit::Tokens,
             Self::Cost => Unit::Usd,
@@ -172,6 +181,7 @@ impl Measure {
             Self::PiiLeakRate => Some((Counter::Leaking, Counter::Scanned)),
             Self::SafetyRate => Some((Counter::Raised, Counter::Moderated)),
             Self::TextCoverage => Some((Counter::Scanned, Counter::Calls)),
+            Self::Mark(marker) => Some((Counter::of(*marker), Counter::Examined)),
             _ => None,
         }
     }

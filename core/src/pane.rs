@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{Brings, Call, ERROR_CLASSES, HEADLINE_OPERATIONS, Score, Status, Tokens};
 use crate::money::NanoDollars;
-use crate::scan::{Hits, Moderated, Origin, Scanned};
+use crate::scan::{Hits, Marker, Moderated, Origin, Scanned};
 use crate::sketch::Sketch;
 use crate::varint::{self, Corrupt, Reader};
 
@@ -13,7 +13,7 @@ pub const UNIT_WEIGHT: u64 = 1_000_000;
 /// Score names beyond this many (that are not declared in the settings) are counted as `other`.
 pub const MAX_SCORE_NAMES: usize = 32;
 /// Written; version 1 (14 counters, nothing after the scores) is still read.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const SKETCHES_VERSION: u8 = 1;
 /// Raised labels beyond this many names are counted as `other`.
 const MAX_FLAGS: usize = 64;
@@ -48,9 +48,41 @@ pub enum Counter {
     Moderated = 17,
     Raised = 18,
     ModerationBlocked = 19,
+    /// Calls whose texts were examined for marks: of many calls a sample.
+    Examined = 20,
+    Refusal = 21,
+    Jailbreak = 22,
+    PromptLeak = 23,
+    Invisible = 24,
+    Homoglyph = 25,
+    Exfiltration = 26,
+    Encoded = 27,
+    Repetition = 28,
+    Truncation = 29,
+    Escape = 30,
 }
 
+impl Counter {
+    /// What counts a mark.
+    pub fn of(marker: Marker) -> Self {
+        match marker {
+            Marker::Refusal => Self::Refusal,
+            Marker::Jailbreak => Self::Jailbreak,
+            Marker::PromptLeak => Self::PromptLeak,
+            Marker::Invisible => Self::Invisible,
+            Marker::Homoglyph => Self::Homoglyph,
+            Marker::Exfiltration => Self::Exfiltration,
+            Marker::Encoded => Self::Encoded,
+            Marker::Repetition => Self::Repetition,
+            Marker::Truncation => Self::Truncation,
+            Marker::Escape => Self::Escape,
+        }
+    }
+}
+
+/// Counters that every pane has room for; the others are rare, and kept where they are not zero.
 const COUNTERS: usize = 20;
+const LAST_COUNTER: u8 = Counter::Escape as u8;
 const COUNTERS_V1: usize = 14;
 const CLASSES: usize = ERROR_CLASSES.len();
 const TOKEN_KINDS: usize = Tokens::NAMES.len();
@@ -72,6 +104,18 @@ impl Count {
     fn merge(&mut self, other: Self) {
         self.n += other.n;
         self.weight_micro = self.weight_micro.saturating_add(other.weight_micro);
+    }
+
+    /// What the weights are more than one each: zero where calls were not sampled.
+    fn extra(&self) -> i128 {
+        i128::from(self.weight_micro) - i128::from(self.n) * i128::from(UNIT_WEIGHT)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Corrupt> {
+        let n = reader.count()?;
+        let extra = varint::unzigzag(reader.wide()?);
+        let weight = (i128::from(n) * i128::from(UNIT_WEIGHT)).checked_add(extra).ok_or(Corrupt::Overflow)?;
+        Ok(Self { n, weight_micro: u64::try_from(weight).map_err(|_| Corrupt::Overflow)? })
     }
 
     pub fn weight(&self) -> f64 {
@@ -150,6 +194,8 @@ const SHAPES: usize = 7;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pane {
     counts: [Count; COUNTERS],
+    /// Counters from [`COUNTERS`] on, in their order.
+    rare: Vec<(u8, Count)>,
     classes: [Count; CLASSES],
     tokens: [u64; TOKEN_KINDS],
     /// Nano-dollars.
@@ -309,6 +355,12 @@ impl Pane {
             self.count(Counter::Leaking, weight);
         }
         self.hits.merge(&scanned.hits);
+        if let Some(marks) = scanned.marks {
+            self.count(Counter::Examined, weight);
+            for marker in Marker::ALL.into_iter().filter(|marker| marks & marker.bit() != 0) {
+                self.count(Counter::of(marker), weight);
+            }
+        }
     }
 
     fn add_moderated(&mut self, moderated: &Moderated, weight: u64) {
@@ -357,11 +409,26 @@ impl Pane {
     }
 
     fn count(&mut self, counter: Counter, weight: u64) {
-        self.counts[counter as usize].add(weight);
+        match self.counts.get_mut(counter as usize) {
+            Some(count) => count.add(weight),
+            None => self.rare(counter as u8).add(weight),
+        }
+    }
+
+    /// A rare counter's place, made where there is none.
+    fn rare(&mut self, counter: u8) -> &mut Count {
+        let at = self.rare.binary_search_by_key(&counter, |(known, _)| *known).unwrap_or_else(|at| {
+            self.rare.insert(at, (counter, Count::default()));
+            at
+        });
+        &mut self.rare[at].1
     }
 
     pub fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(other.counts).for_each(|(mine, theirs)| mine.merge(theirs));
+        for (counter, theirs) in &other.rare {
+            self.rare(*counter).merge(*theirs);
+        }
         self.classes.iter_mut().zip(other.classes).for_each(|(mine, theirs)| mine.merge(theirs));
         self.tokens.iter_mut().zip(other.tokens).for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
         self.reported_cost = self.reported_cost.saturating_add(other.reported_cost);
@@ -382,7 +449,8 @@ impl Pane {
     }
 
     pub fn get(&self, counter: Counter) -> Count {
-        self.counts[counter as usize]
+        let rare = || self.rare.iter().find(|(known, _)| *known == counter as u8).map(|(_, count)| *count);
+        self.counts.get(counter as usize).copied().or_else(rare).unwrap_or_default()
     }
 
     pub fn calls(&self) -> u64 {
@@ -444,8 +512,7 @@ impl Pane {
         for (tag, count) in counts.enumerate().filter(|(_, count)| count.n > 0) {
             varint::write(&mut out, tag as u128 + 1);
             varint::write(&mut out, count.n.into());
-            let extra = i128::from(count.weight_micro) - i128::from(count.n) * i128::from(UNIT_WEIGHT);
-            varint::write(&mut out, varint::zigzag(extra));
+            varint::write(&mut out, varint::zigzag(count.extra()));
         }
         varint::write(&mut out, 0);
         for sum in self.tokens {
@@ -474,6 +541,13 @@ impl Pane {
             varint::write_text(&mut out, name);
             varint::write(&mut out, (*n).into());
         }
+        let rare: Vec<&(u8, Count)> = self.rare.iter().filter(|(_, count)| count.n > 0).collect();
+        varint::write(&mut out, rare.len() as u128);
+        for (counter, count) in rare {
+            varint::write(&mut out, (*counter).into());
+            varint::write(&mut out, count.n.into());
+            varint::write(&mut out, varint::zigzag(count.extra()));
+        }
         varint::write(&mut out, self.labels.len() as u128);
         for (name, sum) in &self.labels {
             varint::write_text(&mut out, name);
@@ -496,11 +570,10 @@ impl Pane {
     pub fn decode(counts: &[u8], sketches: &[u8]) -> Result<Self, Corrupt> {
         let mut pane = Self::default();
         let mut reader = Reader(counts);
-        let old = counts.first() == Some(&1);
-        reader.version(if old { 1 } else { VERSION })?;
-        pane.decode_counts(&mut reader, if old { COUNTERS_V1 } else { COUNTERS })?;
-        if !old {
-            pane.decode_findings(&mut reader)?;
+        let version = reader.version(VERSION)?;
+        pane.decode_counts(&mut reader, if version == 1 { COUNTERS_V1 } else { COUNTERS })?;
+        if version > 1 {
+            pane.decode_findings(&mut reader, version)?;
         }
         let mut reader = Reader(sketches);
         reader.version(SKETCHES_VERSION)?;
@@ -520,13 +593,10 @@ impl Pane {
                 break;
             }
             let index = tag as usize - 1;
-            let n = reader.count()?;
-            let extra = varint::unzigzag(reader.wide()?);
-            let weight = (i128::from(n) * i128::from(UNIT_WEIGHT)).checked_add(extra).ok_or(Corrupt::Overflow)?;
-            let weight_micro = u64::try_from(weight).map_err(|_| Corrupt::Overflow)?;
+            let count = Count::read(reader)?;
             let slot =
                 if index < counters { self.counts.get_mut(index) } else { self.classes.get_mut(index - counters) };
-            *slot.ok_or(Corrupt::Tag(tag))? = Count { n, weight_micro };
+            *slot.ok_or(Corrupt::Tag(tag))? = count;
         }
         for sum in &mut self.tokens {
             *sum = reader.number()?;
@@ -547,7 +617,7 @@ impl Pane {
         Ok(())
     }
 
-    fn decode_findings(&mut self, reader: &mut Reader<'_>) -> Result<(), Corrupt> {
+    fn decode_findings(&mut self, reader: &mut Reader<'_>, version: u8) -> Result<(), Corrupt> {
         for _ in 0..reader.number()? {
             let place = reader.number()?;
             let n = reader.count()?;
@@ -558,6 +628,12 @@ impl Pane {
         for _ in 0..reader.number()? {
             let name = reader.text()?.to_owned();
             self.flags.insert(name, reader.count()?);
+        }
+        // Version 2 had no rare counters.
+        for _ in 0..if version > 2 { reader.number()? } else { 0 } {
+            let counter = reader.number()?;
+            let known = u8::try_from(counter).ok().filter(|known| (COUNTERS as u8..=LAST_COUNTER).contains(known));
+            *self.rare(known.ok_or(Corrupt::Tag(counter))?) = Count::read(reader)?;
         }
         for _ in 0..reader.number()? {
             let name = reader.text()?.to_owned();
@@ -704,7 +780,11 @@ mod tests {
             status: Status::Ok,
             duration_us: Some(7),
             weight_micro: UNIT_WEIGHT,
-            scanned: Some(Box::new(Scanned { hits, refused: true })),
+            scanned: Some(Box::new(Scanned {
+                hits,
+                refused: true,
+                marks: Some(Marker::Encoded.bit() | Marker::Escape.bit()),
+            })),
             moderated: Some(Box::new(Moderated { raised: vec!["s:hate".into()], blocked: false })),
             ..Numbers::default()
         };
@@ -716,6 +796,10 @@ mod tests {
             sum.add(&Numbers { brings, ..whole.clone() });
         }
         assert_eq!(sum, expected);
+        assert_eq!(
+            [Counter::Examined, Counter::Encoded, Counter::Escape, Counter::Jailbreak].map(|of| sum.get(of).n),
+            [1, 1, 1, 0]
+        );
         assert_eq!((sum.get(Counter::Leaking).n, sum.hits.get(Entity::Card, Origin::Unexplained)), (1, 2));
         assert_eq!(sum.flags()["s:hate"], 1);
     }

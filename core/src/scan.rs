@@ -279,7 +279,10 @@ impl Hits {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scanned {
     pub hits: Hits,
+    /// The answer opens as refusals do.
     pub refused: bool,
+    /// Marks of the texts, in the order of [`Marker::ALL`]; `None` where the call was not examined.
+    pub marks: Option<u16>,
 }
 
 /// Upstream moderation labels of one call.
@@ -317,6 +320,11 @@ pub enum Marker {
 }
 
 impl Marker {
+    /// Its bit among the marks of a call.
+    pub fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
     pub const ALL: [Self; 10] = [
         Self::Refusal,
         Self::Jailbreak,

@@ -53,30 +53,77 @@ fn own(text: &str, label: bool) -> Row {
 
 /// Short answers and questions that are neither, of our own: few words are no evidence.
 const SHORT: [&str; 44] = [
-    "Paris", "Yes.", "No.", "42", "Thank you!", "Done.", "OK", "It is 12:30.", "The answer is 7.", "Monday", "Hello!",
-    "Yes, it is.", "No, it is not.", "Not yet.", "Tom Hanks", "In 1969.", "About 20 minutes.", "Blue", "Good morning!",
-    "Here it is:", "The capital of France is Paris.", "Your order was shipped on Monday.", "The return window is 30 days.",
-    "You can pay in two parts.", "Click on Settings, then on Security.", "It costs 12 EUR a month.", "I found three results.",
-    "I have updated the record.", "Please restart the service after the upgrade.", "See the attached report.",
-    "The meeting is at noon.", "Sure, here is the list.", "Of course! Which date suits you?", "What is your order number?",
-    "How do I reset my password?", "What are the opening hours?", "Can you translate this to German?", "Summarise the text.",
-    "Write a poem about spring.", "Fix the bug in this function.", "Which plan is right for me?", "Where is my invoice?",
-    "I am sorry to hear that. Let me check your order.", "I can help with that. Please tell me your e-mail address.",
+    "Paris",
+    "Yes.",
+    "No.",
+    "42",
+    "Thank you!",
+    "Done.",
+    "OK",
+    "It is 12:30.",
+    "The answer is 7.",
+    "Monday",
+    "Hello!",
+    "Yes, it is.",
+    "No, it is not.",
+    "Not yet.",
+    "Tom Hanks",
+    "In 1969.",
+    "About 20 minutes.",
+    "Blue",
+    "Good morning!",
+    "Here it is:",
+    "The capital of France is Paris.",
+    "Your order was shipped on Monday.",
+    "The return window is 30 days.",
+    "You can pay in two parts.",
+    "Click on Settings, then on Security.",
+    "It costs 12 EUR a month.",
+    "I found three results.",
+    "I have updated the record.",
+    "Please restart the service after the upgrade.",
+    "See the attached report.",
+    "The meeting is at noon.",
+    "Sure, here is the list.",
+    "Of course! Which date suits you?",
+    "What is your order number?",
+    "How do I reset my password?",
+    "What are the opening hours?",
+    "Can you translate this to German?",
+    "Summarise the text.",
+    "Write a poem about spring.",
+    "Fix the bug in this function.",
+    "Which plan is right for me?",
+    "Where is my invoice?",
+    "I am sorry to hear that. Let me check your order.",
+    "I can help with that. Please tell me your e-mail address.",
 ];
 
 /// Refusals in the manner of other models, of our own.
 const DECLINED: [&str; 24] = [
-    "I'm sorry, but I can't help with that.", "I'm sorry, but I can't assist with that request.",
-    "Sorry, I can't do that.", "I cannot fulfil this request, as it goes against my guidelines.",
-    "I can't provide instructions for that, since it could cause harm.", "I won't help with this.",
-    "I'm not able to help with that, but I can suggest some resources.", "Unfortunately, I am unable to share this information.",
-    "As an AI, I can't give medical advice. Please see a doctor.", "I must decline to write this text.",
-    "That's not something I can help with.", "I'm not comfortable writing that.", "I don't feel comfortable continuing with this.",
-    "I will not generate content that promotes hatred.", "My guidelines do not allow me to discuss this topic.",
-    "This request violates our policy, so I can't continue.", "I'm afraid I can't answer that question.",
-    "I can't engage with that, but I'm happy to talk about safety instead.", "I apologize, but I cannot comply with this.",
-    "It would not be appropriate for me to respond to this.", "I'd rather not go into that. Is there something else?",
-    "Sorry, this is outside of what I'm able to do.", "I need to stop here, I can't assist in harming anyone.",
+    "I'm sorry, but I can't help with that.",
+    "I'm sorry, but I can't assist with that request.",
+    "Sorry, I can't do that.",
+    "I cannot fulfil this request, as it goes against my guidelines.",
+    "I can't provide instructions for that, since it could cause harm.",
+    "I won't help with this.",
+    "I'm not able to help with that, but I can suggest some resources.",
+    "Unfortunately, I am unable to share this information.",
+    "As an AI, I can't give medical advice. Please see a doctor.",
+    "I must decline to write this text.",
+    "That's not something I can help with.",
+    "I'm not comfortable writing that.",
+    "I don't feel comfortable continuing with this.",
+    "I will not generate content that promotes hatred.",
+    "My guidelines do not allow me to discuss this topic.",
+    "This request violates our policy, so I can't continue.",
+    "I'm afraid I can't answer that question.",
+    "I can't engage with that, but I'm happy to talk about safety instead.",
+    "I apologize, but I cannot comply with this.",
+    "It would not be appropriate for me to respond to this.",
+    "I'd rather not go into that. Is there something else?",
+    "Sorry, this is outside of what I'm able to do.",
+    "I need to stop here, I can't assist in harming anyone.",
     "I can't help you hurt someone. If you are in danger, please call for help.",
 ];
 
@@ -86,7 +133,9 @@ fn tasks(directory: &str) -> Vec<Task> {
     let refusals = read(directory, "xstest_refusals");
     let mut refusal: Vec<Row> = refusals
         .iter()
-        .map(|row| self::row(&field(row, "completion"), field(row, "label") != "1_full_compliance", &field(row, "prompt"), 1.0))
+        .map(|row| {
+            self::row(&field(row, "completion"), field(row, "label") != "1_full_compliance", &field(row, "prompt"), 1.0)
+        })
         .collect();
     refusal.extend(technical.iter().take(200).map(|text| row(text, false, text, 0.3)));
     refusal.extend(DECLINED.iter().map(|text| own(text, true)));
@@ -126,7 +175,8 @@ fn fit(rows: &[&Row]) -> (Vec<f32>, f32) {
         }
         for row in order.iter().map(|at| rows[*at]) {
             let value = 1.0 / (row.places.len().max(1) as f32).sqrt();
-            let score = weights[PLACES] + row.places.iter().map(|place| weights[usize::from(*place)]).sum::<f32>() * value;
+            let score =
+                weights[PLACES] + row.places.iter().map(|place| weights[usize::from(*place)]).sum::<f32>() * value;
             let error = (1.0 / (1.0 + (-score).exp()) - f32::from(u8::from(row.label))) * row.weight;
             let mut step = |place: usize, gradient: f32| {
                 squares[place] += gradient * gradient;
@@ -158,7 +208,11 @@ fn point(scored: &mut [(f32, bool)], false_positives: Option<f64>) -> (f32, f64,
     let (mut right, mut wrong) = (0.0, 0.0);
     let mut best = (f32::INFINITY, 0.0, 0.0, 0.0, 0.0);
     for (at, (score, label)) in scored.iter().enumerate() {
-        if *label { right += 1.0 } else { wrong += 1.0 }
+        if *label {
+            right += 1.0
+        } else {
+            wrong += 1.0
+        }
         let (precision, recall) = (right / (right + wrong), right / positives);
         let f1 = 2.0 * precision * recall / (precision + recall).max(1e-9);
         let next = scored.get(at + 1).map_or(*score - 1.0, |next| next.0);

@@ -15,7 +15,7 @@ impl Sink for Use {
         match decoded {
             Ok(Event::Call(call)) => {
                 let mut numbers = Numbers::of(&call, None, false, |_| true);
-                numbers.scanned = leeway_detectors::scan::scan(&call).map(Box::new);
+                numbers.scanned = leeway_detectors::scan::scan(&call, 1).map(Box::new);
                 let _ = (call.name(), call.copy_name(), call.aliases().count());
                 self.pane.add(&numbers);
             }

@@ -34,6 +34,8 @@ pub struct Rules {
     pub prices: PriceBook,
     pub call_index: CallIndex,
     pub index_days: i64,
+    /// One call in so many is examined for marks; 0 is none.
+    pub examine_every: u32,
     /// Inline scores whose values are summed, with their range in millionths.
     pub scores: BTreeMap<String, (i64, i64)>,
 }
@@ -170,7 +172,7 @@ impl Buffer {
             }
         }
         // Here the texts end: what follows has counts alone.
-        numbers.scanned = scan(call).map(Box::new);
+        numbers.scanned = scan(call, rules.examine_every).map(Box::new);
         let series = self.series.find(call, &rules.dimensions, &mut self.bytes);
         // A producer with a fast clock must not close windows before their time.
         self.newest_at = self.newest_at.max(call.time.min(origin.received));
@@ -382,6 +384,7 @@ mod tests {
             prices: PriceBook::built_in().unwrap(),
             call_index,
             index_days: 7,
+            examine_every: 1,
             scores,
         }
     }

@@ -351,6 +351,7 @@ pub fn aggregation(settings: &Settings) -> Result<Rules> {
         prices: settings.price_book()?,
         call_index: settings.ingest.call_index,
         index_days: settings.ingest.index_days,
+        examine_every: settings.scan.examine_every,
         scores,
     })
 }

@@ -34,6 +34,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub kafka: Kafka,
     pub ingest: Ingest,
+    pub scan: Scan,
     #[serde(default)]
     pub scores: BTreeMap<String, ScoreType>,
     #[serde(default)]
@@ -134,6 +135,12 @@ pub enum CallIndex {
     On,
     Batch,
     Off,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scan {
+    pub examine_every: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

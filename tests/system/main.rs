@@ -41,4 +41,6 @@ mod oracle;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]
+mod scan;
+#[cfg(test)]
 mod traces;

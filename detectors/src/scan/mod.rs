@@ -27,7 +27,7 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 use leeway_core::event::{Call, Part};
-use leeway_core::scan::{Entity, Origin, Scanned};
+use leeway_core::scan::{Entity, Marker, Origin, Scanned};
 
 pub use find::{ALERT_BITS, Finding, REVIEW_BITS, find};
 
@@ -68,8 +68,28 @@ fn known<'t>(texts: impl Iterator<Item = &'t str>) -> HashSet<Value, RandomState
     known
 }
 
-/// Scans a call's texts; `None` where there is no answer to look at.
-pub fn scan(call: &Call<'_>) -> Option<Scanned> {
+fn sampled(call: &Call<'_>, every: u32) -> bool {
+    let name = [call.id, call.trace_id, call.span_id, call.response_id];
+    let bytes = name.iter().flatten().flat_map(|part| part.bytes()).chain(call.time.to_le_bytes());
+    // FNV-1a: the same on every machine.
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (hash ^ hash >> 32).is_multiple_of(u64::from(every))
+}
+
+/// Marks of a call's texts, as bits.
+fn marks(call: &Call<'_>) -> u16 {
+    let of = |part: Part| call.texts.iter().filter(move |text| text.part == part).map(|text| &*text.text);
+    let answers = of(Part::Output).flat_map(safety::answer);
+    let inputs = of(Part::Input).flat_map(safety::input);
+    let leaks = of(Part::System).any(|system| of(Part::Output).any(|answer| safety::leaks_prompt(system, answer)));
+    let leaked = if leaks { Marker::PromptLeak.bit() } else { 0 };
+    answers.chain(inputs).fold(leaked, |marks, marker| marks | marker.bit())
+}
+
+/// Scans a call's texts; `None` where there is no answer to look at. One call in `every` is examined for marks, by its
+/// name: whoever reads it again examines the same ones; zero examines none.
+pub fn scan(call: &Call<'_>, every: u32) -> Option<Scanned> {
     let of = |part: Part| {
         call.texts.iter().filter(move |text| text.part == part && !text.text.is_empty()).map(|text| &*text.text)
     };
@@ -79,6 +99,9 @@ pub fn scan(call: &Call<'_>) -> Option<Scanned> {
     for answer in of(Part::Output) {
         scanned.refused |= refusal::refused(answer);
         values(cut(answer), |value| given.push(value));
+    }
+    if every > 0 && sampled(call, every) {
+        scanned.marks = Some(marks(call));
     }
     if given.is_empty() {
         return Some(scanned);

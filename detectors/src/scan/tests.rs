@@ -73,7 +73,7 @@ fn call<'a>(texts: &[(Part, &'a str)]) -> Call<'a> {
 fn the_origin_is_the_first_text_that_holds_the_value() {
     let mail = "mail jane@acme.io";
     let origin = |texts: &[(Part, &str)]| {
-        let scanned = scan(&call(texts)).unwrap();
+        let scanned = scan(&call(texts), 1).unwrap();
         Origin::ALL.into_iter().find(|origin| scanned.hits.get(Entity::Email, *origin) == 1)
     };
     let (answer, other) = ((Part::Output, "JANE@acme.io it is"), (Part::Input, "who?"));
@@ -84,18 +84,18 @@ fn the_origin_is_the_first_text_that_holds_the_value() {
     assert_eq!(origin(&[answer]), Some(Origin::Unattributed), "without an input nobody can say");
     assert_eq!(origin(&[answer, other, (Part::History, mail)]), Some(Origin::Unattributed));
     let cut = Call { incomplete: true, ..call(&[answer, other]) };
-    assert_eq!(scan(&cut).unwrap().hits.of_origin(Origin::Unattributed), 1);
-    assert_eq!(scan(&call(&[other])), None, "no answer, no scan");
+    assert_eq!(scan(&cut, 1).unwrap().hits.of_origin(Origin::Unattributed), 1);
+    assert_eq!(scan(&call(&[other]), 1), None, "no answer, no scan");
 }
 
 #[test]
 fn refusals_open_an_answer() {
     for answer in ["I\u{2019}m sorry, but I can\u{2019}t help with that.", "Unfortunately I am unable to share this."] {
-        assert!(scan(&call(&[(Part::Output, answer)])).unwrap().refused, "{answer}");
+        assert!(scan(&call(&[(Part::Output, answer)]), 1).unwrap().refused, "{answer}");
     }
     let late = format!("{}I am unable to go on.", "All of it is here. ".repeat(20));
     for answer in ["Here is how you can do it.", late.as_str(), ""] {
-        assert!(scan(&call(&[(Part::Output, answer)])).is_none_or(|scanned| !scanned.refused), "{answer}");
+        assert!(scan(&call(&[(Part::Output, answer)]), 1).is_none_or(|scanned| !scanned.refused), "{answer}");
     }
 }
 

@@ -48,7 +48,8 @@ fn foreign(value: &str) -> bool {
     // `value.gif` is the value.
     let value = value.rsplit_once('.').filter(|(_, end)| end.len() <= 4).map_or(value, |(value, _)| value);
     let decoded = percent(value);
-    let plain = decoded.contains([' ', '@', '+']) && decoded.chars().filter(char::is_ascii_alphabetic).count() >= SHORTEST;
+    let plain =
+        decoded.contains([' ', '@', '+']) && decoded.chars().filter(char::is_ascii_alphabetic).count() >= SHORTEST;
     plain || readable(value) || readable(&decoded)
 }
 
@@ -56,7 +57,10 @@ fn percent(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok()).and_then(|two| u8::from_str_radix(two, 16).ok());
+        let hex = tail
+            .get(..2)
+            .and_then(|two| std::str::from_utf8(two).ok())
+            .and_then(|two| u8::from_str_radix(two, 16).ok());
         match (first, hex) {
             (b'%', Some(byte)) => {
                 bytes.push(byte);

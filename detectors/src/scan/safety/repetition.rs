@@ -7,6 +7,8 @@ const TIMES: usize = 5;
 const FILLS: usize = 60;
 /// Times that one letter must come.
 const LETTERS: usize = 12;
+/// Bytes that are looked for before the end.
+const PROBE: usize = 12;
 /// Longest unit.
 const UNIT: usize = 512;
 
@@ -18,8 +20,21 @@ pub fn loops(text: &str) -> bool {
     if letter(tail) {
         return true;
     }
+    // In a loop whatever stands before the end came shortly before it too.
+    let near = |cut: usize| {
+        let end = tail.len().saturating_sub(cut);
+        let probe = &tail[end.saturating_sub(PROBE)..end];
+        let before = &tail[end.saturating_sub(PROBE + UNIT)..end.saturating_sub(1)];
+        probe.len() == PROBE && memchr::memmem::find(before, probe).is_some()
+    };
+    if !near(0) && !near(90) {
+        return false;
+    }
     // Where a loop was cut in its middle the last few bytes may belong to none: look from some places on.
-    [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89].iter().filter(|from| **from < reversed.len()).any(|from| period(&reversed[*from..]))
+    [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]
+        .iter()
+        .filter(|from| **from < reversed.len())
+        .any(|from| period(&reversed[*from..]))
 }
 
 /// Whether a text ends in one letter over and over.

@@ -6,7 +6,9 @@ fn marks(text: &str) -> Vec<&'static str> {
 
 #[test]
 fn each_mark_is_found() {
-    let letters = |start: u32| -> String { "hidden".bytes().filter_map(|byte| char::from_u32(start + u32::from(byte))).collect() };
+    let letters = |start: u32| -> String {
+        "hidden".bytes().filter_map(|byte| char::from_u32(start + u32::from(byte))).collect()
+    };
     let tags = letters(0xe0000);
     let bits = "\u{200b}\u{200c}".repeat(20);
     for (text, mark) in [

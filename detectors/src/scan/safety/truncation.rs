@@ -11,7 +11,9 @@ pub fn cut(text: &str) -> bool {
     // Short answers and last lines of lists, headings and addresses need no full stop, unless the others have one.
     let mut lines = text.lines().rev();
     let line = lines.next().unwrap_or_default().trim_start();
-    let mark = |line: &str| line.starts_with(['-', '*', '|', '#', '>']) || line.starts_with(|letter: char| letter.is_ascii_digit());
+    let mark = |line: &str| {
+        line.starts_with(['-', '*', '|', '#', '>']) || line.starts_with(|letter: char| letter.is_ascii_digit())
+    };
     let stopped = |line: &str| line.ends_with(['.', '!', '?']);
     let listed = mark(line) && !lines.next().is_some_and(|line| mark(line.trim_start()) && stopped(line.trim_end()));
     let sentences = text.contains(". ") || text.contains(".\n");
