@@ -720,7 +720,7 @@ mod tests {
             [n, 0, 0].iter().for_each(|number| varint::write(&mut counts, *number));
             [u64::MAX; TOKEN_KINDS].iter().for_each(|sum| varint::write(&mut counts, u128::from(*sum)));
             [u128::MAX; 4].iter().for_each(|sum| varint::write(&mut counts, *sum));
-            counts.extend([0, 0, 0, 0]);
+            counts.extend([0, 0, 0, 0, 0]);
             // One value in each of two buckets: version and length, sum, least, spread, then bucket and count.
             let mut sketches = vec![SKETCHES_VERSION, 0, 1, 2];
             [u128::MAX, 1, 1, 1, n / 2, 1, n / 2].iter().for_each(|number| varint::write(&mut sketches, *number));
@@ -744,6 +744,15 @@ mod tests {
 
     fn bytes(pane: &Pane) -> (Vec<u8>, Vec<u8>) {
         (pane.encode_counts(), pane.encode_sketches())
+    }
+
+    #[test]
+    fn a_pane_without_rare_counters_is_read_as_it_was_written() {
+        let pane = pane(&[1, 2]);
+        let (mut counts, sketches) = bytes(&pane);
+        assert_eq!((counts[0], counts.pop()), (3, Some(0)), "no labels and no rare counters");
+        counts[0] = 2;
+        assert_eq!(Pane::decode(&counts, &sketches), Ok(pane));
     }
 
     #[test]
