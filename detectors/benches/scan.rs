@@ -1,10 +1,12 @@
 //! What the scan costs: MB/s of the whole detector over several texts, beside all its shapes as one regular expression
 //! that only searches, in the same run.
 
+use std::borrow::Cow;
 use std::hint::black_box;
 use std::time::Instant;
 
-use leeway_detectors::scan::{find, safety};
+use leeway_core::event::{Call, Part, Text};
+use leeway_detectors::scan::{find, safety, scan};
 
 /// Best of so many rounds, each at least so long.
 const ROUNDS: usize = 7;
@@ -33,6 +35,32 @@ fn rows(name: &str) -> Vec<String> {
         .collect()
 }
 
+/// A call of so many bytes of text: a prompt, a document and an answer with an address and a number in it.
+fn call(bytes: usize) -> [String; 3] {
+    let words = "The customer asked how the invoice of the last month could be paid in two parts without a fee. ";
+    let part = |share: usize| words.repeat(bytes * share / 100 / words.len() + 1)[..bytes * share / 100].to_owned();
+    [part(30), part(40), format!("{} Write to jane.roe@acme.io or call +44 20 7183 8750.", &part(30)[54..])]
+}
+
+/// Microseconds that the scan of a call takes, best of all rounds.
+fn cost(texts: &[String; 3], every: u32) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        for n in 0..4_000i64 {
+            let text = |part, text| Text { part, text: Cow::Borrowed(text) };
+            let texts = vec![
+                text(Part::Input, texts[0].as_str()),
+                text(Part::Document, texts[1].as_str()),
+                text(Part::Output, texts[2].as_str()),
+            ];
+            black_box(scan(&Call { texts, time: n * 7_919, ..Call::default() }, every));
+        }
+        best = best.min(began.elapsed().as_secs_f64() * 1e6 / 4_000.0);
+    }
+    best
+}
+
 fn main() {
     let words = "The customer asked how the invoice of the last month could be paid in two parts without a fee, and whether the plan would change. ";
     let prose = vec![words.repeat(16); 64];
@@ -47,6 +75,13 @@ fn main() {
             .collect();
     let sets = [("prose", prose), ("mixed", mixed), ("dense", rows("gen_pii"))];
     let hostile = hostile.into_iter().map(|(name, text)| (name, vec![text]));
+    for bytes in [1_024, 4_096] {
+        let texts = call(bytes);
+        let [values, sampled, all] = [0, 16, 1].map(|every| cost(&texts, every));
+        println!(
+            "a call of {bytes} bytes: values {values:.2} us, with marks of one call in 16 {sampled:.2} us, of all {all:.2} us"
+        );
+    }
     let only = std::env::args().nth(1).filter(|only| !only.starts_with('-'));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     for (name, texts) in sets.into_iter().chain(hostile).filter(|(name, _)| wanted(name)) {

@@ -163,14 +163,18 @@ struct Words {
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
     let mut words: Vec<&'static str> = Vec::new();
+    let mut spellings: Vec<String> = Vec::new();
     let mut kinds: Vec<Vec<usize>> = Vec::new();
     let mut add = |word: &'static str, kind: Option<usize>| {
-        let place = words.iter().position(|known| *known == word).unwrap_or_else(|| {
-            words.push(word);
-            kinds.push(Vec::new());
-            words.len() - 1
-        });
-        kinds[place].extend(kind);
+        for spelling in spelled(word) {
+            let place = spellings.iter().position(|known| *known == spelling).unwrap_or_else(|| {
+                words.push(word);
+                spellings.push(spelling);
+                kinds.push(Vec::new());
+                spellings.len() - 1
+            });
+            kinds[place].extend(kind);
+        }
     };
     for (place, kind) in KINDS.iter().enumerate() {
         kind.words.iter().for_each(|word| add(word, Some(place)));
@@ -180,10 +184,19 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         .ascii_case_insensitive(true)
         .match_kind(MatchKind::Standard)
         .kind(Some(AhoCorasickKind::DFA))
-        .build(&words)
+        .build(&spellings)
         .unwrap_or_else(|error| unreachable!("words are constants that a test compiles: {error}"));
     Words { search, kinds, words }
 });
+
+/// A word, and where it has blanks the spellings of keys: `tax id`, `tax_id`, `tax-id`, `taxId`.
+fn spelled(word: &str) -> Vec<String> {
+    let mut all = vec![word.to_owned()];
+    if word.contains(' ') {
+        all.extend(["_", "-", ""].map(|between| word.replace(' ', between)));
+    }
+    all
+}
 
 /// Whether the bytes at a range stand as a word of their own; capitals as capitals, or as a key.
 fn word(text: &[u8], range: Range<usize>, word: &str) -> bool {

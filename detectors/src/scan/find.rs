@@ -89,6 +89,8 @@ struct Finder<'t> {
     text: &'t [u8],
     /// What was looked up last: where the value ended, and what stands after it.
     after: Option<(usize, Beside)>,
+    /// The stretch that was checked last.
+    candidate: Option<Candidate<'t>>,
     found: Vec<Finding>,
     /// What lies before was looked at as a secret without a shape.
     token: usize,
@@ -96,7 +98,7 @@ struct Finder<'t> {
 
 impl<'t> Finder<'t> {
     fn new(text: &'t [u8]) -> Self {
-        Self { text, after: None, found: Vec::new(), token: 0 }
+        Self { text, after: None, candidate: None, found: Vec::new(), token: 0 }
     }
 
     fn walk(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
@@ -109,8 +111,12 @@ impl<'t> Finder<'t> {
     fn candidate(&mut self, entry: &Entry, range: Range<usize>, beside: &mut Option<Beside>) {
         let text = self.text;
         let Some(edge) = edges(text, &range, entry.kind.edges) else { return };
-        let candidate = Candidate::new(text, range.clone());
-        let Some(check) = (entry.kind.check)(&candidate) else { return };
+        // Kinds of one form are told one after the other.
+        if self.candidate.as_ref().is_none_or(|candidate| candidate.range != range) {
+            self.candidate = Some(Candidate::new(text, range.clone()));
+        }
+        let Some(candidate) = &self.candidate else { return };
+        let Some(check) = (entry.kind.check)(candidate) else { return };
         let alone = entry.prior + check + edge;
         if alone + BEFORE_BITS + AFTER_BITS < REVIEW_BITS {
             return;
@@ -143,7 +149,8 @@ impl<'t> Finder<'t> {
             range,
         };
         if finding.bits() >= REVIEW_BITS {
-            let canonical = (entry.kind.canonical)(&candidate);
+            let Some(candidate) = &self.candidate else { return };
+            let canonical = (entry.kind.canonical)(candidate);
             let test = test_values::known(finding.entity, &canonical);
             self.found.push(Finding { canonical, test, ..finding });
         }

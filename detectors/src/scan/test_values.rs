@@ -50,16 +50,19 @@ const KNOWN: &[(Entity, &[&str])] = &[
 
 /// Whether the canonical form of a value is a published one.
 pub(super) fn known(entity: Entity, canonical: &str) -> bool {
-    entity == Entity::Phone && fiction(canonical)
+    entity == Entity::Phone && fiction(canonical.as_bytes())
         || KNOWN.iter().any(|(kind, values)| *kind == entity && values.contains(&canonical))
 }
 
 /// Phone numbers kept for films and books: North America, Ofcom (London, mobile), ACMA (mobile).
-pub(super) fn fiction(digits: &str) -> bool {
-    let national = |country: &str| digits.strip_prefix(country).or_else(|| digits.strip_prefix('0')).unwrap_or(digits);
-    let american = digits.strip_prefix('1').unwrap_or(digits);
-    american.len() == 10 && american.get(3..8) == Some("55501")
-        || national("44").len() == 10 && national("44").starts_with("2079460")
-        || national("44").len() == 10 && national("44").starts_with("7700900")
-        || ["491570006", "491570156", "491570157", "491570158", "491570159", "491570110"].contains(&national("61"))
+pub(super) fn fiction(digits: &[u8]) -> bool {
+    let national =
+        |country: &[u8]| digits.strip_prefix(country).or_else(|| digits.strip_prefix(b"0")).unwrap_or(digits);
+    let american = digits.strip_prefix(b"1").unwrap_or(digits);
+    let (british, australian) = (national(b"44"), national(b"61"));
+    american.len() == 10 && &american[3..8] == b"55501"
+        || british.len() == 10 && (british.starts_with(b"2079460") || british.starts_with(b"7700900"))
+        || australian.len() == 9
+            && australian.starts_with(b"491570")
+            && matches!(&australian[6..], b"006" | b"110" | b"156" | b"157" | b"158" | b"159")
 }

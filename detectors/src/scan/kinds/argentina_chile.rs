@@ -9,7 +9,17 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::ArCuit,
         shapes: &[Shape(r"(?:2[03-7]|3[034])[- ]\d{8}[- ]\d", 0.0), Shape(r"(?:2[03-7]|3[034])\d{9}", -9.0)],
-        words: &["cuit", "cuil", "clave única", "identificación tributaria"],
+        words: &[
+            "clave unica",
+            "clave fiscal",
+            "cuil/cuit",
+            "tax id",
+            "argentine",
+            "cuit",
+            "cuil",
+            "clave única",
+            "identificación tributaria",
+        ],
         check: |candidate| {
             let digits = candidate.digits()?;
             let sum = weighted(digits, &[5, 4, 3, 2, 7, 6, 5, 4, 3, 2]);
@@ -30,7 +40,20 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"\d{7,8}-[0-9Kk]", -4.5),
             Shape(r"\d{7,8}[0-9Kk]", -9.5),
         ],
-        words: &["rut", "RUN", "rol único", "rol unico", "cédula de identidad"],
+        words: &[
+            "r.u.t",
+            "chilean",
+            "carnet",
+            "cedula",
+            "cédula",
+            "rut nº",
+            "rol",
+            "rut",
+            "RUN",
+            "rol único",
+            "rol unico",
+            "cédula de identidad",
+        ],
         check: |candidate| {
             let text = candidate.compact();
             let (check, body) = text.split_last()?;

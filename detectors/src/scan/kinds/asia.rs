@@ -11,6 +11,14 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::CnRic,
         shapes: &[Shape(r"[1-9]\d{16}[0-9Xx]", -5.0), Shape(r"[1-9]\d{5} \d{8} \d{3}[0-9Xx]", -2.0)],
         words: &[
+            "证件号",
+            "身份",
+            "id number",
+            "id no",
+            "citizen id",
+            "chinese id",
+            "china id",
+            "resident card",
             "身份证",
             "居民身份证",
             "公民身份",
@@ -31,7 +39,20 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::KrRrn,
         shapes: &[Shape(r"\d{6}-[0-9]\d{6}", -5.5), Shape(r"\d{6} [0-9]\d{6}", -7.0), Shape(r"\d{13}", -11.0)],
-        words: &["주민등록", "주민번호", "등록번호", "resident registration", "rrn", "korean id", "외국인등록"],
+        words: &[
+            "resident number",
+            "registration number",
+            "주민",
+            "korea id",
+            "resident id",
+            "주민등록",
+            "주민번호",
+            "등록번호",
+            "resident registration",
+            "rrn",
+            "korean id",
+            "외국인등록",
+        ],
         check: |candidate| {
             let digits = candidate.digits()?;
             let sum = weighted(digits, &[2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5]);
@@ -53,14 +74,36 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::SgNric,
         shapes: &[Shape(r"(?i-u:[STFGM]\d{7}[A-Z])", -3.0)],
-        words: &["nric", "FIN", "singapore", "identity card", "fin number"],
+        words: &[
+            "ic number",
+            "ic no",
+            "identification number",
+            "s'pore",
+            "singaporean",
+            "nric",
+            "FIN",
+            "singapore",
+            "identity card",
+            "fin number",
+        ],
         check: nric,
         ..Kind::WORD
     },
     Kind {
         entity: Entity::IlId,
         shapes: &[Shape(r"\d{9}", -9.0), Shape(r"\d{8}-\d", -6.0), Shape(r"\d \d{4} \d{3} \d", -6.0)],
-        words: &["teudat", "zehut", "israeli", "israel id", "תעודת", "זהות", "ת.ז", "mispar zehut"],
+        words: &[
+            "israel",
+            "מספר זהות",
+            "teudat",
+            "zehut",
+            "israeli",
+            "israel id",
+            "תעודת",
+            "זהות",
+            "ת.ז",
+            "mispar zehut",
+        ],
         check: |candidate| {
             let digits = candidate.digits()?;
             (luhn(digits) && digits.iter().any(|digit| *digit != 0)).then_some(3.3)
@@ -70,7 +113,23 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::TrTckn,
         shapes: &[Shape(r"[1-9]\d{10}", -9.5), Shape(r"[1-9]\d{2} \d{3} \d{3} \d{2}", -4.0)],
-        words: &["kimlik", "tckn", "t.c.", "TC", "tc no", "vatandaşlık", "turkish id", "turkish identity"],
+        words: &[
+            "kimlik no",
+            "t.c. kimlik",
+            "turkey id",
+            "turkish national",
+            "identity number",
+            "vatandas",
+            "national id",
+            "kimlik",
+            "tckn",
+            "t.c.",
+            "TC",
+            "tc no",
+            "vatandaşlık",
+            "turkish id",
+            "turkish identity",
+        ],
         check: |candidate| {
             let d: Vec<i32> = candidate.digits()?.iter().map(|digit| i32::from(*digit)).collect();
             let (odd, even) = (d[0] + d[2] + d[4] + d[6] + d[8], d[1] + d[3] + d[5] + d[7]);
@@ -82,7 +141,21 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::ZaId,
         shapes: &[Shape(r"\d{13}", -10.5), Shape(r"\d{6} \d{4} \d{3}", -5.0), Shape(r"\d{6} \d{4} \d{2} \d", -3.0)],
-        words: &["rsa id", "south african", "south africa", "sa id", "id number", "identity number", "id no"],
+        words: &[
+            "s.a. id",
+            "sa identity",
+            "id nr",
+            "identity no",
+            "rsa identity",
+            "national id",
+            "rsa id",
+            "south african",
+            "south africa",
+            "sa id",
+            "id number",
+            "identity number",
+            "id no",
+        ],
         check: |candidate| {
             let digits = candidate.digits()?;
             (short_date(digits) && digits[10] < 2 && luhn(digits)).then_some(10.5)

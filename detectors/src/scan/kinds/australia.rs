@@ -9,7 +9,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::AuTfn,
         shapes: &[Shape(r"\d{9}", -9.0), Shape(r"\d{3} \d{3} \d{3}", -6.0), Shape(r"\d{3}-\d{3}-\d{3}", -6.0)],
-        words: &["tax file", "tfn", "taxfile"],
+        words: &["australian tax", "tax file", "tfn", "taxfile"],
         check: |candidate| {
             weighted(candidate.digits()?, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11).then_some(3.5)
         },
@@ -18,7 +18,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::AuAbn,
         shapes: &[Shape(r"[1-9]\d{10}", -9.0), Shape(r"[1-9]\d \d{3} \d{3} \d{3}", -3.0)],
-        words: &["abn", "business number", "australian business"],
+        words: &["business no", "a.b.n", "company number", "abn", "business number", "australian business"],
         check: |candidate| {
             let digits = candidate.digits()?;
             let sum = weighted(digits, &[10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19]);
@@ -34,7 +34,7 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"[2-6]\d{3}-\d{5}-\d", -3.0),
             Shape(r"[2-6]\d{3} \d{5} \d[ /-]?\d", -3.0),
         ],
-        words: &["medicare", "medicare card", "irn"],
+        words: &["medicare no", "health card", "medicare", "medicare card", "irn"],
         check: |candidate| {
             let digits = candidate.digits()?;
             let sum = weighted(digits, &[1, 3, 7, 9, 1, 3, 7, 9]);

@@ -57,7 +57,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::Swift,
         shapes: &[Shape(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", -9.0)],
-        words: &["swift", "bic", "bank identifier"],
+        words: &["bic/swift", "swift code", "bic code", "swift-code", "bank code", "swift", "bic", "bank identifier"],
         check: |candidate| COUNTRIES.contains(&&candidate.compact()[4..6]).then_some(1.0),
         ..Kind::WORD
     },

@@ -11,6 +11,10 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::CaSin,
         shapes: &[Shape(r"\d{3}-\d{3}-\d{3}", -3.5), Shape(r"\d{3} \d{3} \d{3}", -5.0), Shape(r"\d{9}", -9.0)],
         words: &[
+            "social ins",
+            "canadian sin",
+            "canada sin",
+            "sin card",
             "social insurance",
             "SIN",
             "assurance sociale",
@@ -18,7 +22,6 @@ pub(super) static KINDS: &[Kind] = &[
             "sin number",
             "sin no",
             "sin#",
-            "insurance number",
         ],
         check: |candidate| {
             let digits = candidate.digits()?;
@@ -29,7 +32,15 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::MxCurp,
         shapes: &[Shape(r"(?i-u:[A-Z]{4}\d{6}[HMX][A-Z]{5}[0-9A-Z]\d)", 1.0)],
-        words: &["curp", "clave única", "clave unica", "registro de población"],
+        words: &[
+            "población",
+            "mexican id",
+            "clave de registro",
+            "curp",
+            "clave única",
+            "clave unica",
+            "registro de población",
+        ],
         check: curp,
         ..Kind::WORD
     },

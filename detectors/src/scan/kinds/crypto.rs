@@ -30,7 +30,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::Eth,
         shapes: &[Shape(r"0x[0-9a-fA-F]{40}", 3.3)],
-        words: &["eth", "ethereum", "wallet", "metamask", "erc20", "erc-20"],
+        words: &["ether", "address", "0x address", "eth", "ethereum", "wallet", "metamask", "erc20", "erc-20"],
         check: ethereum,
         canonical: |candidate| String::from_utf8_lossy(candidate.raw()).to_lowercase(),
         edges: Edges::Word,

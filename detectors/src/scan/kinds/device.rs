@@ -10,7 +10,20 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::Imei,
         shapes: &[Shape(r"\d{15}", -9.5), Shape(r"\d{2}[- ]\d{6}[- ]\d{6}[- ]\d", -3.0)],
-        words: &["imei", "device id", "equipment identity", "handset", "imei number"],
+        words: &[
+            "imei no",
+            "imei1",
+            "imei2",
+            "serial imei",
+            "phone id",
+            "device number",
+            "handset id",
+            "imei",
+            "device id",
+            "equipment identity",
+            "handset",
+            "imei number",
+        ],
         // The first two digits name the body that allotted the number.
         check: |candidate| {
             let digits = candidate.digits()?;
@@ -23,6 +36,12 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::Vin,
         shapes: &[Shape(r"(?i-u:[A-HJ-NPR-Z0-9]{17})", -8.0)],
         words: &[
+            "chassis no",
+            "chassis number",
+            "frame number",
+            "vin number",
+            "vin code",
+            "car id",
             "vin",
             "vehicle identification",
             "chassis",

@@ -10,7 +10,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::PlPesel,
         shapes: &[Shape(r"\d{11}", -9.0)],
-        words: &["pesel", "numer ewidencyjny"],
+        words: &["nr pesel", "polish id", "polish national", "pesel", "numer ewidencyjny"],
         check: pesel,
         ..Kind::NUMBER
     },
@@ -21,7 +21,17 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"\d{8}[- ][A-Za-z]", -2.0),
             Shape(r"\d{2}\.\d{3}\.\d{3}-?[A-Za-z]", 0.0),
         ],
-        words: &["dni", "nif", "documento nacional", "identidad"],
+        words: &[
+            "documento de identidad",
+            "spanish id",
+            "d.n.i",
+            "nº dni",
+            "spain id",
+            "dni",
+            "nif",
+            "documento nacional",
+            "identidad",
+        ],
         check: |candidate| letter(number(candidate.digits_of(0..8)?), candidate.compact()[8]),
         ..Kind::WORD
     },
@@ -33,7 +43,7 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"(?i-u:[XYZ]\d{7}-[A-Z])", -1.0),
             Shape(r"(?i-u:[XYZ] \d{7} [A-Z])", -1.0),
         ],
-        words: &["nie", "nif", "extranjero", "identidad"],
+        words: &["identidad de extranjero", "foreigner id", "n.i.e", "nº nie", "nie", "nif", "extranjero", "identidad"],
         check: |candidate| {
             let text = candidate.compact();
             letter(u32::from(text[0] - b'X') * 10_000_000 + number(candidate.digits_of(1..8)?), text[8])
@@ -46,7 +56,18 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"(?i-u:[A-Z]{6}[0-9L-NP-V]{2}[A-EHLMPRST][0-9L-NP-V]{2}[A-Z][0-9L-NP-V]{3}[A-Z])", 0.0),
             Shape(r"(?i-u:[A-Z]{3} [A-Z]{3} \d{2}[A-EHLMPRST]\d{2} [A-Z]\d{3}[A-Z])", 1.0),
         ],
-        words: &["codice fiscale", "c.f.", "CF", "cod. fisc", "fiscale"],
+        words: &[
+            "cod fiscale",
+            "codice fisc",
+            "italian tax",
+            "tax code",
+            "cod. fiscale",
+            "codice fiscale",
+            "c.f.",
+            "CF",
+            "cod. fisc",
+            "fiscale",
+        ],
         check: codice_fiscale,
         ..Kind::WORD
     },
@@ -58,6 +79,14 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"[12]\d{4}(?:\d{2}|2[ABab])\d{6} \d{2}", -2.0),
         ],
         words: &[
+            "sécu",
+            "secu",
+            "n° ss",
+            "numéro ss",
+            "numero de securite",
+            "social security",
+            "assuré",
+            "french social",
             "sécurité sociale",
             "securite sociale",
             "NIR",
@@ -74,6 +103,14 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::DeIdnr,
         shapes: &[Shape(r"[1-9]\d{10}", -9.0), Shape(r"[1-9]\d \d{3} \d{3} \d{3}", -4.0)],
         words: &[
+            "steuer-identifikation",
+            "steuerliche identifikation",
+            "steuer-nr",
+            "tax id",
+            "tax number",
+            "steueridentnummer",
+            "idnummer",
+            "identifikationsnr",
             "steuer-id",
             "steuer id",
             "steueridentifikationsnummer",
@@ -104,7 +141,18 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"\d{4}[. ]\d{2}[. ]\d{3}", -4.0),
             Shape(r"\d{3}[. ]\d{3}[. ]\d{3}", -6.0),
         ],
-        words: &["bsn", "burgerservice", "burgerservicenummer", "sofinummer", "sofi", "citizen service"],
+        words: &[
+            "bsn-nummer",
+            "sofi-nummer",
+            "dutch id",
+            "citizen number",
+            "bsn",
+            "burgerservice",
+            "burgerservicenummer",
+            "sofinummer",
+            "sofi",
+            "citizen service",
+        ],
         check: |candidate| {
             let digits = candidate.digits()?;
             let sum = weighted(digits, &[9, 8, 7, 6, 5, 4, 3, 2]) + 11 - u32::from(digits[8]);
@@ -120,6 +168,14 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"\d{11}", -9.0),
         ],
         words: &[
+            "rrn",
+            "nrn",
+            "rijksregisternr",
+            "nn",
+            "belgian national",
+            "national number",
+            "insz-nummer",
+            "registre",
             "rijksregister",
             "rijksregisternummer",
             "registre national",

@@ -14,21 +14,31 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"[2-9]\d{3}-\d{4}-\d{4}", -3.0),
             Shape(r"[2-9]\d{11}", -9.0),
         ],
-        words: &["aadhaar", "aadhar", "uidai", "UID", "adhaar", "आधार"],
+        words: &["aadhaar card", "uid number", "aadhaar", "aadhar", "uidai", "UID", "adhaar", "आधार"],
         check: |candidate| verhoeff(candidate.digits()?).then_some(3.6),
         ..Kind::NUMBER
     },
     Kind {
         entity: Entity::InPan,
         shapes: &[Shape(r"(?i-u:[A-Z]{3}[ABCFGHJLPT][A-Z]\d{4}[A-Z])", -2.0)],
-        words: &["permanent account", "PAN", "income tax", "pan card", "pan number", "pan no"],
+        words: &[
+            "income tax",
+            "tax pan",
+            "pan id",
+            "permanent account",
+            "PAN",
+            "income tax",
+            "pan card",
+            "pan number",
+            "pan no",
+        ],
         check: |candidate| (number(candidate.digits_of(5..9)?) > 0).then_some(0.5),
         ..Kind::WORD
     },
     Kind {
         entity: Entity::InGstin,
         shapes: &[Shape(r"(?i-u:\d{2}[A-Z]{3}[ABCFGHJLPT][A-Z]\d{4}[A-Z][0-9A-Z]Z[0-9A-Z])", 1.0)],
-        words: &["gst", "gstin", "goods and services"],
+        words: &["gst no", "gst id", "tax id", "tax registration", "gst", "gstin", "goods and services"],
         check: gstin,
         ..Kind::WORD
     },

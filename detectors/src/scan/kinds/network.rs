@@ -31,7 +31,18 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}", 5.0),
             Shape(r"[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}", 2.0),
         ],
-        words: &["mac", "hardware address", "ethernet", "bssid"],
+        words: &[
+            "mac addr",
+            "physical address",
+            "hw addr",
+            "hwaddr",
+            "wlan",
+            "nic",
+            "mac",
+            "hardware address",
+            "ethernet",
+            "bssid",
+        ],
         check: |candidate| {
             let text = candidate.compact();
             let nobody =

@@ -101,25 +101,19 @@ fn phone(candidate: &Candidate<'_>) -> Option<f32> {
     if raw[0] == b'+' {
         let text = std::str::from_utf8(raw).ok()?;
         let number = PHONE_NUMBER_UTIL.parse(text, None::<Region>).ok()?;
-        return (number.is_valid() || fiction(digits)).then_some(7.0);
+        return (number.is_valid() || test_values::fiction(candidate.compact())).then_some(7.0);
     }
     let alike = digits.iter().all(|digit| *digit == digits[0]);
     if alike || !(6..=15).contains(&digits.len()) {
         return None;
     }
-    let three = raw.split(|byte| !byte.is_ascii_digit()).filter(|part| !part.is_empty()).map(<[u8]>::len);
-    let groups: Vec<usize> = three.collect();
-    let like_american = matches!(groups[..], [3, 3, 4] | [1, 3, 3, 4] | [3, 3, 3, 4]);
+    let mut groups = raw.split(|byte| !byte.is_ascii_digit()).filter(|part| !part.is_empty()).map(<[u8]>::len);
+    let groups = [(); 5].map(|()| groups.next().unwrap_or_default());
+    let like_american = matches!(groups, [3, 3, 4, 0, 0] | [1, 3, 3, 4, 0] | [3, 3, 3, 4, 0]);
     if like_american && let Some(digits) = national(candidate) {
         return Some(if american(digits) { 3.5 } else { -1.0 });
     }
     Some(if digits.len() < 8 { -0.5 } else { 0.5 })
-}
-
-/// Ranges kept for films and books: North America, Ofcom, ACMA.
-fn fiction(digits: &[u8]) -> bool {
-    let text: String = digits.iter().map(|digit| char::from(digit + b'0')).collect();
-    test_values::fiction(&text)
 }
 
 /// As dialled from anywhere (E.164) where the country is known, else the digits.

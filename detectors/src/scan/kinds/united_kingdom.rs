@@ -9,7 +9,16 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::UkNhs,
         shapes: &[Shape(r"\d{10}", -9.5), Shape(r"\d{3} \d{3} \d{4}", -6.0), Shape(r"\d{3}-\d{3}-\d{4}", -7.0)],
-        words: &["nhs", "national health", "patient", "chi number", "health service"],
+        words: &[
+            "health number",
+            "nhs no",
+            "nhs id",
+            "nhs",
+            "national health",
+            "patient",
+            "chi number",
+            "health service",
+        ],
         check: |candidate| {
             let digits = candidate.digits()?;
             let check = (11 - weighted(digits, &[10, 9, 8, 7, 6, 5, 4, 3, 2]) % 11) % 11;
@@ -24,7 +33,19 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"(?i-u:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ -]\d{2}[ -]\d{2}[ -]\d{2}[ -][A-D])", 3.0),
             Shape(r"(?i-u:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] \d{6} [A-D])", 0.0),
         ],
-        words: &["national insurance", "nino", "ni number", "ni no", "NI", "insurance number", "n.i."],
+        words: &[
+            "nat ins",
+            "insurance no",
+            "nino",
+            "national ins",
+            "national insurance",
+            "nino",
+            "ni number",
+            "ni no",
+            "NI",
+            "insurance number",
+            "n.i.",
+        ],
         check: |candidate| {
             (!matches!(&candidate.compact()[..2], b"BG" | b"GB" | b"KN" | b"NK" | b"NT" | b"TN" | b"ZZ")).then_some(0.5)
         },
@@ -37,6 +58,12 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"(?i-u:[A-Z][A-Z9]{4}[ -]\d{6}[ -][A-Z][A-Z9][0-9][A-Z]{2})", -1.0),
         ],
         words: &[
+            "driver licence",
+            "driver's license",
+            "drivers licence",
+            "drivers license",
+            "dl no",
+            "dl number",
             "driving licence",
             "dvla",
             "driver number",

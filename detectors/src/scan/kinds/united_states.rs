@@ -11,6 +11,11 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::UsSsn,
         shapes: &[Shape(r"\d{3}-\d{2}-\d{4}", 3.5), Shape(r"\d{3} \d{2} \d{4}", -2.0), Shape(r"\d{9}", -9.0)],
         words: &[
+            "ss num",
+            "soc",
+            "social no",
+            "social number",
+            "s.s.n",
             "ssn",
             "social security",
             "social sec",
@@ -33,7 +38,18 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::UsItin,
         shapes: &[Shape(r"9\d{2}-\d{2}-\d{4}", 0.0), Shape(r"9\d{2} \d{2} \d{4}", -2.0), Shape(r"9\d{8}", -9.0)],
-        words: &["itin", "individual taxpayer", "taxpayer number", "taxpayer identification", "taxpayer id", "tax id"],
+        words: &[
+            "tin",
+            "taxpayer no",
+            "tax identification",
+            "tax number",
+            "itin",
+            "individual taxpayer",
+            "taxpayer number",
+            "taxpayer identification",
+            "taxpayer id",
+            "tax id",
+        ],
         check: |candidate| {
             let group = number(&candidate.digits()?[3..5]);
             matches!(group, 50..=65 | 70..=88 | 90..=92 | 94..=99).then_some(1.2)
@@ -43,7 +59,19 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::UsAbaRouting,
         shapes: &[Shape(r"\d{9}", -9.0), Shape(r"\d{4}-\d{4}-\d", -4.0)],
-        words: &["routing", "aba", "rtn", "transit number", "bank code", "wire transfer"],
+        words: &[
+            "routing transit",
+            "transit routing",
+            "rt number",
+            "ach",
+            "bank routing",
+            "routing",
+            "aba",
+            "rtn",
+            "transit number",
+            "bank code",
+            "wire transfer",
+        ],
         check: |candidate| {
             let digits = candidate.digits()?;
             let prefix = matches!(number(&digits[..2]), 0..=12 | 21..=32 | 61..=72 | 80);
@@ -54,7 +82,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::UsNpi,
         shapes: &[Shape(r"[12]\d{9}", -10.0)],
-        words: &["npi", "national provider", "provider"],
+        words: &["physician", "practitioner", "doctor id", "npi", "national provider", "provider"],
         check: |candidate| {
             let mut prefixed = [8, 0, 8, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             prefixed[5..].copy_from_slice(candidate.digits()?);
@@ -74,7 +102,7 @@ pub(super) static KINDS: &[Kind] = &[
                 2.0,
             ),
         ],
-        words: &["medicare", "mbi", "beneficiary"],
+        words: &["medicare id", "medicare number", "medicare", "mbi", "beneficiary"],
         check: |_| Some(2.0),
         ..Kind::WORD
     },
@@ -103,6 +131,10 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"[A-Z]\d{4}-\d{5}-\d{5}", -3.0),
         ],
         words: &[
+            "driver id",
+            "operator license",
+            "dln",
+            "driving permit",
             "driver's license",
             "drivers license",
             "driver license",
@@ -125,7 +157,6 @@ pub(super) static KINDS: &[Kind] = &[
             "driver_licence",
             "license_number",
             "driver lic",
-            "license",
         ],
         check: plausible,
         ..Kind::WORD
