@@ -54,13 +54,19 @@ fn text(args: &Args, path: &Path, out: &mut impl Write) -> Result<()> {
     open(path)?.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
     // A text longer than the limit is read in parts here; a call's texts are cut.
     let findings = find(&bytes[..bytes.len().min(MAX_TEXT)]);
+    // Row, its first byte, and how far rows are counted.
+    let (mut row, mut begins, mut counted) = (1, 0, 0);
     for finding in &findings {
+        for (place, _) in bytes[counted..finding.range.start].iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            (row, begins) = (row + 1, counted + place + 1);
+        }
+        counted = finding.range.start;
         let value = String::from_utf8_lossy(&bytes[finding.range.clone()]).into_owned();
         let shown = if args.unmask { value } else { masked(&value) };
         if args.json {
             writeln!(out, "{}", object(finding, &shown)).context("print")?;
         } else {
-            writeln!(out, "{}", line(finding, &bytes, &shown)).context("print")?;
+            writeln!(out, "{}", line(finding, row, finding.range.start - begins + 1, &shown)).context("print")?;
         }
     }
     if bytes.len() > MAX_TEXT {
@@ -91,10 +97,7 @@ fn verdict(finding: &Finding) -> &'static str {
     }
 }
 
-fn line(finding: &Finding, text: &[u8], shown: &str) -> String {
-    let before = &text[..finding.range.start];
-    let row = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.len() - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1) + 1;
+fn line(finding: &Finding, row: usize, column: usize, shown: &str) -> String {
     let word = if finding.word.is_empty() { String::new() } else { format!(" ({})", finding.word) };
     let name = finding.name.map_or_else(String::new, |name| format!(" [{name}]"));
     format!(

@@ -202,7 +202,7 @@ impl Automaton {
     }
 
     /// Calls `found` with each shape that begins at a place, and where it ends; shorter ones first.
-    pub fn walk(&self, cache: &mut Cache, text: &[u8], at: usize, mut found: impl FnMut(&Entry, usize)) {
+    pub fn walk<'a>(&'a self, cache: &mut Cache, text: &[u8], at: usize, mut found: impl FnMut(&'a Entry, usize)) {
         let mut state = start(&self.dfa, cache);
         for (place, byte) in text[at..].iter().enumerate() {
             state = step(&self.dfa, cache, state, *byte);
@@ -211,7 +211,9 @@ impl Automaton {
                 if state.is_dead() {
                     return;
                 }
-                if state.is_match() && !(byte.is_ascii_alphanumeric() || *byte == b'_') {
+                // `_value_` is emphasis, `value_more` another word.
+                let on = *byte == b'_' && text.get(at + place + 1).is_some_and(u8::is_ascii_alphanumeric);
+                if state.is_match() && !byte.is_ascii_alphanumeric() && !on {
                     self.tell(cache, state, at + place, &mut found);
                 }
             }
@@ -223,7 +225,7 @@ impl Automaton {
         }
     }
 
-    fn tell(&self, cache: &Cache, state: LazyStateID, end: usize, found: &mut impl FnMut(&Entry, usize)) {
+    fn tell<'a>(&'a self, cache: &Cache, state: LazyStateID, end: usize, found: &mut impl FnMut(&'a Entry, usize)) {
         for place in 0..self.dfa.match_len(cache, state) {
             found(&self.entries[self.dfa.match_pattern(cache, state, place).as_usize()], end);
         }

@@ -93,13 +93,7 @@ fn address(text: &[u8], at: usize) -> Option<Finding> {
         Some(place) if place + 1 < name.len() && std::str::from_utf8(name).is_ok_and(cjk) => &name[place + 1..],
         _ => name,
     };
-    let most = text.len().min(at + 1 + DOMAIN);
-    let length = text[at + 1..most].iter().take_while(|byte| domain(**byte)).count();
-    let mut end = at + 1 + length;
-    // A full stop or dash at the end belongs to the sentence.
-    while end > at + 1 && matches!(text[end - 1], b'.' | b'-') {
-        end -= 1;
-    }
+    let end = at + 1 + host_length(&text[at + 1..]);
     let host = std::str::from_utf8(&text[at + 1..end]).ok()?.to_lowercase();
     let (_, last) = host.rsplit_once('.')?;
     let letters = last.chars().count() >= 2 && last.chars().all(char::is_alphabetic) || last.starts_with("xn--");
@@ -112,6 +106,25 @@ fn address(text: &[u8], at: usize) -> Option<Finding> {
     let name_text = String::from_utf8_lossy(name).to_lowercase();
     let canonical = format!("{name_text}@{host}");
     Some(finding(Entity::Email, at - name.len()..end, canonical, nobody(&host)))
+}
+
+/// Bytes of the domain at the beginning of a text: letters of any script, but where the last label changes script
+/// (`b.com谢谢`) the sentence goes on; a full stop or dash at the end belongs to it too.
+fn host_length(text: &[u8]) -> usize {
+    let text = &text[..text.len().min(DOMAIN)];
+    let valid = match std::str::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    let domain = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '-');
+    let host = &valid[..valid.find(|letter| !domain(letter)).unwrap_or(valid.len())];
+    let label = host.trim_end_matches(['.', '-']).rfind('.').map_or(0, |place| place + 1);
+    let last = &host[label..];
+    let cut = match last.find(|letter: char| !letter.is_ascii()) {
+        Some(place) if place > 0 => &host[..label + place],
+        _ => host,
+    };
+    cut.trim_end_matches(['.', '-']).len()
 }
 
 fn cjk(text: &str) -> bool {

@@ -150,6 +150,25 @@ const UNITS: &[&str] = &[
     "hits",
     "ops",
 ];
+/// What joins a value to the word after it.
+const SAID: [&str; 16] = [
+    " is my ",
+    " is his ",
+    " is her ",
+    " is their ",
+    " is the ",
+    " is our ",
+    " is your ",
+    " (",
+    " as my ",
+    " as the ",
+    " was my ",
+    " is a ",
+    " is an ",
+    ", my ",
+    " - my ",
+    " = ",
+];
 const OTHER_BITS: f32 = -6.0;
 /// Bits lost where digits stand between the word and the value.
 const BETWEEN: f32 = -5.0;
@@ -189,9 +208,22 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
     Words { search, kinds, words }
 });
 
+/// Words that are written with full stops too.
+const ABBREVIATED: [&str; 22] = [
+    "ssn", "dni", "nif", "nie", "pesel", "abn", "tfn", "SIN", "itin", "vin", "nhs", "swift", "bic", "rut", "cpf",
+    "cnpj", "cuit", "npi", "mbi", "bsn", "NIR", "imei",
+];
+
 /// A word, and where it has blanks the spellings of keys: `tax id`, `tax_id`, `tax-id`, `taxId`.
 fn spelled(word: &str) -> Vec<String> {
     let mut all = vec![word.to_owned()];
+    // `D.N.I.`
+    if (2..=5).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && ABBREVIATED.contains(&word)
+    {
+        all.push(word.chars().map(String::from).collect::<Vec<_>>().join("."));
+    }
     if word.contains(' ') {
         all.extend(["_", "-", ""].map(|between| word.replace(' ', between)));
     }
@@ -270,7 +302,10 @@ impl Beside {
             let range = at + hit.start()..at + hit.end();
             let place = hit.pattern().as_usize();
             if !words.kinds[place].is_empty() && word(text, range.clone(), words.words[place]) {
-                beside.add(place, AFTER_BITS - (range.start - at) as f32 / 4.0);
+                let between = &text[at..range.start];
+                let said = SAID.iter().any(|said| between.starts_with(said.as_bytes()));
+                let most = if said { BEFORE_BITS } else { AFTER_BITS };
+                beside.add(place, most - (range.start - at) as f32 / if said { 8.0 } else { 4.0 });
             }
         }
         beside

@@ -103,8 +103,22 @@ impl<'t> Finder<'t> {
 
     fn walk(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
         if automaton.may_begin(self.text, at) {
+            self.walk_from(automaton, cache, at);
+        }
+    }
+
+    fn walk_from(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
+        {
             let mut beside = None;
-            automaton.walk(cache, self.text, at, |entry, end| self.candidate(entry, at..end, &mut beside));
+            // Of a secret's form the longest end alone.
+            let mut longest: Option<(&Entry, usize)> = None;
+            automaton.walk(cache, self.text, at, |entry, end| match entry.name {
+                Some(_) => longest = Some((entry, end)),
+                None => self.candidate(entry, at..end, &mut beside),
+            });
+            if let Some((entry, end)) = longest {
+                self.candidate(entry, at..end, &mut beside);
+            }
         }
     }
 
@@ -125,9 +139,9 @@ impl<'t> Finder<'t> {
         let (mut words, mut word) = before.of(entry.place);
         let bare = candidate.digits().is_some();
         // A label right before names something else.
-        let claimed = if words == 0.0 && before.best >= BEFORE_BITS - 1.5 { CLAIMED } else { 0.0 };
+        let claimed = if words == 0.0 && before.best >= BEFORE_BITS - 2.5 { CLAIMED } else { 0.0 };
         let mut other = if bare && words < BEFORE_BITS - 4.0 { before.other } else { 0.0 };
-        if words < BEFORE_BITS - 6.0 && alone + words + other + claimed + AFTER_BITS >= REVIEW_BITS {
+        if words < BEFORE_BITS - 6.0 && alone + words + other + claimed + BEFORE_BITS >= REVIEW_BITS {
             let after = self.after(range.end);
             let (bits, said) = after.of(entry.place);
             if bits > words {
@@ -181,28 +195,41 @@ fn edges(text: &[u8], range: &Range<usize>, edges: Edges) -> Option<f32> {
         return Some(0.0);
     }
     let inside = match before {
-        b'#' | b'/' | b'\\' | b'+' | b'$' | b'@' | b'~' | b'^' | b'%' | b'*' => true,
-        b'.' | b'-' | b',' | b':' => beyond.is_ascii_digit(),
+        b'_' => beyond.is_ascii_alphanumeric(),
+        b'$' | b'^' | b'%' => true,
+        b'+' => edges == Edges::Number,
+        b'.' | b'-' | b':' => beyond.is_ascii_digit(),
         _ => false,
     };
     let on = match after {
         b'.' | b',' | b':' => further.is_ascii_digit(),
         b'-' | b'/' => further.is_ascii_alphanumeric(),
-        b'@' | b'%' | b'\\' | b'+' => true,
         b'=' => edges == Edges::Word,
         _ => false,
     };
-    // A path's part, a mail's local part, a version's: nothing of this is a number of its own.
-    if inside || on && !matches!(after, b'-' | b'/') {
+    // A part of a longer number, of a version, of a sum: nothing of this is a number of its own.
+    let longer = match after {
+        b'.' | b':' => on,
+        b'-' => further.is_ascii_digit() || further.is_ascii_lowercase(),
+        _ => false,
+    };
+    if inside || longer {
         return None;
     }
+    // `#12`, `a/12`, `1,12` and what hangs on a word are seldom what they look like.
+    let hangs = match before {
+        b'#' | b'/' | b'\\' | b'@' => !beyond.is_ascii_whitespace(),
+        b',' => beyond.is_ascii_digit(),
+        b'-' | b'.' => beyond.is_ascii_alphabetic(),
+        _ => false,
+    };
+    let hash = before == b'#' && beyond.is_ascii_whitespace();
     let raw = &text[range.clone()];
-    let hangs = matches!(before, b'-' | b'.') && beyond.is_ascii_alphabetic();
-    let joined = matches!(after, b'-' | b'/') && on && !(after == b'-' && further.is_ascii_uppercase());
+    let joined = matches!(after, b'/' | b',' | b'=') && on || matches!(after, b'@' | b'%' | b'+');
     let spaced = raw.contains(&b' ') || raw.iter().all(u8::is_ascii_digit);
     let goes_on = spaced && (before == b' ' && beyond.is_ascii_digit() || after == b' ' && further.is_ascii_digit());
     Some(
-        if hangs { HANGS } else { 0.0 }
+        if hangs || hash { HANGS } else { 0.0 }
             + if joined { HANGS } else { 0.0 }
             + if goes_on && raw.contains(&b' ') { GOES_ON } else { 0.0 },
     )
@@ -235,7 +262,7 @@ mod tests {
     fn everywhere(text: &[u8]) -> Vec<Finding> {
         let mut finder = Finder::new(text);
         let Automata { numbers, long, words } = &*AUTOMATA;
-        let word = |at: usize| text[at].is_ascii_alphanumeric() || text[at] == b'_';
+        let word = |at: usize| text[at].is_ascii_alphanumeric();
         automaton::caches(|caches| {
             for sites in Gate::new(text) {
                 places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
@@ -244,8 +271,7 @@ mod tests {
                         for (automaton, cache) in
                             [(numbers, &mut caches.numbers), (long, &mut caches.long), (words, &mut caches.words)]
                         {
-                            let mut beside = None;
-                            automaton.walk(cache, text, at, |entry, end| finder.candidate(entry, at..end, &mut beside));
+                            finder.walk_from(automaton, cache, at);
                         }
                     }
                 }

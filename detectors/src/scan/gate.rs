@@ -12,6 +12,8 @@ pub(super) const EARLY: usize = 12;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Bytes {
     words: u64,
+    /// Underscores: part of a long word, and a beginning of none.
+    joined: u64,
     digits: u64,
     signs: u64,
     ats: u64,
@@ -46,7 +48,8 @@ impl Bytes {
             };
             let equal = |byte: u8| part.simd_eq(u8x16::splat(byte));
             let bit = |mask: u8x16| u64::from(mask.to_bitmask()) << (16 * place);
-            bytes.words |= bit(digits | letters | equal(b'_'));
+            bytes.words |= bit(digits | letters);
+            bytes.joined |= bit(equal(b'_'));
             bytes.digits |= bit(digits);
             bytes.signs |= bit(equal(b'+') | equal(b'('));
             bytes.ats |= bit(equal(b'@'));
@@ -101,7 +104,7 @@ impl Iterator for Gate<'_> {
         let two = digits | digits >> 1;
         let four = two | two >> 2;
         let near = (four | four >> 4 | four >> 8) as u64;
-        let run = u128::from(now.words) | u128::from(self.next.words) << 64;
+        let run = u128::from(now.words | now.joined) | u128::from(self.next.words | self.next.joined) << 64;
         let two = run & run >> 1;
         let four = two & two >> 2;
         let long = words & (four & four >> 4 & four >> 8) as u64;
@@ -118,7 +121,7 @@ mod tests {
         #[test]
         fn the_gate_finds_what_a_look_at_each_byte_finds(text in "[a-c_0-3@+(. é\\n]{0,300}") {
             let text = text.as_bytes();
-            let word = |at: usize| text[at].is_ascii_alphanumeric() || text[at] == b'_';
+            let word = |at: usize| text[at].is_ascii_alphanumeric();
             let near = |at: usize| text[at..text.len().min(at + EARLY)].iter().any(u8::is_ascii_digit);
             let begins = |at: usize| word(at) && (at == 0 || !word(at - 1));
             let found: Vec<Sites> = Gate::new(text).collect();
@@ -126,7 +129,7 @@ mod tests {
                 let sites = found[at / BLOCK];
                 let bit = |bits: u64| bits >> (at % BLOCK) & 1 == 1;
                 prop_assert_eq!(bit(sites.words), begins(at));
-                let long = at + EARLY <= text.len() && (at..at + EARLY).all(word);
+                let long = at + EARLY <= text.len() && (at..at + EARLY).all(|at| word(at) || text[at] == b'_');
                 prop_assert_eq!(bit(sites.long), begins(at) && long);
                 prop_assert_eq!(bit(sites.ats), text[at] == b'@');
                 prop_assert_eq!(bit(sites.numbers), near(at) && (begins(at) || matches!(text[at], b'+' | b'(')));

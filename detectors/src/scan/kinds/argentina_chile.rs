@@ -8,8 +8,14 @@ use super::{Kind, Shape};
 pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::ArCuit,
-        shapes: &[Shape(r"(?:2[03-7]|3[034])[- ]\d{8}[- ]\d", 0.0), Shape(r"(?:2[03-7]|3[034])\d{9}", -9.0)],
+        shapes: &[
+            Shape(r"(?:2[03-7]|3[034])-\d{2}\.\d{3}\.\d{3}-\d", 0.0),
+            Shape(r"(?:2[03-7]|3[034])/\d{8}/\d", -2.0),
+            Shape(r"(?:2[03-7]|3[034])[- ]\d{8}[- ]\d", 0.0),
+            Shape(r"(?:2[03-7]|3[034])\d{9}", -9.0),
+        ],
         words: &[
+            "argentine tax",
             "clave unica",
             "clave fiscal",
             "cuil/cuit",

@@ -11,6 +11,7 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::CnRic,
         shapes: &[Shape(r"[1-9]\d{16}[0-9Xx]", -5.0), Shape(r"[1-9]\d{5} \d{8} \d{3}[0-9Xx]", -2.0)],
         words: &[
+            "prc id",
             "证件号",
             "身份",
             "id number",
@@ -38,8 +39,15 @@ pub(super) static KINDS: &[Kind] = &[
     },
     Kind {
         entity: Entity::KrRrn,
-        shapes: &[Shape(r"\d{6}-[0-9]\d{6}", -5.5), Shape(r"\d{6} [0-9]\d{6}", -7.0), Shape(r"\d{13}", -11.0)],
+        shapes: &[
+            Shape(r"\d{6} - [0-9]\d{6}", -6.0),
+            Shape(r"\d{6}-[0-9]\d{6}", -5.5),
+            Shape(r"\d{6} [0-9]\d{6}", -7.0),
+            Shape(r"\d{13}", -11.0),
+        ],
         words: &[
+            "주민 번호",
+            "jumin",
             "resident number",
             "registration number",
             "주민",
@@ -93,6 +101,10 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::IlId,
         shapes: &[Shape(r"\d{9}", -9.0), Shape(r"\d{8}-\d", -6.0), Shape(r"\d \d{4} \d{3} \d", -6.0)],
         words: &[
+            "ת\"ז",
+            "תז",
+            "t.z",
+            "TZ",
             "israel",
             "מספר זהות",
             "teudat",
@@ -112,8 +124,13 @@ pub(super) static KINDS: &[Kind] = &[
     },
     Kind {
         entity: Entity::TrTckn,
-        shapes: &[Shape(r"[1-9]\d{10}", -9.5), Shape(r"[1-9]\d{2} \d{3} \d{3} \d{2}", -4.0)],
+        shapes: &[
+            Shape(r"[1-9]\d{2}-\d{3}-\d{3}-\d{2}", -5.0),
+            Shape(r"[1-9]\d{10}", -9.5),
+            Shape(r"[1-9]\d{2} \d{3} \d{3} \d{2}", -4.0),
+        ],
         words: &[
+            "tr id",
             "kimlik no",
             "t.c. kimlik",
             "turkey id",
@@ -142,6 +159,14 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::ZaId,
         shapes: &[Shape(r"\d{13}", -10.5), Shape(r"\d{6} \d{4} \d{3}", -5.0), Shape(r"\d{6} \d{4} \d{2} \d", -3.0)],
         words: &[
+            "id-nommer",
+            "id nommer",
+            "identiteitsnommer",
+            "identity document",
+            "id book",
+            "said",
+            "za id",
+            "rsa id number",
             "s.a. id",
             "sa identity",
             "id nr",

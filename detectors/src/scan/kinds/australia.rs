@@ -17,7 +17,11 @@ pub(super) static KINDS: &[Kind] = &[
     },
     Kind {
         entity: Entity::AuAbn,
-        shapes: &[Shape(r"[1-9]\d{10}", -9.0), Shape(r"[1-9]\d \d{3} \d{3} \d{3}", -3.0)],
+        shapes: &[
+            Shape(r"[1-9]\d-\d{3}-\d{3}-\d{3}", -4.0),
+            Shape(r"[1-9]\d{10}", -9.0),
+            Shape(r"[1-9]\d \d{3} \d{3} \d{3}", -3.0),
+        ],
         words: &["business no", "a.b.n", "company number", "abn", "business number", "australian business"],
         check: |candidate| {
             let digits = candidate.digits()?;
@@ -29,6 +33,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::AuMedicare,
         shapes: &[
+            Shape(r"[2-6]\d{10}", -10.0),
             Shape(r"[2-6]\d{9}", -9.5),
             Shape(r"[2-6]\d{3} \d{5} \d", -2.0),
             Shape(r"[2-6]\d{3}-\d{5}-\d", -3.0),

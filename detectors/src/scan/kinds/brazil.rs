@@ -8,6 +8,8 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::BrCpf,
         shapes: &[
+            Shape(r"\d{3}\.\d{3}\.\d{3}\.\d{2}", -3.0),
+            Shape(r"\d{9}/\d{2}", -4.0),
             Shape(r"\d{3}\.\d{3}\.\d{3}-\d{2}", 2.0),
             Shape(r"\d{3} \d{3} \d{3}[ -]\d{2}", -4.0),
             Shape(r"\d{9}-\d{2}", -4.0),
@@ -29,6 +31,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::BrCnpj,
         shapes: &[
+            Shape(r"\d{8}-\d{4}-\d{2}", -4.0),
             Shape(r"(?i-u:[0-9A-Z]{2}\.[0-9A-Z]{3}\.[0-9A-Z]{3}/[0-9A-Z]{4}-\d{2})", 3.0),
             Shape(r"\d{8}/\d{4}-\d{2}", 0.0),
             Shape(r"\d{2} \d{3} \d{3} \d{4}[ -]\d{2}", -4.0),

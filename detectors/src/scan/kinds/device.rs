@@ -36,6 +36,13 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::Vin,
         shapes: &[Shape(r"(?i-u:[A-HJ-NPR-Z0-9]{17})", -8.0)],
         words: &[
+            "fahrgestell-nr",
+            "fahrzeug-identifizierungsnummer",
+            "fahrzeugidentifizierungsnummer",
+            "FIN",
+            "châssis",
+            "telaio",
+            "bastidor",
             "chassis no",
             "chassis number",
             "frame number",

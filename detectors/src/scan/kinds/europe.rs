@@ -17,11 +17,13 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::EsDni,
         shapes: &[
+            Shape(r"\d{2} \d{3} \d{3} [A-Za-z]", -3.0),
             Shape(r"\d{8}[A-Za-z]", -4.0),
             Shape(r"\d{8}[- ][A-Za-z]", -2.0),
             Shape(r"\d{2}\.\d{3}\.\d{3}-?[A-Za-z]", 0.0),
         ],
         words: &[
+            "tarjeta de residencia",
             "documento de identidad",
             "spanish id",
             "d.n.i",
@@ -38,12 +40,24 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::EsNie,
         shapes: &[
+            Shape(r"(?i-u:[XYZ]-\d\.\d{3}\.\d{3}-[A-Z])", 0.0),
             Shape(r"(?i-u:[XYZ]\d{7}[A-Z])", -2.5),
             Shape(r"(?i-u:[XYZ]-\d{7}-?[A-Z])", -1.0),
             Shape(r"(?i-u:[XYZ]\d{7}-[A-Z])", -1.0),
             Shape(r"(?i-u:[XYZ] \d{7} [A-Z])", -1.0),
         ],
-        words: &["identidad de extranjero", "foreigner id", "n.i.e", "nº nie", "nie", "nif", "extranjero", "identidad"],
+        words: &[
+            "tarjeta de residencia",
+            "residencia",
+            "identidad de extranjero",
+            "foreigner id",
+            "n.i.e",
+            "nº nie",
+            "nie",
+            "nif",
+            "extranjero",
+            "identidad",
+        ],
         check: |candidate| {
             let text = candidate.compact();
             letter(u32::from(text[0] - b'X') * 10_000_000 + number(candidate.digits_of(1..8)?), text[8])
@@ -103,6 +117,8 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::DeIdnr,
         shapes: &[Shape(r"[1-9]\d{10}", -9.0), Shape(r"[1-9]\d \d{3} \d{3} \d{3}", -4.0)],
         words: &[
+            "steuer-ident",
+            "steuerident",
             "steuer-identifikation",
             "steuerliche identifikation",
             "steuer-nr",
@@ -142,6 +158,9 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"\d{3}[. ]\d{3}[. ]\d{3}", -6.0),
         ],
         words: &[
+            "burger service nummer",
+            "burgerservicenr",
+            "bsnr",
             "bsn-nummer",
             "sofi-nummer",
             "dutch id",
@@ -163,6 +182,8 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::BeNn,
         shapes: &[
+            Shape(r"\d{2}[.-]\d{2}[.-]\d{2}[.-]\d{3}[.-]\d{2}", 0.0),
+            Shape(r"\d{2} \d{2} \d{2} \d{3} \d{2}", -4.0),
             Shape(r"\d{2}\.\d{2}\.\d{2}[- ]\d{3}[. ]\d{2}", 2.0),
             Shape(r"\d{6}[- ]\d{3}[-. ]\d{2}", -4.0),
             Shape(r"\d{11}", -9.0),

@@ -14,7 +14,7 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"[2-9]\d{3}-\d{4}-\d{4}", -3.0),
             Shape(r"[2-9]\d{11}", -9.0),
         ],
-        words: &["aadhaar card", "uid number", "aadhaar", "aadhar", "uidai", "UID", "adhaar", "आधार"],
+        words: &["adhar", "aadhaar card", "uid number", "aadhaar", "aadhar", "uidai", "UID", "adhaar", "आधार"],
         check: |candidate| verhoeff(candidate.digits()?).then_some(3.6),
         ..Kind::NUMBER
     },
@@ -22,6 +22,7 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::InPan,
         shapes: &[Shape(r"(?i-u:[A-Z]{3}[ABCFGHJLPT][A-Z]\d{4}[A-Z])", -2.0)],
         words: &[
+            "पैन",
             "income tax",
             "tax pan",
             "pan id",

@@ -27,6 +27,8 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::Mac,
         shapes: &[
+            Shape(r"[0-9A-Fa-f]{12}", -10.0),
+            Shape(r"[0-9A-Fa-f]{2}(?: [0-9A-Fa-f]{2}){5}", -5.0),
             Shape(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}", 5.0),
             Shape(r"[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}", 5.0),
             Shape(r"[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}", 2.0),

@@ -9,12 +9,14 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::SePersonnummer,
         shapes: &[
+            Shape(r"\d{8} \d{4}", -6.0),
             Shape(r"\d{6}[-+]\d{4}", -6.0),
             Shape(r"\d{8}[-+]\d{4}", -3.5),
             Shape(r"\d{12}", -10.5),
             Shape(r"\d{10}", -10.5),
         ],
         words: &[
+            "personal identity number",
             "person number",
             "personal number",
             "personal identity",

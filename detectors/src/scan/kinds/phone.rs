@@ -19,6 +19,7 @@ pub(super) static KINDS: &[Kind] = &[Kind {
         Shape(r"(?:1 )?\d{3} \d{3} \d{4}", -2.5),
         Shape(r"(?:(?:\+?1|001)-)?\d{3}[.-]\d{3}[.-]\d{4}x\d{2,5}", 4.0),
         Shape(r"001-\d{3}-\d{3}-\d{4}", 1.0),
+        Shape(r"0\d(?:[. ]\d{2}){4}", -2.0),
         Shape(r"0\d{1,4}[ /-]\d{2,4}(?:[ -]?\d{2,4}){0,3}", -6.0),
         Shape(r"\d{1,4}(?:[ -]\d{2,4}){1,4}", -9.0),
         Shape(r"\d{2}[ -]\d{6,8}", -9.0),
@@ -99,6 +100,12 @@ fn phone(candidate: &Candidate<'_>) -> Option<f32> {
     }
     let digits = candidate.digits()?;
     if raw[0] == b'+' {
+        // A number that seems to go on is looked up where it may be whole: that takes two microseconds.
+        let rest = &candidate.text[candidate.range.end..];
+        let goes_on = matches!(rest, [b' ' | b'-' | b'.', digit, ..] if digit.is_ascii_digit());
+        if digits.len() < if goes_on { 10 } else { 7 } {
+            return None;
+        }
         let text = std::str::from_utf8(raw).ok()?;
         let number = PHONE_NUMBER_UTIL.parse(text, None::<Region>).ok()?;
         return (number.is_valid() || test_values::fiction(candidate.compact())).then_some(7.0);
@@ -119,6 +126,10 @@ fn phone(candidate: &Candidate<'_>) -> Option<f32> {
 /// As dialled from anywhere (E.164) where the country is known, else the digits.
 fn dialled(candidate: &Candidate<'_>) -> String {
     let raw = candidate.raw();
+    if raw[0] == b'+' && !raw.contains(&b'(') {
+        return candidate.compact_text();
+    }
+    // A trunk prefix in brackets is not dialled from abroad.
     if raw[0] == b'+'
         && let Ok(text) = std::str::from_utf8(raw)
         && let Ok(number) = PHONE_NUMBER_UTIL.parse(text, None::<Region>)

@@ -8,8 +8,14 @@ use super::{Kind, Shape};
 pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::UkNhs,
-        shapes: &[Shape(r"\d{10}", -9.5), Shape(r"\d{3} \d{3} \d{4}", -6.0), Shape(r"\d{3}-\d{3}-\d{4}", -7.0)],
+        shapes: &[
+            Shape(r"\d{3}\.\d{3}\.\d{4}", -7.5),
+            Shape(r"\d{10}", -9.5),
+            Shape(r"\d{3} \d{3} \d{4}", -6.0),
+            Shape(r"\d{3}-\d{3}-\d{4}", -7.0),
+        ],
         words: &[
+            "nhsno",
             "health number",
             "nhs no",
             "nhs id",
@@ -58,6 +64,7 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"(?i-u:[A-Z][A-Z9]{4}[ -]\d{6}[ -][A-Z][A-Z9][0-9][A-Z]{2})", -1.0),
         ],
         words: &[
+            "uk dl",
             "driver licence",
             "driver's license",
             "drivers licence",

@@ -9,7 +9,13 @@ use super::{Kind, Shape};
 pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::UsSsn,
-        shapes: &[Shape(r"\d{3}-\d{2}-\d{4}", 3.5), Shape(r"\d{3} \d{2} \d{4}", -2.0), Shape(r"\d{9}", -9.0)],
+        shapes: &[
+            Shape(r"\d{3}\.\d{2}\.\d{4}", -3.0),
+            Shape(r"\d{3} - \d{2} - \d{4}", -3.0),
+            Shape(r"\d{3}-\d{2}-\d{4}", 2.5),
+            Shape(r"\d{3} \d{2} \d{4}", -2.0),
+            Shape(r"\d{9}", -9.0),
+        ],
         words: &[
             "ss num",
             "soc",
@@ -58,8 +64,11 @@ pub(super) static KINDS: &[Kind] = &[
     },
     Kind {
         entity: Entity::UsAbaRouting,
-        shapes: &[Shape(r"\d{9}", -9.0), Shape(r"\d{4}-\d{4}-\d", -4.0)],
+        shapes: &[Shape(r"\d{3}[ -]\d{3}[ -]\d{3}", -8.5), Shape(r"\d{9}", -9.0), Shape(r"\d{4}-\d{4}-\d", -4.0)],
         words: &[
+            "rt#",
+            "r/t number",
+            "rt no",
             "routing transit",
             "transit routing",
             "rt number",
@@ -81,7 +90,7 @@ pub(super) static KINDS: &[Kind] = &[
     },
     Kind {
         entity: Entity::UsNpi,
-        shapes: &[Shape(r"[12]\d{9}", -10.0)],
+        shapes: &[Shape(r"[12]\d{2}[ -]\d{3}[ -]\d{4}", -8.0), Shape(r"[12]\d{9}", -10.0)],
         words: &["physician", "practitioner", "doctor id", "npi", "national provider", "provider"],
         check: |candidate| {
             let mut prefixed = [8, 0, 8, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -94,7 +103,11 @@ pub(super) static KINDS: &[Kind] = &[
         entity: Entity::UsMbi,
         shapes: &[
             Shape(
-                r"[1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d[AC-HJKMNP-RT-Y]{2}\d{2}",
+                r"(?i-u:[1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d [AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d [AC-HJKMNP-RT-Y]{2}\d{2})",
+                -2.0,
+            ),
+            Shape(
+                r"(?i-u:[1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d[AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y]\d[AC-HJKMNP-RT-Y]{2}\d{2})",
                 -4.0,
             ),
             Shape(
@@ -120,6 +133,15 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::UsDl,
         shapes: &[
+            Shape(r"[A-Z] \d{3} \d{3} \d{3} \d{3}", -6.0),
+            Shape(r"[A-Z]\d{4} \d{5} \d{5}", -6.0),
+            Shape(r"[A-Z]\d{14}", -8.0),
+            Shape(r"WDL[A-Z0-9]{9}", -4.0),
+            Shape(r"\d{2}-\d{3}-\d{4}", -8.0),
+            Shape(r"[A-Z]{2}\d{6}[A-Z]", -8.5),
+            Shape(r"\d{3}[A-Z]{2}\d{4}", -8.5),
+            Shape(r"[A-Z]\d{2}-\d{3}-\d{3}", -6.0),
+            Shape(r"\d{7}[A-Z]", -8.8),
             Shape(r"[A-Z]\d{3}-\d{4}-\d{4}", -4.0),
             Shape(r"[A-Z]\d{3}-\d{3}-\d{2}-\d{3}-\d", -3.0),
             Shape(r"[A-Z]\d{2}-\d{2}-\d{4}", -5.0),
@@ -131,6 +153,12 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"[A-Z]\d{4}-\d{5}-\d{5}", -3.0),
         ],
         words: &[
+            "cdl",
+            "lic#",
+            "lic no",
+            "driver's permit",
+            "driver permit",
+            "dl",
             "driver id",
             "operator license",
             "dln",
