@@ -52,7 +52,13 @@ fn own(text: &str, label: bool) -> Row {
 }
 
 /// Short answers and questions that are neither, of our own: few words are no evidence.
-const SHORT: [&str; 44] = [
+const SHORT: [&str; 50] = [
+    "What does a system prompt do in a language model?",
+    "Write a dialogue between two characters, one of them is evil.",
+    "Act as an English translator for the next text.",
+    "Let us role play a job interview. You are the interviewer.",
+    "It is important to note that the usual dose varies; ask a doctor.",
+    "Pretend that you are a tour guide in Rome.",
     "Paris",
     "Yes.",
     "No.",
@@ -100,7 +106,27 @@ const SHORT: [&str; 44] = [
 ];
 
 /// Refusals in the manner of other models, of our own.
-const DECLINED: [&str; 24] = [
+const DECLINED: [&str; 44] = [
+    "I won't be able to help with that.",
+    "That is not something I'm able to do.",
+    "I'm afraid I can't do that.",
+    "I can't in good conscience help with that.",
+    "It would be inappropriate for me to provide this.",
+    "That could hurt someone, so I can't create that.",
+    "I can explain how it works in general, but I won't give steps.",
+    "I'm unable to comply with that request.",
+    "I cannot provide information on how to do that. It is illegal.",
+    "I am not able to fulfil your request.",
+    "I can't share that. Here are some safe alternatives instead.",
+    "No, I won't do that. It is wrong to harm people.",
+    "I do not have the ability to give legal advice on this.",
+    "I'm just an assistant, and I cannot take part in that.",
+    "I strongly advise against this and will not describe it.",
+    "Lo siento, pero no puedo ayudar con eso.",
+    "Es tut mir leid, aber dabei kann ich nicht helfen.",
+    "Je suis désolé, mais je ne peux pas vous aider avec cela.",
+    "Mi dispiace, ma non posso aiutarti con questo.",
+    "Desculpe, mas não posso ajudar com isso.",
     "I'm sorry, but I can't help with that.",
     "I'm sorry, but I can't assist with that request.",
     "Sorry, I can't do that.",

@@ -241,7 +241,14 @@ fn texts() -> String {
             .map(|canary| format!("note {} down. ", canary.value))
             .collect()
     };
-    let everything: String = canaries().iter().map(|canary| format!("here: {}. ", canary.value)).collect();
+    let everything: String = canaries()
+        .iter()
+        .map(|canary| {
+            // A number without a check needs the word beside it.
+            let word = if canary.entity == Entity::UsSsn { "SSN" } else { "here" };
+            format!("{word}: {}. ", canary.value)
+        })
+        .collect();
     serde_json::json!({
         "input": format!("CANARYPROMPT {}", of(Origin::Echo)),
         "system": of(Origin::System),

@@ -65,17 +65,16 @@ const CLAIMED: f32 = -4.0;
 /// Every value of a text with at least even odds, in order; none overlaps another.
 pub fn find(text: &[u8]) -> Vec<Finding> {
     let mut finder = Finder::new(text);
-    let Automata { numbers, long, words } = &*AUTOMATA;
-    automaton::caches(|caches| {
-        for sites in Gate::new(text) {
-            places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
-            places(sites.start, sites.numbers, |at| finder.walk(numbers, &mut caches.numbers, at));
-            places(sites.start, sites.long, |at| finder.walk(long, &mut caches.long, at));
-            places(sites.start, sites.words, |at| finder.walk(words, &mut caches.words, at));
-            places(sites.start, sites.numbers | sites.long, |at| finder.token(at));
-        }
-    });
+    finder.all();
     best(finder.found)
+}
+
+/// Every value that some kind's form and check allow, whatever stands beside it: what an input may have held.
+pub(super) fn possible(text: &[u8]) -> Vec<(Entity, String)> {
+    let mut finder = Finder { possible: Some(Vec::new()), ..Finder::new(text) };
+    finder.all();
+    let found = finder.found.into_iter().map(|finding| (finding.entity, finding.canonical));
+    found.chain(finder.possible.unwrap_or_default()).collect()
 }
 
 fn places(start: usize, mut bits: u64, mut look: impl FnMut(usize)) {
@@ -94,11 +93,28 @@ struct Finder<'t> {
     found: Vec<Finding>,
     /// What lies before was looked at as a secret without a shape.
     token: usize,
+    /// Where all possible values are wanted: those.
+    possible: Option<Vec<(Entity, String)>>,
 }
 
 impl<'t> Finder<'t> {
     fn new(text: &'t [u8]) -> Self {
-        Self { text, after: None, candidate: None, found: Vec::new(), token: 0 }
+        Self { text, after: None, candidate: None, found: Vec::new(), token: 0, possible: None }
+    }
+
+    /// Looks at the whole text.
+    fn all(&mut self) {
+        let text = self.text;
+        let Automata { numbers, long, words } = &*AUTOMATA;
+        automaton::caches(|caches| {
+            for sites in Gate::new(text) {
+                places(sites.start, sites.ats, |at| self.found.extend(email::at(text, at)));
+                places(sites.start, sites.numbers, |at| self.walk(numbers, &mut caches.numbers, at));
+                places(sites.start, sites.long, |at| self.walk(long, &mut caches.long, at));
+                places(sites.start, sites.words, |at| self.walk(words, &mut caches.words, at));
+                places(sites.start, sites.numbers | sites.long, |at| self.token(at));
+            }
+        });
     }
 
     fn walk(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
@@ -107,18 +123,17 @@ impl<'t> Finder<'t> {
         }
     }
 
+    /// Looks at every shape that begins at a place.
     fn walk_from(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
-        {
-            let mut beside = None;
-            // Of a secret's form the longest end alone.
-            let mut longest: Option<(&Entry, usize)> = None;
-            automaton.walk(cache, self.text, at, |entry, end| match entry.name {
-                Some(_) => longest = Some((entry, end)),
-                None => self.candidate(entry, at..end, &mut beside),
-            });
-            if let Some((entry, end)) = longest {
-                self.candidate(entry, at..end, &mut beside);
-            }
+        let mut beside = None;
+        // Of a secret's form the longest end alone.
+        let mut longest: Option<(&Entry, usize)> = None;
+        automaton.walk(cache, self.text, at, |entry, end| match entry.name {
+            Some(_) => longest = Some((entry, end)),
+            None => self.candidate(entry, at..end, &mut beside),
+        });
+        if let Some((entry, end)) = longest {
+            self.candidate(entry, at..end, &mut beside);
         }
     }
 
@@ -131,6 +146,10 @@ impl<'t> Finder<'t> {
         }
         let Some(candidate) = &self.candidate else { return };
         let Some(check) = (entry.kind.check)(candidate) else { return };
+        if let Some(possible) = &mut self.possible {
+            possible.push((entry.kind.entity, (entry.kind.canonical)(candidate)));
+            return;
+        }
         let alone = entry.prior + check + edge;
         if alone + BEFORE_BITS + AFTER_BITS < REVIEW_BITS {
             return;
@@ -266,13 +285,12 @@ mod tests {
         automaton::caches(|caches| {
             for sites in Gate::new(text) {
                 places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
-                for at in sites.start..text.len().min(sites.start + 64) {
-                    if word(at) && (at == 0 || !word(at - 1)) || matches!(text[at], b'+' | b'(') {
-                        for (automaton, cache) in
-                            [(numbers, &mut caches.numbers), (long, &mut caches.long), (words, &mut caches.words)]
-                        {
-                            finder.walk_from(automaton, cache, at);
-                        }
+                let begins = |at: &usize| word(*at) && (*at == 0 || !word(at - 1)) || matches!(text[*at], b'+' | b'(');
+                for at in (sites.start..text.len().min(sites.start + 64)).filter(begins) {
+                    for (automaton, cache) in
+                        [(numbers, &mut caches.numbers), (long, &mut caches.long), (words, &mut caches.words)]
+                    {
+                        finder.walk_from(automaton, cache, at);
                     }
                 }
                 places(sites.start, sites.numbers | sites.long, |at| finder.token(at));

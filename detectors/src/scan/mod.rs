@@ -40,7 +40,6 @@ pub fn shapes() -> Vec<&'static str> {
 }
 
 /// A value found, in its canonical form: two spellings of one value are equal.
-#[derive(PartialEq, Eq, Hash)]
 struct Value {
     entity: Entity,
     canonical: String,
@@ -57,15 +56,26 @@ fn cut(text: &str) -> &[u8] {
     &text.as_bytes()[..text.len().min(MAX_TEXT)]
 }
 
-/// Values of the texts of one part, as far as they count.
-fn known<'t>(texts: impl Iterator<Item = &'t str>) -> HashSet<Value, RandomState> {
-    let mut known = HashSet::with_hasher(RandomState::default());
-    texts.for_each(|text| {
-        values(cut(text), |value| {
-            known.insert(value);
-        });
-    });
-    known
+/// What a part of a call may have held.
+pub(crate) struct Known<'t> {
+    values: HashSet<(Entity, String), RandomState>,
+    texts: Vec<&'t str>,
+}
+
+impl<'t> Known<'t> {
+    pub(crate) fn new(texts: impl Iterator<Item = &'t str>) -> Self {
+        let texts: Vec<&str> = texts.collect();
+        let values = texts.iter().flat_map(|text| find::possible(cut(text))).collect();
+        Self { values, texts }
+    }
+
+    /// Whether the value stood there: in any spelling, and a secret as it is.
+    pub(crate) fn explains(&self, entity: Entity, canonical: &str) -> bool {
+        let exact = matches!(entity, Entity::Secret | Entity::Jwt | Entity::UrlCred);
+        self.values.contains(&(entity, canonical.to_owned()))
+            || exact
+                && self.texts.iter().any(|text| memchr::memmem::find(text.as_bytes(), canonical.as_bytes()).is_some())
+    }
 }
 
 fn sampled(call: &Call<'_>, every: u32) -> bool {
@@ -106,18 +116,19 @@ pub fn scan(call: &Call<'_>, every: u32) -> Option<Scanned> {
     if given.is_empty() {
         return Some(scanned);
     }
-    let (input, documents, system) = (known(of(Part::Input)), known(of(Part::Document)), known(of(Part::System)));
-    let earlier = known(of(Part::History));
+    let [input, documents, system, earlier] =
+        [Part::Input, Part::Document, Part::System, Part::History].map(|part| Known::new(of(part)));
     let whole = call.texts.iter().all(|text| text.text.len() <= MAX_TEXT);
     let complete = whole && !call.incomplete && of(Part::Input).next().is_some();
     for value in given {
-        let origin = if input.contains(&value) {
+        let explains = |known: &Known<'_>| known.explains(value.entity, &value.canonical);
+        let origin = if explains(&input) {
             Origin::Echo
-        } else if documents.contains(&value) {
+        } else if explains(&documents) {
             Origin::Retrieved
-        } else if system.contains(&value) {
+        } else if explains(&system) {
             Origin::System
-        } else if complete && !earlier.contains(&value) {
+        } else if complete && !explains(&earlier) {
             Origin::Unexplained
         } else {
             // What an earlier answer said has the origin that it had then.

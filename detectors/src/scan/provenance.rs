@@ -1,12 +1,9 @@
 //! Where the values of an answer came from, told over a stream of calls: what the call's own texts explain, and of the
 //! rest what another tenant had within a day.
 
-use std::collections::HashSet;
-
-use foldhash::fast::RandomState;
 use leeway_core::clock::Micros;
-use leeway_core::scan::Entity;
 
+use super::Known;
 use super::find::{Finding, find};
 use super::fingerprint::Fingerprints;
 
@@ -51,23 +48,21 @@ fn certain(text: &str) -> Vec<Finding> {
 
 /// The values of an answer with their provenance, published examples too; remembers the values of the call.
 pub fn tell(memory: &mut Fingerprints, call: &Exchange<'_>) -> Vec<(Finding, Provenance)> {
-    let [input, documents, system] = [call.input, call.documents, call.system].map(certain);
-    let set = |findings: &[Finding]| -> HashSet<(Entity, String), RandomState> {
-        findings.iter().map(|finding| (finding.entity, finding.canonical.clone())).collect()
-    };
-    let known =
-        [(Provenance::Echo, set(&input)), (Provenance::Retrieved, set(&documents)), (Provenance::System, set(&system))];
+    let own =
+        [(Provenance::Echo, call.input), (Provenance::Retrieved, call.documents), (Provenance::System, call.system)]
+            .map(|(provenance, text)| (provenance, Known::new(std::iter::once(text))));
     let answer = certain(call.answer);
     let told = answer.into_iter().map(|finding| {
-        let value = (finding.entity, finding.canonical.clone());
-        let own = known.iter().find(|(_, values)| values.contains(&value)).map(|(provenance, _)| *provenance);
+        let explains = |known: &Known<'_>| known.explains(finding.entity, &finding.canonical);
+        let own = own.iter().find(|(_, known)| explains(known)).map(|(provenance, _)| *provenance);
         let seen = memory.seen(call.tenant, call.at, finding.entity, &finding.canonical);
         let others = if seen.elsewhere && !finding.test { Provenance::CrossTenant } else { Provenance::Novel };
         (finding, own.unwrap_or(others))
     });
     let told: Vec<(Finding, Provenance)> = told.collect();
     // The deployer's own text is nobody's secret: what it holds is not remembered as a tenant's.
-    for finding in told.iter().map(|(finding, _)| finding).chain(&input).chain(&documents) {
+    let given = [certain(call.input), certain(call.documents)];
+    for finding in told.iter().map(|(finding, _)| finding).chain(given.iter().flatten()) {
         memory.keep(call.tenant, call.at, finding.entity, &finding.canonical);
     }
     told

@@ -61,6 +61,7 @@ pub(super) fn fiction(digits: &[u8]) -> bool {
     let american = digits.strip_prefix(b"1").unwrap_or(digits);
     let (british, australian) = (national(b"44"), national(b"61"));
     american.len() == 10 && &american[3..8] == b"55501"
+        || digits.len() == 7 && digits.starts_with(b"55501")
         || british.len() == 10 && (british.starts_with(b"2079460") || british.starts_with(b"7700900"))
         || australian.len() == 9
             && australian.starts_with(b"491570")

@@ -23,8 +23,8 @@ fn each_kind_is_found_in_its_spellings() {
         ("<m\u{fc}ller@stra\u{df}e.de>", Entity::Email, "m\u{fc}ller@stra\u{df}e.de"),
         ("call +44 20 7946 1018 now", Entity::Phone, "442079461018"),
         ("(212) 736-5000", Entity::Phone, "12127365000"),
-        ("212.736.5000,", Entity::Phone, "12127365000"),
-        ("1-212-736-5000", Entity::Phone, "12127365000"),
+        ("call 212.736.5000,", Entity::Phone, "12127365000"),
+        ("phone 1-212-736-5000", Entity::Phone, "12127365000"),
         ("mobile: 0171 2345678", Entity::Phone, "1712345678"),
         ("card 4539 1488 0343 6467 12/29", Entity::Card, "4539148803436467"),
         ("3714-496353-98423", Entity::Card, "371449635398423"),
@@ -81,6 +81,11 @@ fn the_origin_is_the_first_text_that_holds_the_value() {
     assert_eq!(origin(&[answer, other, (Part::Document, mail), (Part::System, mail)]), Some(Origin::Retrieved));
     assert_eq!(origin(&[answer, other, (Part::System, mail)]), Some(Origin::System));
     assert_eq!(origin(&[answer, other]), Some(Origin::Unexplained));
+    // A bare number in the question has no word beside it, and explains the answer all the same.
+    let texts = [(Part::Output, "Your NHS number is 943 476 5870."), (Part::Input, "is it 9434765870?")];
+    assert_eq!(scan(&call(&texts), 1).unwrap().hits.get(Entity::UkNhs, Origin::Echo), 1);
+    let texts = [(Part::Output, "api_key = chiiihzhntxm9cu6dnkg"), (Part::Input, "what is chiiihzhntxm9cu6dnkg?")];
+    assert_eq!(scan(&call(&texts), 1).unwrap().hits.get(Entity::Secret, Origin::Echo), 1);
     assert_eq!(origin(&[answer]), Some(Origin::Unattributed), "without an input nobody can say");
     assert_eq!(origin(&[answer, other, (Part::History, mail)]), Some(Origin::Unattributed));
     let cut = Call { incomplete: true, ..call(&[answer, other]) };

@@ -158,7 +158,6 @@ pub(super) static KINDS: &[Kind] = &[
             "lic no",
             "driver's permit",
             "driver permit",
-            "dl",
             "driver id",
             "operator license",
             "dln",

@@ -1,10 +1,9 @@
 //! Text in another dress: base 64, hexadecimal, percent signs, ROT13, back to front; decoded, and read again.
 
-use std::sync::LazyLock;
-
-use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use super::super::find::{REVIEW_BITS, find};
 
 /// Most bytes of a text that are decoded, and how deep.
 const MOST: usize = 64 << 10;
@@ -15,10 +14,10 @@ const HEX: usize = 24;
 const PERCENT: usize = 8;
 
 /// Words of instructions and of secrets: what is worth hiding.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 34] = [
     "ignore",
     "previous",
-    "instructions",
+    "instruction",
     "system prompt",
     "password",
     "secret",
@@ -40,13 +39,125 @@ const WORDS: [&str; 24] = [
     "admin",
     "credential",
     "ssn",
+    "prompt",
+    "rules",
+    "delete",
+    "http://",
+    "https://",
+    "curl ",
+    "hidden",
+    "above",
+    "bypass",
+    "exfiltrate",
+];
+/// Common words: text that has them only when it is turned or read backwards is in disguise. In order.
+const COMMON: [&str; 96] = [
+    "about",
+    "above",
+    "account",
+    "admin",
+    "after",
+    "again",
+    "all",
+    "and",
+    "any",
+    "api",
+    "are",
+    "attacker",
+    "because",
+    "before",
+    "but",
+    "by",
+    "call",
+    "can",
+    "card",
+    "chat",
+    "code",
+    "conversation",
+    "customer",
+    "data",
+    "delete",
+    "developer",
+    "disregard",
+    "do",
+    "email",
+    "every",
+    "everything",
+    "execute",
+    "file",
+    "files",
+    "follow",
+    "for",
+    "forget",
+    "from",
+    "give",
+    "have",
+    "hidden",
+    "history",
+    "ignore",
+    "in",
+    "instruction",
+    "instructions",
+    "is",
+    "it",
+    "key",
+    "mail",
+    "mode",
+    "my",
+    "name",
+    "never",
+    "new",
+    "not",
+    "now",
+    "of",
+    "on",
+    "order",
+    "other",
+    "out",
+    "override",
+    "password",
+    "please",
+    "previous",
+    "print",
+    "private",
+    "prompt",
+    "reveal",
+    "rule",
+    "rules",
+    "run",
+    "say",
+    "secret",
+    "send",
+    "show",
+    "system",
+    "tell",
+    "text",
+    "that",
+    "the",
+    "their",
+    "them",
+    "then",
+    "this",
+    "to",
+    "token",
+    "user",
+    "what",
+    "when",
+    "will",
+    "with",
+    "write",
+    "you",
+    "your",
 ];
 
 /// Whether part of the text is readable text in another dress.
 pub fn hides(text: &str) -> bool {
     let text = &text[..text.floor_char_boundary(MOST)];
-    runs(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=')).any(readable)
+    runs(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'='))
+        .any(|run| plain(run).is_some_and(|text| matters(&text)))
         || percent(text)
+        || escaped(text)
+        || spaced(text)
         || disguised(text)
 }
 
@@ -56,42 +167,42 @@ fn runs<'t>(text: &'t str, part: impl Fn(u8) -> bool + 't) -> impl Iterator<Item
 
 /// Whether a run of letters and digits decodes to readable text.
 pub(super) fn readable(run: &str) -> bool {
-    decoded(run, DEEP)
+    plain(run).is_some()
 }
 
-fn decoded(run: &str, deep: usize) -> bool {
+/// The readable text that a run of letters and digits decodes to.
+fn plain(run: &str) -> Option<String> {
+    let mut run = run.to_owned();
+    let mut found = None;
+    for _ in 0..DEEP {
+        let Some(text) = decoded(&run) else { break };
+        run = text.trim().to_owned();
+        found = Some(text);
+    }
+    found
+}
+
+fn decoded(run: &str) -> Option<String> {
     let trimmed = run.trim_end_matches('=');
-    if trimmed.len() < BASE64 || deep == 0 {
-        return false;
+    if trimmed.len() < BASE64 {
+        return None;
     }
     let hex =
         trimmed.len() >= HEX && trimmed.len().is_multiple_of(2) && trimmed.bytes().all(|byte| byte.is_ascii_hexdigit());
     if hex {
         let pair =
             |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).unwrap_or_default(), 16).unwrap_or_default();
-        let bytes: Vec<u8> = trimmed.as_bytes().chunks(2).map(pair).collect();
-        return text(&bytes, deep);
+        return words(trimmed.as_bytes().chunks(2).map(pair).collect());
     }
-    [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD]
-        .iter()
-        .any(|engine| engine.decode(trimmed).is_ok_and(|bytes| text(&bytes, deep)))
+    [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].iter().find_map(|engine| engine.decode(trimmed).ok().and_then(words))
 }
 
 /// Bytes that are words: random ones are hardly ever all letters, digits and common signs.
-fn text(bytes: &[u8], deep: usize) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let common = |letter: char| {
-        letter.is_alphanumeric()
-            || matches!(
-                letter,
-                ' ' | '.' | ',' | '@' | '-' | '_' | ':' | '/' | '\'' | '!' | '?' | '\n' | '"' | '=' | '{' | '}' | '+'
-            )
-    };
-    let n = text.chars().count();
-    if n >= 8 && text.chars().filter(|letter| common(*letter)).count() * 20 >= n * 19 && text.is_ascii() {
-        return true;
-    }
-    decoded(text.trim(), deep - 1)
+fn words(bytes: Vec<u8>) -> Option<String> {
+    let text = String::from_utf8(bytes).ok()?;
+    let common = |byte: &u8| byte.is_ascii_alphanumeric() || b" .,@-_:/'!?\n\"={}+".contains(byte);
+    let most = text.bytes().filter(common).count() * 20 >= text.len() * 19;
+    (text.len() >= 8 && text.is_ascii() && most).then_some(text)
 }
 
 fn percent(text: &str) -> bool {
@@ -116,32 +227,113 @@ fn percent(text: &str) -> bool {
     false
 }
 
-/// The words as they are, turned by thirteen letters, and back to front.
-static DRESSES: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    let turned = |word: &&str| word.chars().map(turn).collect::<String>();
-    let reversed = |word: &&str| word.chars().rev().collect::<String>();
-    let plain = WORDS.iter().map(|word| (*word).to_owned());
-    AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .build(plain.chain(WORDS.iter().map(turned)).chain(WORDS.iter().map(reversed)))
-        .unwrap_or_else(|error| unreachable!("words are constants: {error}"))
-});
+/// Whether decoded text is worth hiding: it has words of instructions or of secrets, or a value.
+fn matters(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    WORDS.iter().any(|word| lower.contains(word))
+        || find(text.as_bytes()).iter().any(|finding| finding.bits() >= REVIEW_BITS)
+}
 
-fn turn(letter: char) -> char {
+/// Letters written by their number: `\\x61`, `\\u0061`, `&#97;`, `&#x61;`.
+fn escaped(text: &str) -> bool {
+    let mut plain = String::new();
+    for start in ["\\x", "\\u", "&#x", "&#"] {
+        if text.matches(start).take(PERCENT).count() < PERCENT {
+            continue;
+        }
+        let radix = if start == "&#" { 10 } else { 16 };
+        for part in text.split(start).skip(1) {
+            let digits = part
+                .find(|letter: char| !letter.is_digit(radix))
+                .unwrap_or(part.len())
+                .min(if start == "\\x" { 2 } else { 4 });
+            plain.extend(u32::from_str_radix(&part[..digits], radix).ok().and_then(char::from_u32));
+        }
+    }
+    plain.len() >= PERCENT && matters(&plain)
+}
+
+/// Bytes written one by one in hexadecimal or binary, with blanks or colons between.
+fn spaced(text: &str) -> bool {
+    let mut bytes: Vec<u8> = Vec::new();
+    let told = |bytes: &mut Vec<u8>| {
+        let found = bytes.len() >= BASE64 && std::str::from_utf8(bytes).is_ok_and(matters);
+        bytes.clear();
+        found
+    };
+    for part in text.split([' ', ':', ',', '\n']) {
+        let part = part.strip_prefix("0x").unwrap_or(part);
+        let byte = match part.len() {
+            2 => u8::from_str_radix(part, 16).ok(),
+            8 => u8::from_str_radix(part, 2).ok(),
+            _ => None,
+        };
+        match byte.filter(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+            Some(byte) => bytes.push(byte),
+            None if told(&mut bytes) => return true,
+            None => {}
+        }
+    }
+    told(&mut bytes)
+}
+
+fn turn(letter: u8) -> u8 {
     match letter {
-        'a'..='m' => (letter as u8 + 13) as char,
-        'n'..='z' => (letter as u8 - 13) as char,
+        b'a'..=b'm' => letter + 13,
+        b'n'..=b'z' => letter - 13,
         _ => letter,
     }
 }
 
-/// ROT13, and back to front: the other reading has the words, this one has hardly any.
+/// ROT13, and back to front: in some stretch the other reading has common words, and this one has hardly any.
 fn disguised(text: &str) -> bool {
-    let mut seen = [0u32; 3];
-    for hit in DRESSES.find_overlapping_iter(text) {
-        let place = hit.pattern().as_usize();
-        seen[place / WORDS.len()] |= 1 << (place % WORDS.len());
+    let known = |word: &[u8]| COMMON.binary_search_by(|known| known.as_bytes().cmp(word)).is_ok();
+    let mut stretches = [Stretch::default(); 2];
+    for word in text.as_bytes().split(|byte| !byte.is_ascii_alphabetic()).filter(|word| (2..=14).contains(&word.len()))
+    {
+        let mut letters = [0; 14];
+        let letters = &mut letters[..word.len()];
+        letters.copy_from_slice(word);
+        letters.make_ascii_lowercase();
+        let plain = known(letters);
+        letters.reverse();
+        let reversed = known(letters);
+        letters.reverse();
+        letters.iter_mut().for_each(|letter| *letter = turn(*letter));
+        let turned = known(letters);
+        for (stretch, other) in stretches.iter_mut().zip([turned, reversed]) {
+            if stretch.add(word.len(), plain, other) {
+                return true;
+            }
+        }
     }
-    let [plain, turned, reversed] = seen.map(u32::count_ones);
-    [turned, reversed].iter().any(|other| *other >= 2 && *other > 2 * plain)
+    false
+}
+
+/// The best stretch that ends in the word before: words of the other reading less words of this one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stretch {
+    score: f32,
+    hits: u32,
+    long: bool,
+}
+
+impl Stretch {
+    /// Whether the stretch says enough with one word more.
+    fn add(&mut self, letters: usize, plain: bool, other: bool) -> bool {
+        let worth = match (plain, other) {
+            (true, _) => -2.0,
+            (_, true) if letters > 2 => 1.0,
+            (_, true) => 0.5,
+            _ => -0.3,
+        };
+        self.score += worth;
+        if self.score <= 0.0 {
+            *self = Self::default();
+            return false;
+        }
+        self.hits += u32::from(other);
+        self.long |= other && letters >= 4;
+        self.hits >= 2 && self.long && self.score >= 1.6
+    }
 }

@@ -1,6 +1,7 @@
 //! Addresses that carry text away when a page shows them: Markdown and HTML images and links with a value in their
-//! query, fragment or path that is encoded text or a secret.
+//! query, fragment, path or host that is encoded text, an address or a number of somebody.
 
+use super::super::find::{REVIEW_BITS, find};
 use super::encoded::readable;
 
 /// Shortest value looked at.
@@ -28,7 +29,9 @@ fn shown(before: &str) -> bool {
     let before = &before[before.floor_char_boundary(before.len().saturating_sub(8))..];
     let trimmed = before.trim_end_matches([' ', '"', '\'', '<']);
     let lower = trimmed.to_ascii_lowercase();
-    ["](", "]:", "src=", "href=", "url(", "data=", "action="].iter().any(|end| lower.ends_with(end))
+    ["](", "]:", "src=", "href=", "url(", "data=", "action=", "srcset=", "poster="]
+        .iter()
+        .any(|end| lower.ends_with(end))
 }
 
 fn carries(address: &str) -> bool {
@@ -48,8 +51,8 @@ fn foreign(value: &str) -> bool {
     // `value.gif` is the value.
     let value = value.rsplit_once('.').filter(|(_, end)| end.len() <= 4).map_or(value, |(value, _)| value);
     let decoded = percent(value);
-    let plain =
-        decoded.contains([' ', '@', '+']) && decoded.chars().filter(char::is_ascii_alphabetic).count() >= SHORTEST;
+    // An address, or any value: a card, a number of a person.
+    let plain = decoded.contains('@') || find(decoded.as_bytes()).iter().any(|finding| finding.bits() >= REVIEW_BITS);
     plain || readable(value) || readable(&decoded)
 }
 

@@ -5,6 +5,9 @@ const TAIL: usize = 4 << 10;
 /// Times that a unit must come, and bytes that it must fill.
 const TIMES: usize = 5;
 const FILLS: usize = 60;
+/// Of a short unit.
+const OFTEN: usize = 8;
+const SHORT: usize = 24;
 /// Times that one letter must come.
 const LETTERS: usize = 12;
 /// Bytes that are looked for before the end.
@@ -54,14 +57,15 @@ fn period(text: &[u8]) -> bool {
         }
         borders[at] = border + usize::from(text[border] == text[at]);
         let (length, unit) = (at + 1, at + 1 - borders[at]);
-        if length >= FILLS && unit <= UNIT && length >= unit * TIMES && said(&text[..unit]) {
+        let often = length >= FILLS && length >= unit * TIMES || length >= SHORT && length >= unit * OFTEN;
+        if often && unit <= UNIT && said(&text[..unit]) {
             return true;
         }
     }
     false
 }
 
-/// Rules, table lines and indents are no loop.
+/// Rules, rows of numbers, markup and indents are no loop.
 fn said(unit: &[u8]) -> bool {
-    unit.iter().any(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80)
+    !unit.contains(&b'<') && unit.iter().any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80)
 }

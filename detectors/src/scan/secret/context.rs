@@ -15,7 +15,7 @@ const LONGEST: usize = 256;
 const BEFORE: usize = 56;
 
 /// Words that name a secret. The last letters count: `api_key`, `clientSecret`.
-const WORDS: [&str; 22] = [
+const WORDS: [&str; 36] = [
     "token",
     "secret",
     "password",
@@ -37,11 +37,24 @@ const WORDS: [&str; 22] = [
     "client id",
     "client_id",
     "key",
-    "license",
+    "passwort",
+    "kennwort",
+    "schlüssel",
+    "mot de passe",
+    "clé",
+    "contraseña",
+    "clave",
+    "senha",
+    "wachtwoord",
+    "parola",
+    "hasło",
+    "密钥",
+    "密码",
+    "пароль",
+    "login",
 ];
-/// Words that make a key no secret.
-const OPEN: [&str; 19] = [
-    "bucket",
+/// Words right before a key that make it no secret.
+const OPEN: [&str; 23] = [
     "public",
     "primary",
     "foreign",
@@ -60,6 +73,30 @@ const OPEN: [&str; 19] = [
     "registry",
     "map",
     "index",
+    "bucket",
+    "license",
+    "licence",
+    "product",
+    "activation",
+];
+/// Bytes before the word in which those stand.
+const NEAR: usize = 14;
+/// Words that an assignment may have between its name and its value.
+const VERBS: [&str; 14] = [
+    "value",
+    "default",
+    "is",
+    "was",
+    "are",
+    "ist",
+    "lautet",
+    "est",
+    "es",
+    "login",
+    "password",
+    "equals",
+    "to",
+    "default_value",
 ];
 
 static SEARCH: LazyLock<AhoCorasick> = LazyLock::new(|| {
@@ -158,12 +195,13 @@ fn named(text: &[u8], start: usize) -> Option<(Gap, &'static str)> {
     let from = start.saturating_sub(BEFORE);
     let before = &text[from..start];
     // Another statement ends before the value's.
-    let line = before.iter().rposition(|byte| matches!(byte, b';' | b'{' | b'}')).map_or(0, |place| place + 1);
+    let line = before.iter().rposition(|byte| matches!(byte, b';' | b'}')).map_or(0, |place| place + 1);
     let hit = SEARCH.find_iter(&before[line..]).last()?;
     let (begin, end) = (line + hit.start(), line + hit.end());
     let word = WORDS[hit.pattern().as_usize()];
     let opens = &before[..begin];
     let head = opens.iter().rposition(|byte| matches!(byte, b'\n' | b',' | b';')).map_or(0, |place| place + 1);
+    let head = head.max(opens.len().saturating_sub(NEAR));
     let opens = opens[head..].to_ascii_lowercase();
     let alone = |place: usize| place.checked_sub(1).is_none_or(|before| !opens[before].is_ascii_alphanumeric());
     let stands = |open: &&str| {
@@ -186,13 +224,14 @@ fn named(text: &[u8], start: usize) -> Option<(Gap, &'static str)> {
         return None;
     }
     let lower = between.to_ascii_lowercase();
-    let signs = lower.iter().all(|byte| {
-        matches!(byte, b' ' | b'\t' | b'"' | b'\'' | b'`' | b'=' | b':' | b'>' | b'(' | b'[' | b'@' | b'\\' | b'\n')
-    });
-    let assigned = signs
-        && !between.is_empty()
-        && (between.iter().any(|byte| matches!(byte, b'=' | b':' | b'>')) || word == "bearer");
-    if assigned {
+    let sign = |byte: u8| byte.is_ascii_whitespace() || b"\"'`=:>([{@\\])|*,?-~<".contains(&byte);
+    let verbs = lower.split(|byte| sign(*byte)).filter(|part| !part.is_empty());
+    let signs = verbs.clone().all(|verb| VERBS.iter().any(|known| known.as_bytes() == verb));
+    let only_blanks = between.iter().all(|byte| matches!(byte, b' ' | b'\t'));
+    let sure = between.iter().any(|byte| b"=:>(|".contains(byte)) || verbs.count() > 0 || word == "bearer";
+    // `ENV NAME_TOKEN value`, `--token value`: a blank assigns where the word is part of a name.
+    let named = begin > 0 && matches!(before[begin - 1], b'_' | b'-');
+    if signs && !between.is_empty() && (sure || only_blanks && named) {
         return Some((Gap::Assigned, word));
     }
     let spoken = lower.len() <= 32
@@ -201,7 +240,7 @@ fn named(text: &[u8], start: usize) -> Option<(Gap, &'static str)> {
         });
     let ends = (lower.trim_ascii_end().ends_with(b":") || lower.ends_with(b"="))
         || lower.windows(4).any(|window| window == b" is ");
-    (spoken && ends || signs && word == "bearer").then_some((Gap::Spoken, word))
+    (spoken && ends || signs && word != "key").then_some((Gap::Spoken, word))
 }
 
 /// Whether letters and digits are mixed as in no word, path or name.

@@ -73,6 +73,14 @@ static PLACEHOLDERS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         "testkey",
         "put_",
         "here",
+        "supersecret",
+        "password1",
+        "changethis",
+        "change_me",
+        "undefined",
+        "my_",
+        "api_key",
+        "apikey",
     ];
     AhoCorasick::builder()
         .ascii_case_insensitive(true)
