@@ -149,16 +149,22 @@ fn rows(args: &Args, path: &Path, out: &mut impl Write) -> Result<()> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let name = args.name.clone().unwrap_or(stem);
     let mut memory = memory()?;
-    for (n, read) in open(path)?.lines().enumerate() {
-        let read = read.with_context(|| format!("cannot read {}", path.display()))?;
-        if read.trim().is_empty() {
-            continue;
+    let (mut reader, mut line, mut n) = (open(path)?, Vec::new(), 0);
+    let mut unread: Vec<(usize, anyhow::Error)> = Vec::new();
+    while reader.read_until(b'\n', &mut line).with_context(|| format!("cannot read {}", path.display()))? > 0 {
+        n += 1;
+        let text = String::from_utf8_lossy(&line);
+        if !text.trim().is_empty() {
+            match serde_json::from_str(&text).context("not JSON").and_then(|row| predict(&name, &row, &mut memory)) {
+                Ok(prediction) => writeln!(out, "{prediction}").context("print")?,
+                Err(error) => unread.push((n, error)),
+            }
         }
-        let row: Json =
-            serde_json::from_str(&read).with_context(|| format!("{}, line {}: not JSON", path.display(), n + 1))?;
-        let prediction =
-            predict(&name, &row, &mut memory).with_context(|| format!("{}, line {}", path.display(), n + 1))?;
-        writeln!(out, "{prediction}").context("print")?;
+        line.clear();
+    }
+    // The other rows are told all the same.
+    if let Some((n, error)) = unread.first() {
+        bail!("{}: {} of the rows could not be read; the first is line {n}: {error:#}", path.display(), unread.len());
     }
     Ok(())
 }

@@ -42,8 +42,16 @@ fn what_cannot_be_read_is_told() {
     assert!(!fine && told.contains("cannot read /nowhere/at/all"), "{told}");
     let (fine, told) = scan(&["--jsonl", "-"], b"{\"id\": 1}\n");
     assert!(!fine && told.contains("line 1") && told.contains("none of the fields text"), "{told}");
-    let (fine, told) = scan(&["--jsonl", "-"], b"{\n");
-    assert!(!fine && told.contains("line 1: not JSON"), "{told}");
+    // A row that cannot be read does not hold up the others.
+    let mixed = b"{\n{\"id\": 2, \"text\": \"my SSN: 536-22-8726\"}\n";
+    let (fine, told) = scan(&["--jsonl", "-"], mixed);
+    assert!(!fine && told.contains("1 of the rows could not be read; the first is line 1: not JSON"), "{told}");
+    let out = Command::new("sh")
+        .arg("-c")
+        .arg(format!("printf '%s' '{}' | {} scan --jsonl -", String::from_utf8_lossy(mixed), leeway().display()))
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&out.stdout).contains("US_SSN"));
     // Bytes that are no text are read all the same.
     assert!(scan(&["-"], b"\xff\xfe SSN 536-22-8726 \xc3").1.contains("us_ssn"));
 }

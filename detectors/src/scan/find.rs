@@ -1,9 +1,10 @@
 //! Values in a text: places from the gate, shapes from the automaton, checks, words beside; of those that overlap, the
 //! one with the most evidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
+use foldhash::fast::RandomState;
 use leeway_core::scan::Entity;
 use regex_automata::hybrid::dfa::Cache;
 
@@ -69,12 +70,17 @@ pub fn find(text: &[u8]) -> Vec<Finding> {
     best(finder.found)
 }
 
-/// Every value that some kind's form and check allow, whatever stands beside it: what an input may have held.
-pub(super) fn possible(text: &[u8]) -> Vec<(Entity, String)> {
-    let mut finder = Finder { possible: Some(Vec::new()), ..Finder::new(text) };
+/// A value, in its canonical form: two spellings of one value are equal.
+pub(super) type Value = (Entity, String);
+pub(super) type Values = HashSet<Value, RandomState>;
+
+/// Which of the wanted values the text may hold: those that a form and its check allow, whatever stands beside them.
+pub(super) fn held(text: &[u8], wanted: &Values) -> Values {
+    let mut finder = Finder { wanted: Some((wanted, Values::default())), ..Finder::new(text) };
     finder.all();
     let found = finder.found.into_iter().map(|finding| (finding.entity, finding.canonical));
-    found.chain(finder.possible.unwrap_or_default()).collect()
+    let held = finder.wanted.map(|(_, held)| held).unwrap_or_default();
+    found.filter(|value| wanted.contains(value)).chain(held).collect()
 }
 
 fn places(start: usize, mut bits: u64, mut look: impl FnMut(usize)) {
@@ -93,13 +99,13 @@ struct Finder<'t> {
     found: Vec<Finding>,
     /// What lies before was looked at as a secret without a shape.
     token: usize,
-    /// Where all possible values are wanted: those.
-    possible: Option<Vec<(Entity, String)>>,
+    /// Where certain values are wanted, and nothing else: those, and which of them the text may hold.
+    wanted: Option<(&'t Values, Values)>,
 }
 
 impl<'t> Finder<'t> {
     fn new(text: &'t [u8]) -> Self {
-        Self { text, after: None, candidate: None, found: Vec::new(), token: 0, possible: None }
+        Self { text, after: None, candidate: None, found: Vec::new(), token: 0, wanted: None }
     }
 
     /// Looks at the whole text.
@@ -139,6 +145,10 @@ impl<'t> Finder<'t> {
 
     fn candidate(&mut self, entry: &Entry, range: Range<usize>, beside: &mut Option<Beside>) {
         let text = self.text;
+        let wanted = |(wanted, _): &(&Values, Values)| wanted.iter().any(|(kind, _)| *kind == entry.kind.entity);
+        if self.wanted.as_ref().is_some_and(|values| !wanted(values)) {
+            return;
+        }
         let Some(edge) = edges(text, &range, entry.kind.edges) else { return };
         // Kinds of one form are told one after the other.
         if self.candidate.as_ref().is_none_or(|candidate| candidate.range != range) {
@@ -146,8 +156,11 @@ impl<'t> Finder<'t> {
         }
         let Some(candidate) = &self.candidate else { return };
         let Some(check) = (entry.kind.check)(candidate) else { return };
-        if let Some(possible) = &mut self.possible {
-            possible.push((entry.kind.entity, (entry.kind.canonical)(candidate)));
+        if let Some((wanted, held)) = &mut self.wanted {
+            let value = (entry.kind.entity, (entry.kind.canonical)(candidate));
+            if wanted.contains(&value) {
+                held.insert(value);
+            }
             return;
         }
         let alone = entry.prior + check + edge;
@@ -237,21 +250,17 @@ fn edges(text: &[u8], range: &Range<usize>, edges: Edges) -> Option<f32> {
     }
     // `#12`, `a/12`, `1,12` and what hangs on a word are seldom what they look like.
     let hangs = match before {
-        b'#' | b'/' | b'\\' | b'@' => !beyond.is_ascii_whitespace(),
+        b'#' => true,
+        b'/' | b'\\' | b'@' => !beyond.is_ascii_whitespace(),
         b',' => beyond.is_ascii_digit(),
         b'-' | b'.' => beyond.is_ascii_alphabetic(),
         _ => false,
     };
-    let hash = before == b'#' && beyond.is_ascii_whitespace();
-    let raw = &text[range.clone()];
     let joined = matches!(after, b'/' | b',' | b'=') && on || matches!(after, b'@' | b'%' | b'+');
-    let spaced = raw.contains(&b' ') || raw.iter().all(u8::is_ascii_digit);
-    let goes_on = spaced && (before == b' ' && beyond.is_ascii_digit() || after == b' ' && further.is_ascii_digit());
-    Some(
-        if hangs || hash { HANGS } else { 0.0 }
-            + if joined { HANGS } else { 0.0 }
-            + if goes_on && raw.contains(&b' ') { GOES_ON } else { 0.0 },
-    )
+    let beside = before == b' ' && beyond.is_ascii_digit() || after == b' ' && further.is_ascii_digit();
+    let goes_on = beside && text[range.clone()].contains(&b' ');
+    let lost = [(hangs, HANGS), (joined, HANGS), (goes_on, GOES_ON)];
+    Some(lost.iter().filter(|(is, _)| *is).map(|(_, bits)| bits).sum())
 }
 
 /// Of findings that overlap the one with the most evidence; of equals the longest.

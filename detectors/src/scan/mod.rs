@@ -1,11 +1,12 @@
 //! The scan: texts of a call → counts of what the answer gives away, and where that came from.
 //!
-//! One pass over a text: a gate finds the bytes that some pattern needs, a table says which, and a pattern looks at the
-//! text only there, within a bound, so hostile text takes linear time. The inputs are read only when the answer holds
-//! something whose origin is to be told. Nothing that leaves this module holds any text.
+//! One pass over a text: a gate finds the places where a value may begin, one automaton walks from there over all shapes
+//! of all kinds, within a bound, so hostile text takes linear time; checks and the words beside give evidence in bits.
+//! The inputs are read only when the answer holds something whose origin is to be told. Nothing that leaves this module
+//! holds any text.
 //!
-//! What is known is what the patterns know: a value in a shape that none of them has is not counted, so a count is a
-//! lower bound. Well-known test values (documentation cards, void numbers, example domains) are not counted.
+//! What is known is what the shapes know: a value in a form that none of them has is not counted, so a count is a lower
+//! bound. Published examples (test cards, void numbers, example domains) are not counted.
 
 mod automaton;
 mod candidate;
@@ -23,59 +24,31 @@ pub mod safety;
 mod secret;
 mod test_values;
 
-use std::collections::HashSet;
-
-use foldhash::fast::RandomState;
 use leeway_core::event::{Call, Part};
 use leeway_core::scan::{Entity, Marker, Origin, Scanned};
 
 pub use find::{ALERT_BITS, Finding, REVIEW_BITS, find};
+use find::{Value, Values};
 
 /// Longest part of a text that is read; what follows is cut, and origins are not told from a cut text.
 pub const MAX_TEXT: usize = 1 << 20;
-
-/// Every shape that is looked for, as regular expressions over bytes.
-pub fn shapes() -> Vec<&'static str> {
-    automaton::shapes().into_iter().map(|(_, pattern)| pattern).collect()
-}
-
-/// A value found, in its canonical form: two spellings of one value are equal.
-struct Value {
-    entity: Entity,
-    canonical: String,
-}
-
-/// Calls `found` with every value of the text that counts.
-fn values(text: &[u8], mut found: impl FnMut(Value)) {
-    for finding in find(text).into_iter().filter(Finding::counts) {
-        found(Value { entity: finding.entity, canonical: finding.canonical });
-    }
-}
 
 fn cut(text: &str) -> &[u8] {
     &text.as_bytes()[..text.len().min(MAX_TEXT)]
 }
 
-/// What a part of a call may have held.
-pub(crate) struct Known<'t> {
-    values: HashSet<(Entity, String), RandomState>,
-    texts: Vec<&'t str>,
-}
-
-impl<'t> Known<'t> {
-    pub(crate) fn new(texts: impl Iterator<Item = &'t str>) -> Self {
-        let texts: Vec<&str> = texts.collect();
-        let values = texts.iter().flat_map(|text| find::possible(cut(text))).collect();
-        Self { values, texts }
+/// Values of an answer that the texts of one part may have held: in any spelling, and secrets as they are.
+fn explained<'t>(texts: impl Iterator<Item = &'t str>, wanted: &Values) -> Values {
+    let mut held = Values::default();
+    for text in texts.map(cut) {
+        held.extend(find::held(text, wanted));
+        let exact = |(entity, value): &&Value| {
+            matches!(entity, Entity::Secret | Entity::Jwt | Entity::UrlCred)
+                && memchr::memmem::find(text, value.as_bytes()).is_some()
+        };
+        held.extend(wanted.iter().filter(exact).cloned());
     }
-
-    /// Whether the value stood there: in any spelling, and a secret as it is.
-    pub(crate) fn explains(&self, entity: Entity, canonical: &str) -> bool {
-        let exact = matches!(entity, Entity::Secret | Entity::Jwt | Entity::UrlCred);
-        self.values.contains(&(entity, canonical.to_owned()))
-            || exact
-                && self.texts.iter().any(|text| memchr::memmem::find(text.as_bytes(), canonical.as_bytes()).is_some())
-    }
+    held
 }
 
 fn sampled(call: &Call<'_>, every: u32) -> bool {
@@ -108,7 +81,8 @@ pub fn scan(call: &Call<'_>, every: u32) -> Option<Scanned> {
     let mut given: Vec<Value> = Vec::new();
     for answer in of(Part::Output) {
         scanned.refused |= refusal::refused(answer);
-        values(cut(answer), |value| given.push(value));
+        let counted = find(cut(answer)).into_iter().filter(Finding::counts);
+        given.extend(counted.map(|finding| (finding.entity, finding.canonical)));
     }
     if every > 0 && sampled(call, every) {
         scanned.marks = Some(marks(call));
@@ -116,25 +90,25 @@ pub fn scan(call: &Call<'_>, every: u32) -> Option<Scanned> {
     if given.is_empty() {
         return Some(scanned);
     }
+    let wanted: Values = given.iter().cloned().collect();
     let [input, documents, system, earlier] =
-        [Part::Input, Part::Document, Part::System, Part::History].map(|part| Known::new(of(part)));
+        [Part::Input, Part::Document, Part::System, Part::History].map(|part| explained(of(part), &wanted));
     let whole = call.texts.iter().all(|text| text.text.len() <= MAX_TEXT);
     let complete = whole && !call.incomplete && of(Part::Input).next().is_some();
     for value in given {
-        let explains = |known: &Known<'_>| known.explains(value.entity, &value.canonical);
-        let origin = if explains(&input) {
+        let origin = if input.contains(&value) {
             Origin::Echo
-        } else if explains(&documents) {
+        } else if documents.contains(&value) {
             Origin::Retrieved
-        } else if explains(&system) {
+        } else if system.contains(&value) {
             Origin::System
-        } else if complete && !explains(&earlier) {
+        } else if complete && !earlier.contains(&value) {
             Origin::Unexplained
         } else {
             // What an earlier answer said has the origin that it had then.
             Origin::Unattributed
         };
-        scanned.hits.add(value.entity, origin, 1);
+        scanned.hits.add(value.0, origin, 1);
     }
     Some(scanned)
 }

@@ -3,8 +3,8 @@
 
 use leeway_core::clock::Micros;
 
-use super::Known;
-use super::find::{Finding, find};
+use super::explained;
+use super::find::{Finding, Values, find};
 use super::fingerprint::Fingerprints;
 
 /// Where a value of an answer came from; of several the first.
@@ -48,13 +48,14 @@ fn certain(text: &str) -> Vec<Finding> {
 
 /// The values of an answer with their provenance, published examples too; remembers the values of the call.
 pub fn tell(memory: &mut Fingerprints, call: &Exchange<'_>) -> Vec<(Finding, Provenance)> {
+    let answer = certain(call.answer);
+    let wanted: Values = answer.iter().map(|finding| (finding.entity, finding.canonical.clone())).collect();
     let own =
         [(Provenance::Echo, call.input), (Provenance::Retrieved, call.documents), (Provenance::System, call.system)]
-            .map(|(provenance, text)| (provenance, Known::new(std::iter::once(text))));
-    let answer = certain(call.answer);
+            .map(|(provenance, text)| (provenance, explained(std::iter::once(text), &wanted)));
     let told = answer.into_iter().map(|finding| {
-        let explains = |known: &Known<'_>| known.explains(finding.entity, &finding.canonical);
-        let own = own.iter().find(|(_, known)| explains(known)).map(|(provenance, _)| *provenance);
+        let value = (finding.entity, finding.canonical.clone());
+        let own = own.iter().find(|(_, held)| held.contains(&value)).map(|(provenance, _)| *provenance);
         let seen = memory.seen(call.tenant, call.at, finding.entity, &finding.canonical);
         let others = if seen.elsewhere && !finding.test { Provenance::CrossTenant } else { Provenance::Novel };
         (finding, own.unwrap_or(others))

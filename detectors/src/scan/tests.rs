@@ -6,10 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn found(text: &str) -> Vec<(Entity, String)> {
-    let mut all = Vec::new();
-    values(text.as_bytes(), |value| all.push((value.entity, value.canonical)));
-    all
+fn found(text: &str) -> Vec<Value> {
+    let counted = find(text.as_bytes()).into_iter().filter(Finding::counts);
+    counted.map(|finding| (finding.entity, finding.canonical)).collect()
 }
 
 fn token() -> String {
