@@ -51,8 +51,10 @@ fn open(path: &Path) -> Result<Box<dyn BufRead>> {
 
 fn text(args: &Args, path: &Path, out: &mut impl Write) -> Result<()> {
     let mut bytes = Vec::new();
-    open(path)?.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
-    // A text longer than the limit is read in parts here; a call's texts are cut.
+    open(path)?
+        .take(MAX_TEXT as u64 + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     let findings = find(&bytes[..bytes.len().min(MAX_TEXT)]);
     // Row, its first byte, and how far rows are counted.
     let (mut row, mut begins, mut counted) = (1, 0, 0);
@@ -70,7 +72,7 @@ fn text(args: &Args, path: &Path, out: &mut impl Write) -> Result<()> {
         }
     }
     if bytes.len() > MAX_TEXT {
-        bail!("read the first {MAX_TEXT} bytes of {}: a longer text of a call is cut there too", bytes.len());
+        bail!("read the first {MAX_TEXT} bytes alone: a longer text of a call is cut there too");
     }
     if findings.is_empty() && !args.json {
         writeln!(out, "nothing found").context("print")?;

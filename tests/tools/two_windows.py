@@ -49,7 +49,7 @@ for case in range(count):
         rows = {
             "chi_square": [h.statistic, h.pvalue], "g": [g.statistic, g.pvalue],
             "jensen_shannon": [jensenshannon(P, Q, 2), None],
-            "hellinger": [math.sqrt(max(0, 1 - np.sqrt(P * Q).sum())), None],
+            "hellinger": [float(np.linalg.norm(np.sqrt(P) - np.sqrt(Q)) / math.sqrt(2)), None],
             "total_variation": [0.5 * np.abs(P - Q).sum(), None],
         }
         if table.shape[1] == 2:

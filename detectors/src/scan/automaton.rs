@@ -17,6 +17,9 @@ use super::secret;
 /// Memory that the automaton's states may take in each thread, bytes; beyond it the states are made anew.
 const CACHE: usize = 8 << 20;
 
+/// Most bytes of one walk: what is longer is told by its beginning.
+pub(super) const WALK: usize = 1_024;
+
 /// One shape in the automaton.
 pub(super) struct Entry {
     pub kind: &'static Kind,
@@ -204,7 +207,8 @@ impl Automaton {
     /// Calls `found` with each shape that begins at a place, and where it ends; shorter ones first.
     pub fn walk<'a>(&'a self, cache: &mut Cache, text: &[u8], at: usize, mut found: impl FnMut(&'a Entry, usize)) {
         let mut state = start(&self.dfa, cache);
-        for (place, byte) in text[at..].iter().enumerate() {
+        let end = text.len().min(at + WALK);
+        for (place, byte) in text[at..end].iter().enumerate() {
             state = step(&self.dfa, cache, state, *byte);
             // A match is told one byte late: that byte ends the word or makes it another.
             if state.is_tagged() {
@@ -221,7 +225,7 @@ impl Automaton {
         if let Ok(last) = self.dfa.next_eoi_state(cache, state)
             && last.is_match()
         {
-            self.tell(cache, last, text.len(), &mut found);
+            self.tell(cache, last, end, &mut found);
         }
     }
 

@@ -46,7 +46,7 @@ fn server(text: &[u8], at: usize) -> Option<Finding> {
     let credentials = text[from..at]
         .iter()
         .rev()
-        .take_while(|byte| !matches!(byte, b'/' | b' ' | b'\n' | b'"' | b'<' | b'>'))
+        .take_while(|byte| !matches!(byte, b'/' | b'@' | b' ' | b'\n' | b'"' | b'<' | b'>'))
         .count();
     let user = at - credentials;
     let scheme_end = user.checked_sub(3).filter(|end| text[*end..].starts_with(b"://"))?;

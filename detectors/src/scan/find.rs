@@ -76,11 +76,19 @@ pub(super) type Values = HashSet<Value, RandomState>;
 
 /// Which of the wanted values the text may hold: those that a form and its check allow, whatever stands beside them.
 pub(super) fn held(text: &[u8], wanted: &Values) -> Values {
-    let mut finder = Finder { wanted: Some((wanted, Values::default())), ..Finder::new(text) };
+    let kinds = wanted.iter().fold(0, |kinds, (kind, _)| kinds | 1 << *kind as u64);
+    let mut finder = Finder { wanted: Some((wanted, Values::default())), kinds, ..Finder::new(text) };
     finder.all();
     let found = finder.found.into_iter().map(|finding| (finding.entity, finding.canonical));
     let held = finder.wanted.map(|(_, held)| held).unwrap_or_default();
     found.filter(|value| wanted.contains(value)).chain(held).collect()
+}
+
+/// Whether two phone numbers differ by a prefix alone.
+fn same_line(one: &str, other: &str) -> bool {
+    const LEAST: usize = 7;
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    short.len() >= LEAST && long.ends_with(short)
 }
 
 fn places(start: usize, mut bits: u64, mut look: impl FnMut(usize)) {
@@ -101,11 +109,13 @@ struct Finder<'t> {
     token: usize,
     /// Where certain values are wanted, and nothing else: those, and which of them the text may hold.
     wanted: Option<(&'t Values, Values)>,
+    /// A bit for each kind that is looked for.
+    kinds: u64,
 }
 
 impl<'t> Finder<'t> {
     fn new(text: &'t [u8]) -> Self {
-        Self { text, after: None, candidate: None, found: Vec::new(), token: 0, wanted: None }
+        Self { text, after: None, candidate: None, found: Vec::new(), token: 0, wanted: None, kinds: u64::MAX }
     }
 
     /// Looks at the whole text.
@@ -132,24 +142,28 @@ impl<'t> Finder<'t> {
     /// Looks at every shape that begins at a place.
     fn walk_from(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
         let mut beside = None;
-        // Of a secret's form the longest end alone.
+        // Of a form that has many ends the longest alone.
         let mut longest: Option<(&Entry, usize)> = None;
-        automaton.walk(cache, self.text, at, |entry, end| match entry.name {
-            Some(_) => longest = Some((entry, end)),
-            None => self.candidate(entry, at..end, &mut beside),
+        automaton.walk(cache, self.text, at, |entry, end| match entry.kind.edges {
+            Edges::Token => longest = Some((entry, end)),
+            _ => self.candidate(entry, at..end, &mut beside),
         });
         if let Some((entry, end)) = longest {
             self.candidate(entry, at..end, &mut beside);
         }
     }
 
+    /// Evidence of what stands directly beside; where values are wanted, whatever it is.
+    fn edge(&self, range: &Range<usize>, entry: &Entry) -> Option<f32> {
+        if self.wanted.is_some() { Some(0.0) } else { edges(self.text, range, entry.kind.edges) }
+    }
+
     fn candidate(&mut self, entry: &Entry, range: Range<usize>, beside: &mut Option<Beside>) {
         let text = self.text;
-        let wanted = |(wanted, _): &(&Values, Values)| wanted.iter().any(|(kind, _)| *kind == entry.kind.entity);
-        if self.wanted.as_ref().is_some_and(|values| !wanted(values)) {
+        if self.kinds >> entry.kind.entity as u64 & 1 == 0 {
             return;
         }
-        let Some(edge) = edges(text, &range, entry.kind.edges) else { return };
+        let Some(edge) = self.edge(&range, entry) else { return };
         // Kinds of one form are told one after the other.
         if self.candidate.as_ref().is_none_or(|candidate| candidate.range != range) {
             self.candidate = Some(Candidate::new(text, range.clone()));
@@ -158,7 +172,11 @@ impl<'t> Finder<'t> {
         let Some(check) = (entry.kind.check)(candidate) else { return };
         if let Some((wanted, held)) = &mut self.wanted {
             let value = (entry.kind.entity, (entry.kind.canonical)(candidate));
-            if wanted.contains(&value) {
+            if value.0 == Entity::Phone {
+                // A number with its country, and the same without.
+                let same = |known: &&Value| known.0 == Entity::Phone && same_line(&known.1, &value.1);
+                held.extend(wanted.iter().filter(same).cloned().collect::<Vec<_>>());
+            } else if wanted.contains(&value) {
                 held.insert(value);
             }
             return;

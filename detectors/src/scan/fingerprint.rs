@@ -228,7 +228,7 @@ impl Fingerprints {
 
     /// Makes room: the older day goes; where there is none, what comes now is not kept.
     fn give_up(&mut self, at: Micros) {
-        self.complete_since = at;
+        self.complete_since = self.complete_since.max(at);
         if self.days.len() > 1 {
             self.days.pop_front();
         }

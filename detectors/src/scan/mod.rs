@@ -24,6 +24,7 @@ pub mod safety;
 mod secret;
 mod test_values;
 
+use aho_corasick::AhoCorasick;
 use leeway_core::event::{Call, Part};
 use leeway_core::scan::{Entity, Marker, Origin, Scanned};
 
@@ -40,13 +41,14 @@ fn cut(text: &str) -> &[u8] {
 /// Values of an answer that the texts of one part may have held: in any spelling, and secrets as they are.
 fn explained<'t>(texts: impl Iterator<Item = &'t str>, wanted: &Values) -> Values {
     let mut held = Values::default();
+    let secrets: Vec<&Value> =
+        wanted.iter().filter(|(kind, _)| matches!(kind, Entity::Secret | Entity::Jwt | Entity::UrlCred)).collect();
+    let exact = (!secrets.is_empty()).then(|| AhoCorasick::new(secrets.iter().map(|(_, value)| value)).ok()).flatten();
     for text in texts.map(cut) {
         held.extend(find::held(text, wanted));
-        let exact = |(entity, value): &&Value| {
-            matches!(entity, Entity::Secret | Entity::Jwt | Entity::UrlCred)
-                && memchr::memmem::find(text, value.as_bytes()).is_some()
-        };
-        held.extend(wanted.iter().filter(exact).cloned());
+        if let Some(exact) = &exact {
+            held.extend(exact.find_overlapping_iter(text).map(|hit| secrets[hit.pattern().as_usize()].clone()));
+        }
     }
     held
 }
@@ -62,12 +64,25 @@ fn sampled(call: &Call<'_>, every: u32) -> bool {
 
 /// Marks of a call's texts, as bits.
 fn marks(call: &Call<'_>) -> u16 {
-    let of = |part: Part| call.texts.iter().filter(move |text| text.part == part).map(|text| &*text.text);
-    let answers = of(Part::Output).flat_map(safety::answer);
-    let inputs = of(Part::Input).flat_map(safety::input);
-    let leaks = of(Part::System).any(|system| of(Part::Output).any(|answer| safety::leaks_prompt(system, answer)));
+    let of = |part: Part| {
+        let texts = call.texts.iter().filter(move |text| text.part == part).map(|text| &*text.text);
+        texts.map(|text| &text[..text.floor_char_boundary(MAX_TEXT)])
+    };
+    // Together, and their beginning alone: a prompt in a thousand parts costs what one costs.
+    let together = |part: Part| {
+        let mut all = String::new();
+        of(part).for_each(|text| {
+            let room = safety::PROMPT.saturating_sub(all.len());
+            all.push_str(&text[..text.floor_char_boundary(room)]);
+        });
+        all
+    };
+    let leaks = safety::leaks_prompt(&together(Part::System), &together(Part::Output));
     let leaked = if leaks { Marker::PromptLeak.bit() } else { 0 };
-    answers.chain(inputs).fold(leaked, |marks, marker| marks | marker.bit())
+    let found = of(Part::Output).flat_map(safety::answer).chain(of(Part::Input).flat_map(safety::input));
+    let marks = found.fold(leaked, |marks, marker| marks | marker.bit());
+    // What the telemetry cut was not cut by the model.
+    if call.incomplete { marks & !Marker::Truncation.bit() } else { marks }
 }
 
 /// Scans a call's texts; `None` where there is no answer to look at. One call in `every` is examined for marks, by its

@@ -57,7 +57,8 @@ pub fn tell(memory: &mut Fingerprints, call: &Exchange<'_>) -> Vec<(Finding, Pro
         let value = (finding.entity, finding.canonical.clone());
         let own = own.iter().find(|(_, held)| held.contains(&value)).map(|(provenance, _)| *provenance);
         let seen = memory.seen(call.tenant, call.at, finding.entity, &finding.canonical);
-        let others = if seen.elsewhere && !finding.test { Provenance::CrossTenant } else { Provenance::Novel };
+        let others =
+            if seen.elsewhere && !seen.common && !finding.test { Provenance::CrossTenant } else { Provenance::Novel };
         (finding, own.unwrap_or(others))
     });
     let told: Vec<(Finding, Provenance)> = told.collect();

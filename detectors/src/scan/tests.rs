@@ -30,6 +30,9 @@ fn each_kind_is_found_in_its_spellings() {
         ("6011000990139424", Entity::Card, "6011000990139424"),
         ("IBAN nl91 abna 0417 1643 00.", Entity::Iban, "NL91ABNA0417164300"),
         ("GB33BUKB20201555555555", Entity::Iban, "GB33BUKB20201555555555"),
+        ("DOB: 19840512", Entity::Dob, "19840512"),
+        ("DOB: 05-Mar-84", Entity::Dob, "05-mar-84"),
+        ("date of birth 1984-05-12T10:20:30Z", Entity::Dob, "1984-05-12t10:20:30z"),
         ("her SSN is 536-22-8726", Entity::UsSsn, "536228726"),
         ("ssn: 536228726", Entity::UsSsn, "536228726"),
         (&token(), Entity::Secret, &token()),
@@ -83,6 +86,14 @@ fn the_origin_is_the_first_text_that_holds_the_value() {
     // A bare number in the question has no word beside it, and explains the answer all the same.
     let texts = [(Part::Output, "Your NHS number is 943 476 5870."), (Part::Input, "is it 9434765870?")];
     assert_eq!(scan(&call(&texts), 1).unwrap().hits.get(Entity::UkNhs, Origin::Echo), 1);
+    for (answer, input, kind) in [
+        ("Your NHS number is 943 476 5870.", "look up patient_9434765870", Entity::UkNhs),
+        ("call 0171 2345678", "mine is +49 171 2345678", Entity::Phone),
+        ("personnummer 640823-3234", "196408233234?", Entity::SePersonnummer),
+    ] {
+        let scanned = scan(&call(&[(Part::Output, answer), (Part::Input, input)]), 1).unwrap();
+        assert_eq!(scanned.hits.get(kind, Origin::Echo), 1, "{answer}: {:?}", scanned.hits);
+    }
     let texts = [(Part::Output, "api_key = chiiihzhntxm9cu6dnkg"), (Part::Input, "what is chiiihzhntxm9cu6dnkg?")];
     assert_eq!(scan(&call(&texts), 1).unwrap().hits.get(Entity::Secret, Origin::Echo), 1);
     assert_eq!(origin(&[answer]), Some(Origin::Unattributed), "without an input nobody can say");
@@ -106,7 +117,22 @@ fn refusals_open_an_answer() {
 #[test]
 fn hostile_text_takes_linear_time() {
     // A scan that looks at a text once for each of its bytes would not end within a day.
-    for unit in ["a@", "1 ", "1-", "+1", "DE89 ", "ghp_", "a.a.a.a@a.", "(2", "9"] {
+    for unit in [
+        "a@",
+        "1 ",
+        "1-",
+        "+1",
+        "DE89 ",
+        "ghp_",
+        "a.a.a.a@a.",
+        "(2",
+        "9",
+        "eyJ-",
+        "xoxb-",
+        "x://a:b@a",
+        "12 34 ",
+        "5551234 ",
+    ] {
         let text = unit.repeat(MAX_TEXT / unit.len());
         found(&text);
     }

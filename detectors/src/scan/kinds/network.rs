@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use leeway_core::scan::Entity;
 
+use super::super::automaton::WALK;
 use super::super::candidate::Candidate;
 use super::{Edges, Kind, Shape};
 
@@ -64,7 +65,9 @@ pub(super) static KINDS: &[Kind] = &[
                 serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part?).ok()?).ok()
             };
             let header = object(parts.next())?;
-            let right = header.contains_key("alg") && object(parts.next()).is_some();
+            // A long token is cut, and its second part no whole object.
+            let whole = object(parts.next()).is_some() || candidate.range.len() >= WALK;
+            let right = header.contains_key("alg") && whole;
             right.then_some(15.0)
         },
         canonical: |candidate| String::from_utf8_lossy(candidate.raw()).into_owned(),

@@ -44,6 +44,10 @@ pub(super) static KINDS: &[Kind] = &[
             let century = digits.len() == 10 || matches!(number(&digits[..2]), 18..=20);
             (born && century && luhn(short)).then_some(8.0)
         },
+        canonical: |candidate| {
+            let text = candidate.compact_text();
+            text[text.len() - 10..].to_owned()
+        },
         ..Kind::NUMBER
     },
     Kind {

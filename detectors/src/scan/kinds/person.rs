@@ -202,9 +202,14 @@ fn born(candidate: &Candidate<'_>) -> Option<f32> {
         .map(|part| part.iter().fold(0, |n, byte| n * 10 + u32::from(byte - b'0')))
         .collect();
     let year = |year: u32| (1900..=2030).contains(&year);
+    let named = raw.iter().any(u8::is_ascii_alphabetic);
     let right = match numbers[..] {
-        [day, y] => year(y) && (1..=31).contains(&day),
-        [a, b, c] if a > 31 => year(a) && date(a, b, c),
+        // `19840512`
+        [whole] => year(whole / 10_000) && date(whole / 10_000, whole / 100 % 100, whole % 100),
+        // `05-Mar-84`
+        [day, y] => (year(y) || named && y < 100) && (1..=31).contains(&day),
+        // A day, or a moment that begins with it.
+        [a, b, c, ..] if a > 31 => year(a) && date(a, b, c),
         [a, b, c] if c > 99 => year(c) && (date(c, a, b) || date(c, b, a)),
         [a, b, c] => date(2000 + c, a, b) || date(2000 + c, b, a),
         _ => false,

@@ -126,6 +126,11 @@ fn phone(candidate: &Candidate<'_>) -> Option<f32> {
 /// As dialled from anywhere (E.164) where the country is known, else the digits.
 fn dialled(candidate: &Candidate<'_>) -> String {
     let raw = candidate.raw();
+    // An extension is not part of the number.
+    if let Some(place) = raw.iter().position(|byte| *byte == b'x') {
+        let whole = candidate.range.start..candidate.range.start + place;
+        return dialled(&Candidate::new(candidate.text, whole));
+    }
     if raw[0] == b'+' && !raw.contains(&b'(') {
         return candidate.compact_text();
     }

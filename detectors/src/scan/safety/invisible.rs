@@ -3,6 +3,9 @@
 /// Most characters of one kind of width nothing that stand together in honest text.
 const TOGETHER: usize = 3;
 
+/// Most tags of a flag: six, and the one that ends it.
+const FLAG: usize = 7;
+
 fn tag(letter: char) -> bool {
     matches!(letter, '\u{e0000}'..='\u{e007f}')
 }
@@ -21,23 +24,22 @@ pub fn hides(text: &str) -> bool {
     if text.is_ascii() {
         return false;
     }
-    let (mut before, mut flag, mut selectors, mut widths, mut between) = (' ', false, 0, 0, 0);
+    let (mut before, mut flag, mut tags, mut selectors, mut widths, mut between) = (' ', false, 0, 0, 0, 0);
     let mut overridden = false;
     for letter in text.chars() {
-        if tag(letter) {
-            if !flag {
-                return true;
-            }
-        } else {
-            flag = letter == '\u{1f3f4}';
+        // A flag has a few tags: the letters of a region.
+        tags = if tag(letter) { tags + 1 } else { 0 };
+        if tags > if flag { FLAG } else { 0 } {
+            return true;
         }
+        flag = letter == '\u{1f3f4}' || flag && tag(letter);
         selectors = if selector(letter) { selectors + 1 } else { 0 };
         // A selector needs a base that has variants; a second one has none.
         if selectors > 1 || selectors == 1 && (before.is_ascii_alphabetic() || before.is_whitespace()) {
             return true;
         }
         widths = if zero_width(letter) { widths + 1 } else { 0 };
-        between += usize::from(zero_width(letter) && before.is_ascii_alphanumeric());
+        between += usize::from(zero_width(letter) && letter != '\u{ad}' && before.is_ascii_alphanumeric());
         if widths > TOGETHER || between > 2 * TOGETHER {
             return true;
         }

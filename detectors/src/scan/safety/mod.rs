@@ -12,7 +12,7 @@ use leeway_core::scan::Marker;
 
 use super::linear::Linear;
 
-pub use prompt_leak::leaks as leaks_prompt;
+pub use prompt_leak::{READ as PROMPT, leaks as leaks_prompt};
 
 static REFUSAL: Option<Linear> = Linear::read(include_bytes!("../models/refusal.bin"));
 static JAILBREAK: Option<Linear> = Linear::read(include_bytes!("../models/jailbreak.bin"));

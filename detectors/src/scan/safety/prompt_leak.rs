@@ -1,5 +1,5 @@
 //! Answers that give the system prompt away: letters of the prompt in a row, whatever the case, the blanks, the list
-//! signs; as they stand, decoded from base 64 or hexadecimal, or back to front.
+//! signs; as they stand, decoded from base 64, or back to front.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 const STRETCH: usize = 16;
 const COMMON: usize = 36;
 /// Bytes of each text that are read.
-const READ: usize = 64 << 10;
+pub const READ: usize = 64 << 10;
 
 /// Whether the answer holds a long part of the system prompt.
 pub fn leaks(system: &str, answer: &str) -> bool {

@@ -7,7 +7,8 @@ pub fn cut(text: &str) -> bool {
     if text.matches("```").count() % 2 == 1 {
         return true;
     }
-    let json = text.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err();
+    let json = ["{\"", "{ \"", "{\n", "[{", "[\"", "[\n"].iter().any(|start| text.starts_with(start))
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err();
     // Short answers and last lines of lists, headings and addresses need no full stop, unless the others have one.
     let mut lines = text.lines().rev();
     let line = lines.next().unwrap_or_default().trim_start();
