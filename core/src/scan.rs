@@ -251,6 +251,11 @@ impl Hits {
         }
     }
 
+    /// Bytes on the heap.
+    pub fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<(u16, u64)>()
+    }
+
     /// (place in row-major order, count) of what is not zero.
     pub fn entries(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.0.iter().map(|(place, n)| (usize::from(*place), *n)).filter(|(_, n)| *n > 0)

@@ -194,7 +194,7 @@ impl Buffer {
         };
         let (digest, copy_digest) = (digest(call, &numbers), copy_digest(call));
         let aliases: Vec<CallKey> = call.aliases().collect();
-        let scanned = numbers.scanned.as_ref().map_or(0, |_| size_of::<Scanned>());
+        let scanned = numbers.scanned.as_ref().map_or(0, |scanned| size_of::<Scanned>() + scanned.hits.bytes());
         let keys = aliases.len() * size_of::<CallKey>();
         self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + keys;
         let received = minute_of(origin.received);

@@ -135,11 +135,12 @@ fn label(entity: Entity) -> String {
     }
 }
 
-/// The texts of a row that are looked at: the field that holds them, back to front where its name says so.
+/// The first of the fields that holds text.
 fn field<'r>(row: &'r Json, names: &[&str]) -> Option<&'r str> {
     names.iter().find_map(|name| row[*name].as_str())
 }
 
+/// The text of a row that is looked at; `text_rev` holds it back to front.
 fn row_text(row: &Json) -> Option<String> {
     if let Some(reversed) = row["text_rev"].as_str() {
         return Some(reversed.chars().rev().collect());
@@ -152,21 +153,25 @@ fn rows(args: &Args, path: &Path, out: &mut impl Write) -> Result<()> {
     let name = args.name.clone().unwrap_or(stem);
     let mut memory = memory()?;
     let (mut reader, mut line, mut n) = (open(path)?, Vec::new(), 0);
-    let mut unread: Vec<(usize, anyhow::Error)> = Vec::new();
+    // How many rows, and the first: its place and why.
+    let mut unread: (usize, Option<(usize, anyhow::Error)>) = (0, None);
     while reader.read_until(b'\n', &mut line).with_context(|| format!("cannot read {}", path.display()))? > 0 {
         n += 1;
         let text = String::from_utf8_lossy(&line);
         if !text.trim().is_empty() {
             match serde_json::from_str(&text).context("not JSON").and_then(|row| predict(&name, &row, &mut memory)) {
                 Ok(prediction) => writeln!(out, "{prediction}").context("print")?,
-                Err(error) => unread.push((n, error)),
+                Err(error) => {
+                    unread.0 += 1;
+                    unread.1.get_or_insert((n, error));
+                }
             }
         }
         line.clear();
     }
     // The other rows are told all the same.
-    if let Some((n, error)) = unread.first() {
-        bail!("{}: {} of the rows could not be read; the first is line {n}: {error:#}", path.display(), unread.len());
+    if let (rows, Some((n, error))) = unread {
+        bail!("{}: {rows} of the rows could not be read; the first is line {n}: {error:#}", path.display());
     }
     Ok(())
 }

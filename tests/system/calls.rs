@@ -254,7 +254,7 @@ fn texts() -> String {
         "system": of(Origin::System),
         "documents": [{"id": "d1", "text": of(Origin::Retrieved)}],
         "history": ["CANARYHISTORY"],
-        "output": format!("CANARYANSWER {everything}"),
+        "output": format!("CANARYANSWER \u{1b}[1m{everything}"),
     })
     .to_string()
 }
@@ -322,7 +322,7 @@ fn texts_end_in_the_scan_and_leaks_are_told_by_origin() {
     let mails = std::env::temp_dir().join(crate::harness::unique("canary-mails"));
     let smtp = Tool::start("smtp.py", &[mails.to_str().unwrap()]);
     node.extra = format!(
-        "[smtp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Leeway <leeway@example.com>\"\n\
+        "[scan]\nexamine_every = 1\n[smtp]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Leeway <leeway@example.com>\"\n\
          [[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{}\", signing_key = \"{key}\" }}\n\
          [[receiver]]\nname = \"mail\"\nemail = {{ to = [\"oncall@example.com\"] }}\n",
         smtp.says, tool.says
@@ -352,6 +352,8 @@ fn texts_end_in_the_scan_and_leaks_are_told_by_origin() {
     for canary in canaries() {
         assert_eq!(pane.hits.get(canary.entity, canary.origin), 1, "{}: {:?}", canary.value, pane.hits);
     }
+    // The system prompt is a name of an account alone: nothing to leak. Terminal codes are.
+    assert_eq!([Counter::Examined, Counter::Escape, Counter::PromptLeak].map(|of| pane.get(of).n), [1, 1, 0]);
     assert_eq!((pane.get(Counter::Moderated).n, pane.flags()["nobody-knows:x"]), (1, 1));
     // The alert says how many, not what.
     let hooks = wait_for("the alert", 60, || {

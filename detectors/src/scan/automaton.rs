@@ -1,4 +1,5 @@
-//! All shapes of all kinds in one automaton: one walk from a place tells every shape that begins there.
+//! All shapes of all kinds in three automata, by what a shape needs: a walk from a place tells every shape that begins
+//! there.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

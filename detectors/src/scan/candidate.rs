@@ -11,7 +11,7 @@ pub(super) struct Candidate<'t> {
     /// Letters (as capitals) and digits, without separators.
     bytes: [u8; LONGEST],
     n: usize,
-    /// The same, digits as values; valid where `all_digits`.
+    /// The same, digits as values; what a letter has here means nothing.
     values: [u8; LONGEST],
     digits: usize,
 }

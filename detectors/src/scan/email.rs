@@ -86,7 +86,7 @@ fn server(text: &[u8], at: usize) -> Option<Finding> {
 fn address(text: &[u8], at: usize) -> Option<Finding> {
     let least = at.saturating_sub(LOCAL);
     let length = text[least..at].iter().rev().take_while(|byte| local(**byte)).count();
-    let name = text[at - length..at].trim_ascii_start();
+    let name = &text[at - length..at];
     let name = &name[name.iter().take_while(|byte| matches!(byte, b'.' | b'\'' | b'-')).count()..];
     // `写信给a@b.c`: what is not ASCII before the address belongs to the sentence, unless it touches the `@`.
     let name = match name.iter().rposition(|byte| *byte >= 0x80) {

@@ -15,7 +15,7 @@ const AFTER: usize = 28;
 pub(super) const BEFORE_BITS: f32 = 14.0;
 pub(super) const AFTER_BITS: f32 = 7.0;
 
-/// Words after which a number is somebody's neither name nor account.
+/// Words after which a number names a thing, not a person.
 const OTHERS: &[&str] = &[
     "order",
     "tracking",

@@ -22,8 +22,8 @@ pub const REVIEW_BITS: f32 = 0.0;
 /// Least evidence of a value that counts: odds of nine to one.
 pub const ALERT_BITS: f32 = 3.17;
 
-/// A value in a text.
-#[derive(Debug, Clone, PartialEq)]
+/// A value in a text; printing it for a log says everything but the value.
+#[derive(Clone, PartialEq)]
 pub struct Finding {
     pub entity: Entity,
     /// Bytes of the text.
@@ -39,6 +39,20 @@ pub struct Finding {
     pub name: Option<&'static str>,
     /// A published test or example value, or one that is nobody's.
     pub test: bool,
+}
+
+impl std::fmt::Debug for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} at {:?}: {:+.1} {:+.1} {:+.1} bits",
+            self.entity.name(),
+            self.range,
+            self.shape,
+            self.check,
+            self.words
+        )
+    }
 }
 
 impl Finding {

@@ -1,7 +1,7 @@
 //! The scan: texts of a call → counts of what the answer gives away, and where that came from.
 //!
-//! One pass over a text: a gate finds the places where a value may begin, one automaton walks from there over all shapes
-//! of all kinds, within a bound, so hostile text takes linear time; checks and the words beside give evidence in bits.
+//! One pass over a text: a gate finds the places where a value may begin, automata walk from there over all shapes of
+//! all kinds, within a bound, so hostile text takes linear time; checks and the words beside give evidence in bits.
 //! The inputs are read only when the answer holds something whose origin is to be told. Nothing that leaves this module
 //! holds any text.
 //!

@@ -40,7 +40,7 @@ const KNOWN: &[(Entity, &[&str])] = &[
     (Entity::TrTckn, &["10000000146"]),
     (Entity::CnRic, &["11010519491231002X"]),
     (Entity::Imei, &["490154203237518"]),
-    (Entity::Vin, &["1M8GDM9AXKP042788", "11111111111111111"]),
+    (Entity::Vin, &["1M8GDM9AXKP042788"]),
     (Entity::UsNpi, &["1234567893"]),
     (Entity::UsAbaRouting, &["011000015"]),
     (Entity::Btc, &["1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"]),

@@ -23,7 +23,6 @@ pub(super) static KINDS: &[Kind] = &[
         shapes: &[Shape(r"(?i-u:[A-Z]{3}[ABCFGHJLPT][A-Z]\d{4}[A-Z])", -2.0)],
         words: &[
             "पैन",
-            "income tax",
             "tax pan",
             "pan id",
             "permanent account",

@@ -186,8 +186,8 @@ fn zone(candidate: &Candidate<'_>) -> Option<f32> {
             .sum();
         b'0' + (sum % 10) as u8 == check
     };
-    let (number, numbered, birth, born, expiry, expires) = match (lines.len(), lines[0].len()) {
-        (2, _) => (&lines[1][..9], lines[1][9], &lines[1][13..19], lines[1][19], &lines[1][21..27], lines[1][27]),
+    let (number, numbered, birth, born, expiry, expires) = match lines.len() {
+        2 => (&lines[1][..9], lines[1][9], &lines[1][13..19], lines[1][19], &lines[1][21..27], lines[1][27]),
         _ => (&lines[0][5..14], lines[0][14], &lines[1][..6], lines[1][6], &lines[1][8..14], lines[1][14]),
     };
     (right(number, numbered) && right(birth, born) && right(expiry, expires)).then_some(10.0)

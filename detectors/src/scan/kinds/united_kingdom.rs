@@ -42,7 +42,6 @@ pub(super) static KINDS: &[Kind] = &[
         words: &[
             "nat ins",
             "insurance no",
-            "nino",
             "national ins",
             "national insurance",
             "nino",

@@ -234,7 +234,7 @@ fn matters(text: &str) -> bool {
         || find(text.as_bytes()).iter().any(|finding| finding.bits() >= REVIEW_BITS)
 }
 
-/// Letters written by their number: `\\x61`, `\\u0061`, `&#97;`, `&#x61;`.
+/// Letters written by their number: `\x61`, `\u0061`, `&#97;`, `&#x61;`.
 fn escaped(text: &str) -> bool {
     let mut plain = String::new();
     for start in ["\\x", "\\u", "&#x", "&#"] {

@@ -1,6 +1,8 @@
 //! Addresses that carry text away when a page shows them: Markdown and HTML images and links with a value in their
 //! query, fragment, path or host that is encoded text, an address or a number of somebody.
 
+use percent_encoding::percent_decode_str;
+
 use super::super::find::{REVIEW_BITS, find};
 use super::encoded::readable;
 
@@ -46,34 +48,12 @@ fn carries(address: &str) -> bool {
     values.chain(parts).chain(labels).any(|value| value.len() >= SHORTEST && foreign(value))
 }
 
-/// Encoded text, or plain text with blanks or an address in it.
+/// Encoded text, or plain text with an address or a value in it.
 fn foreign(value: &str) -> bool {
     // `value.gif` is the value.
     let value = value.rsplit_once('.').filter(|(_, end)| end.len() <= 4).map_or(value, |(value, _)| value);
-    let decoded = percent(value);
+    let decoded = percent_decode_str(value).decode_utf8_lossy();
     // An address, or any value: a card, a number of a person.
     let plain = decoded.contains('@') || find(decoded.as_bytes()).iter().any(|finding| finding.bits() >= REVIEW_BITS);
     plain || readable(value) || readable(&decoded)
-}
-
-fn percent(value: &str) -> String {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail
-            .get(..2)
-            .and_then(|two| std::str::from_utf8(two).ok())
-            .and_then(|two| u8::from_str_radix(two, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -14,12 +14,20 @@ use super::linear::Linear;
 
 pub use prompt_leak::{READ as PROMPT, leaks as leaks_prompt};
 
-static REFUSAL: Option<Linear> = Linear::read(include_bytes!("../models/refusal.bin"));
-static JAILBREAK: Option<Linear> = Linear::read(include_bytes!("../models/jailbreak.bin"));
+static REFUSAL: Linear = model(include_bytes!("../models/refusal.bin"));
+static JAILBREAK: Linear = model(include_bytes!("../models/jailbreak.bin"));
+
+/// Read while the program is compiled: a file that is no model fails there.
+const fn model(file: &'static [u8]) -> Linear {
+    match Linear::read(file) {
+        Some(model) => model,
+        None => unreachable!(),
+    }
+}
 
 /// Whether an answer declines, wholly or in part: it opens as refusals do, or has their words.
 pub fn refuses(answer: &str) -> bool {
-    super::refusal::refused(answer) || REFUSAL.is_some_and(|model| model.says(answer))
+    super::refusal::refused(answer) || REFUSAL.says(answer)
 }
 
 /// A check of one text.
@@ -39,7 +47,7 @@ const ANSWER: &[(Marker, Check)] = &[
 
 /// What is looked for in what the user wrote.
 const INPUT: &[(Marker, Check)] = &[
-    (Marker::Jailbreak, |text| JAILBREAK.is_some_and(|model| model.says(text))),
+    (Marker::Jailbreak, |text| JAILBREAK.says(text)),
     (Marker::Invisible, invisible::hides),
     (Marker::Homoglyph, homoglyph::mixes),
 ];

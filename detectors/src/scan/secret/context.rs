@@ -211,7 +211,7 @@ fn named(text: &[u8], start: usize) -> Option<(Gap, &'static str)> {
     let open = OPEN.iter().any(stands);
     let left = begin == 0
         || !before[begin - 1].is_ascii_lowercase()
-        || word != "key" && word != "auth" && word != "license"
+        || word != "key" && word != "auth"
         || before[begin].is_ascii_uppercase();
     let between = &before[end..];
     let between = between.strip_prefix(b"s").unwrap_or(between);
