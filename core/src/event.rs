@@ -193,6 +193,20 @@ pub enum Part {
     Document,
     /// Earlier turns of the same conversation.
     History,
+    /// No text of the call: what its telemetry says of it in free words, error texts first.
+    Telemetry,
+}
+
+/// What the telemetry did with a call's texts before it sent them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TextState {
+    /// Nothing, as far as it says.
+    #[default]
+    Unsaid,
+    /// They were taken out.
+    Redacted,
+    /// They were cut.
+    Truncated,
 }
 
 /// A text of a call. It cannot be printed.
@@ -200,6 +214,16 @@ pub enum Part {
 pub struct Text<'a> {
     pub part: Part,
     pub text: Cow<'a, str>,
+    /// Of a document: whose it is, where the producer says; else empty.
+    pub owner: &'a str,
+    /// Of a document: its id, where the producer says; else empty.
+    pub id: &'a str,
+}
+
+impl<'a> Text<'a> {
+    pub fn new(part: Part, text: impl Into<Cow<'a, str>>) -> Self {
+        Self { part, text: text.into(), owner: "", id: "" }
+    }
 }
 
 impl std::fmt::Debug for Text<'_> {
@@ -212,6 +236,8 @@ impl std::fmt::Debug for Text<'_> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moderation<'a> {
     pub source: &'a str,
+    /// Of the source: another one judges otherwise.
+    pub version: &'a str,
     pub category: &'a str,
     pub raised: bool,
     pub blocked: bool,
@@ -244,6 +270,11 @@ pub struct Call<'a> {
     pub texts: Vec<Text<'a>>,
     /// An input text is missing or cut: origins of what the answer holds cannot be told.
     pub incomplete: bool,
+    pub text_state: TextState,
+    /// Whose call it is, as the producer names them; compared under a key, never kept.
+    pub user: Option<&'a str>,
+    /// The application checked the answer against its schema.
+    pub schema_valid: Option<bool>,
     pub moderation: Vec<Moderation<'a>>,
     pub id: Option<&'a str>,
     pub time: Micros,
@@ -333,6 +364,11 @@ impl<'a> Call<'a> {
             self.conversation.map(Name::Conversation),
         ];
         names.into_iter().flatten().map(Name::key)
+    }
+
+    /// Texts of the call itself.
+    pub fn own_texts(&self) -> impl Iterator<Item = &Text<'a>> {
+        self.texts.iter().filter(|text| text.part != Part::Telemetry)
     }
 
     pub fn dimension(&self, name: &str) -> &'a str {

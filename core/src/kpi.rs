@@ -458,7 +458,8 @@ mod tests {
         assert!(value("pii_leaks", &pane).is_err(), "no text is not no leak");
         let mut hits = Hits::default();
         hits.add(Entity::Email, Origin::Echo, 3);
-        let scanned = Some(Box::new(Scanned { hits, refused: false, marks: None }));
+        let scanned =
+            Some(Box::new(Scanned { leaks: hits.of_origin(Origin::Unexplained), hits, ..Scanned::default() }));
         pane.add(&Numbers { scanned, weight_micro: UNIT_WEIGHT, ..Numbers::default() });
         assert_eq!(value("pii_leaks", &pane), Ok(0.0));
         assert_eq!(super::hits(&pane)[0], ("echo", 3));

@@ -96,6 +96,12 @@ impl Dimensions {
     pub fn names(&self) -> &[String] {
         &self.0
     }
+
+    /// Tells other dimensions from these: a series key means something under its own alone.
+    pub fn digest(&self) -> u32 {
+        let bytes = Sha256::digest(self.0.join("\n").as_bytes());
+        u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+    }
 }
 
 impl Default for Dimensions {

@@ -5,10 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::hazard::Hazard;
 use crate::interval::{self, Interval, LEVEL};
 use crate::money::{group_digits, readable_usd};
-use crate::pane::{Counter, LabelSum, Pane, Shape};
-use crate::scan::{Marker, Origin};
+use crate::pane::{Count, Counter, LabelSum, Pane, Shape};
+use crate::quality::Quality;
+use crate::scan::{Entity, Marker, Origin};
 use crate::sketch::Sketch;
 
 /// A question that every pane can answer.
@@ -27,25 +29,46 @@ pub enum Measure {
     UnpricedCalls,
     /// Answers with text that declined, of answers with text.
     RefusalRate,
-    /// Values in answers that none of their complete inputs explains.
+    /// Values in answers that the policy counts as leaks: where it says nothing, those that none of the answer's complete
+    /// inputs explains.
     PiiLeaks,
     /// Answers with such a value, of answers with text.
     PiiLeakRate,
+    /// Calls with a value or a hazard that the policy calls severe.
+    SevereRate,
+    /// Of the bytes of texts, those that were scanned.
+    ScanCoverage,
+    /// Calls whose telemetry itself holds a value.
+    TelemetryHeldRate,
     /// Calls with a raised upstream moderation label, of calls with any label.
     SafetyRate,
+    /// Calls that an upstream moderation judged.
+    ModerationCoverage,
     /// Calls whose answer's text was seen.
     TextCoverage,
+    /// Calls whose texts were withheld from the telemetry.
+    TextRedactedRate,
+    /// Calls whose texts were cut before they came.
+    TextTruncatedRate,
     Score(String),
     /// Mean of feedback of one name, from people and code.
     Feedback(String),
     /// Values in answers, by origin.
     Pii(Origin),
+    /// Unexplained values that were looked up and found nowhere.
+    PiiNovel,
+    /// Values of another tenant that are not alike by chance, and are not published: secrets, bank accounts.
+    PiiCrossTenantCertain,
+    /// A quality of texts, its mean over calls.
+    Quality(Quality),
+    /// Calls in which moderation raised a hazard, of those that it judged: any source, or the one that is named.
+    Hazard(Hazard, Option<String>),
     /// Examined calls whose texts show a mark.
     Mark(Marker),
 }
 
 /// The fixed ids, in the order in which pages list them; `score.NAME` comes beside them.
-pub const IDS: [(&str, Measure); 14] = [
+pub const IDS: [(&str, Measure); 22] = [
     ("calls", Measure::Calls),
     ("errors", Measure::Errors),
     ("error_rate", Measure::ErrorRate),
@@ -58,12 +81,20 @@ pub const IDS: [(&str, Measure); 14] = [
     ("refusal_rate", Measure::RefusalRate),
     ("pii_leaks", Measure::PiiLeaks),
     ("pii_leak_rate", Measure::PiiLeakRate),
+    ("pii.novel", Measure::PiiNovel),
+    ("pii.cross_tenant_certain", Measure::PiiCrossTenantCertain),
+    ("severe_rate", Measure::SevereRate),
+    ("telemetry_held_rate", Measure::TelemetryHeldRate),
+    ("scan_coverage", Measure::ScanCoverage),
     ("safety_rate", Measure::SafetyRate),
+    ("moderation_coverage", Measure::ModerationCoverage),
     ("text_coverage", Measure::TextCoverage),
+    ("text_redacted_rate", Measure::TextRedactedRate),
+    ("text_truncated_rate", Measure::TextTruncatedRate),
 ];
 
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN (echo, retrieved, system, unexplained, unattributed), mark.NAME ({marks})", marks = Marker::ALL.map(Marker::name).join(", "), names = IDS.map(|(id, _)| id).join(", "))]
+#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN ({origins}), mark.NAME ({marks}), text.NAME ({texts}), hazard.NAME or hazard.NAME@SOURCE ({hazards})", origins = Origin::ALL.map(Origin::name).join(", "), marks = Marker::ALL.map(Marker::name).join(", "), texts = Quality::ALL.map(Quality::name).join(", "), hazards = Hazard::ALL.map(Hazard::name).join(", "), names = IDS.map(|(id, _)| id).join(", "))]
 pub struct UnknownMeasure(pub String);
 
 /// A measured number: how much, how sure, from how many.
@@ -102,26 +133,45 @@ impl Measure {
         if let Some(name) = id.strip_prefix("feedback.").filter(|name| !name.is_empty()) {
             return Ok(Self::Feedback(name.to_owned()));
         }
-        let origin = id.strip_prefix("pii.").and_then(|name| Origin::ALL.iter().find(|origin| origin.name() == name));
-        if let Some(origin) = origin {
-            return Ok(Self::Pii(*origin));
+        if let Some((_, known)) = IDS.iter().find(|(known, _)| *known == id) {
+            return Ok(known.clone());
         }
-        let mark = id.strip_prefix("mark.").and_then(|name| Marker::ALL.iter().find(|mark| mark.name() == name));
-        if let Some(mark) = mark {
-            return Ok(Self::Mark(*mark));
-        }
-        let known = IDS.iter().find(|(known, _)| *known == id);
-        known.map(|(_, measure)| measure.clone()).ok_or_else(|| UnknownMeasure(id.to_owned()))
+        let named = match id.split_once('.') {
+            Some(("pii", name)) => Origin::find(name).map(Self::Pii),
+            Some(("mark", name)) => Marker::ALL.into_iter().find(|mark| mark.name() == name).map(Self::Mark),
+            Some(("text", name)) => Quality::find(name).map(Self::Quality),
+            Some(("hazard", name)) => {
+                let (name, source) = name.split_once('@').map_or((name, None), |(name, source)| (name, Some(source)));
+                Hazard::find(name).map(|hazard| Self::Hazard(hazard, source.map(str::to_owned)))
+            }
+            _ => None,
+        };
+        named.ok_or_else(|| UnknownMeasure(id.to_owned()))
     }
 
     pub fn unit(&self) -> Unit {
         match self {
-            Self::Calls | Self::Errors | Self::UnpricedCalls | Self::PiiLeaks | Self::Pii(_) => Unit::Count,
+            Self::Calls
+            | Self::Errors
+            | Self::UnpricedCalls
+            | Self::PiiLeaks
+            | Self::Pii(_)
+            | Self::PiiNovel
+            | Self::PiiCrossTenantCertain
+            | Self::Quality(Quality::Length) => Unit::Count,
             Self::ErrorRate
             | Self::RefusalRate
             | Self::PiiLeakRate
+            | Self::SevereRate
+            | Self::TelemetryHeldRate
+            | Self::ScanCoverage
             | Self::SafetyRate
+            | Self::ModerationCoverage
             | Self::TextCoverage
+            | Self::TextRedactedRate
+            | Self::TextTruncatedRate
+            | Self::Quality(_)
+            | Self::Hazard(..)
             | Self::Mark(_) => Unit::Share,
             Self::Duration | Self::Ttft => Unit::Milliseconds,
             Self::InputTokens | Self::OutputTokens => Unit::Tokens,
@@ -163,27 +213,53 @@ impl Measure {
 
     /// Of a rate: calls that are counted and all that could be, in effective numbers where calls were sampled.
     pub fn counts(&self, pane: &Pane) -> Option<(u64, u64)> {
-        let (part, whole) = self.parts()?;
-        let found = share(pane, part, whole)?;
+        let (part, whole) = self.parts(pane)?;
+        let found = share_of(pane, part, whole)?;
         let n = (pane.effective_calls() * found.n as f64 / pane.calls().max(1) as f64).round();
         Some(((found.value * n).round() as u64, n as u64))
     }
 
     /// Whether it is a share of calls.
     pub fn is_rate(&self) -> bool {
-        self.parts().is_some()
+        self.parts(&Pane::default()).is_some()
     }
 
-    fn parts(&self) -> Option<(Counter, Counter)> {
-        match self {
-            Self::ErrorRate => Some((Counter::Errors, Counter::Calls)),
-            Self::RefusalRate => Some((Counter::Refused, Counter::Scanned)),
-            Self::PiiLeakRate => Some((Counter::Leaking, Counter::Scanned)),
-            Self::SafetyRate => Some((Counter::Raised, Counter::Moderated)),
-            Self::TextCoverage => Some((Counter::Scanned, Counter::Calls)),
-            Self::Mark(marker) => Some((Counter::of(*marker), Counter::Examined)),
-            _ => None,
-        }
+    /// Of a rate: calls that are counted, and all that could be.
+    fn parts(&self, pane: &Pane) -> Option<(Count, Count)> {
+        let (part, whole) = match self {
+            Self::ErrorRate => (Counter::Errors, Counter::Calls),
+            Self::RefusalRate => (Counter::Refused, Counter::Scanned),
+            Self::PiiLeakRate => (Counter::Leaking, Counter::Scanned),
+            Self::SevereRate => (Counter::Severe, Counter::Calls),
+            Self::TelemetryHeldRate => (Counter::TelemetryHeld, Counter::Calls),
+            Self::SafetyRate => (Counter::Raised, Counter::Moderated),
+            Self::ModerationCoverage => (Counter::Moderated, Counter::Calls),
+            Self::TextCoverage => (Counter::Scanned, Counter::Calls),
+            Self::TextRedactedRate => (Counter::TextRedacted, Counter::Calls),
+            Self::TextTruncatedRate => (Counter::TextTruncated, Counter::Calls),
+            Self::Mark(marker) => (Counter::of(*marker), Counter::Examined),
+            Self::Hazard(hazard, None) => return Some((pane.hazard(*hazard), pane.get(Counter::Moderated))),
+            Self::Hazard(hazard, Some(source)) => return Some(hazard_of(pane, *hazard, source)),
+            _ => return None,
+        };
+        Some((pane.get(part), pane.get(whole)))
+    }
+
+    /// Whether two panes were measured alike. A rate over moderation labels whose sources, or their versions, are others
+    /// than before is another measurement.
+    pub fn comparable(&self, before: &Pane, now: &Pane) -> bool {
+        let (before, now) = (self.sources(before), self.sources(now));
+        before.is_empty() || now.is_empty() || before == now
+    }
+
+    /// Of a rate over moderation labels: the sources behind it, with their versions.
+    fn sources<'p>(&self, pane: &'p Pane) -> Vec<&'p str> {
+        let named = |name: &str| match self {
+            Self::SafetyRate | Self::Hazard(_, None) => true,
+            Self::Hazard(_, Some(source)) => of_source(name, source),
+            _ => false,
+        };
+        pane.moderators().keys().map(String::as_str).filter(|name| named(name)).collect()
     }
 
     /// The number, `None` where the pane has nothing to say: no data is not zero.
@@ -204,12 +280,30 @@ impl Measure {
             let scanned = pane.get(Counter::Scanned).n;
             (scanned > 0).then_some(Estimate { value: n as f64, interval: Interval::default(), n: scanned })
         };
-        if let Some((part, whole)) = self.parts() {
-            return share(pane, part, whole);
+        if let Some((part, whole)) = self.parts(pane) {
+            return share_of(pane, part, whole);
         }
         match self {
-            Self::PiiLeaks => return exact_hits(pane.hits.of_origin(Origin::Unexplained)),
-            Self::Pii(origin) => return exact_hits(pane.hits.of_origin(*origin)),
+            Self::PiiLeaks => return exact_hits(pane.get(Counter::Leaks).n),
+            Self::Pii(Origin::Telemetry) => {
+                let n = pane.hits.of_origin(Origin::Telemetry);
+                return (calls.n > 0).then_some(Estimate {
+                    value: n as f64,
+                    interval: Interval::default(),
+                    n: calls.n,
+                });
+            }
+            Self::Pii(_) | Self::PiiNovel | Self::PiiCrossTenantCertain => {
+                let told = exact_hits(self.hits(pane)?)?;
+                return Some(Estimate { interval: self.untold(pane, told.value), ..told });
+            }
+            Self::Quality(quality) => return quality_mean(pane, *quality),
+            Self::ScanCoverage => {
+                let (seen, read) = (pane.get(Counter::BytesSeen).n, pane.get(Counter::BytesScanned).n);
+                let value = read as f64 / seen as f64;
+                let n = pane.get(Counter::Scanned).n;
+                return (seen > 0).then_some(Estimate { value, interval: Interval::default(), n });
+            }
             _ => {}
         }
         if calls.n == 0 {
@@ -228,22 +322,100 @@ impl Measure {
         }
     }
 
+    /// Values of an origin. What is told by looking around is `None` where there was something to look up and nothing
+    /// was: not looked up is not clean.
+    fn hits(&self, pane: &Pane) -> Option<u64> {
+        let of = |origin| pane.hits.of_origin(origin);
+        let (traced, found) =
+            (of(Origin::Traced), of(Origin::CrossTenant) + of(Origin::CrossUser) + of(Origin::Recalled));
+        let told = traced > 0 || of(Origin::Unexplained) == 0;
+        match self {
+            Self::PiiNovel => told.then(|| traced.saturating_sub(found)),
+            Self::PiiCrossTenantCertain => told.then(|| pane.hits.of(Origin::CrossTenant, Entity::unmistakable)),
+            Self::Pii(origin @ (Origin::Traced | Origin::CrossTenant | Origin::CrossUser | Origin::Recalled)) => {
+                told.then(|| of(*origin))
+            }
+            Self::Pii(origin) => Some(of(*origin)),
+            _ => None,
+        }
+    }
+
+    /// Of what is told by looking around: what was not looked up may be anything.
+    fn untold(&self, pane: &Pane, value: f64) -> Interval {
+        let around = match self {
+            Self::PiiNovel | Self::PiiCrossTenantCertain => true,
+            Self::Pii(origin) => *origin > Origin::Traced,
+            _ => false,
+        };
+        let [unexplained, traced] = [Origin::Unexplained, Origin::Traced].map(|origin| pane.hits.of_origin(origin));
+        let untold = unexplained.saturating_sub(traced) as f64;
+        if around && untold > 0.0 {
+            Interval { low: Some(value), high: Some(value + untold) }
+        } else {
+            Interval::default()
+        }
+    }
+
     /// Observations that the measure has, which `min_events` is compared with.
     pub fn events(&self, pane: &Pane, quantile: Option<f64>) -> u64 {
         match (self, quantile) {
+            (Self::Pii(Origin::Telemetry), _) => pane.calls(),
             (Self::Score(name), _) => pane.scores().get(name).map_or(0, |sum| sum.valued),
             (Self::Feedback(name), _) => u64::try_from(pane.outcome(name).valued).unwrap_or(0),
-            (Self::RefusalRate | Self::PiiLeakRate | Self::PiiLeaks | Self::Pii(_), _) => pane.get(Counter::Scanned).n,
-            (Self::SafetyRate, _) => pane.get(Counter::Moderated).n,
+            (
+                Self::RefusalRate
+                | Self::PiiLeakRate
+                | Self::PiiLeaks
+                | Self::Pii(_)
+                | Self::PiiNovel
+                | Self::PiiCrossTenantCertain
+                | Self::ScanCoverage,
+                _,
+            ) => pane.get(Counter::Scanned).n,
+            (Self::Quality(quality), _) => pane.quality(*quality).n,
+            (Self::SafetyRate | Self::Hazard(_, None), _) => pane.get(Counter::Moderated).n,
+            (Self::Hazard(hazard, Some(source)), _) => hazard_of(pane, *hazard, source).1.n,
+            (Self::Mark(_), _) => pane.get(Counter::Examined).n,
             (_, Some(_)) => self.shape().map_or(0, |(shape, _)| pane.sketch(shape).n()),
             _ => pane.calls(),
         }
     }
 }
 
+/// `source` names a moderator of any version, or one with its version.
+fn of_source(name: &str, source: &str) -> bool {
+    name == source || name.split_once('@').is_some_and(|(bare, _)| bare == source)
+}
+
+/// What one source raised, and what it judged. It keeps plain counts: of sampled calls the sampled ones.
+fn hazard_of(pane: &Pane, hazard: Hazard, source: &str) -> (Count, Count) {
+    let mut sums = (Count::default(), Count::default());
+    for (_, said) in pane.moderators().iter().filter(|(name, _)| of_source(name, source)) {
+        sums = (sums.0.plus(said.hazards[hazard as usize]), sums.1.plus(said.calls));
+    }
+    sums
+}
+
+/// Mean of a quality: Wilson's interval where it is a yes or no, Student's otherwise.
+fn quality_mean(pane: &Pane, quality: Quality) -> Option<Estimate> {
+    let sum = pane.quality(quality);
+    let n = Some(sum.n).filter(|n| *n > 0)? as f64;
+    let value = sum.sum_micro as f64 / 1e6 / n;
+    let interval = if quality.yes_or_no() {
+        interval::wilson(value * n, n, LEVEL)
+    } else {
+        let variance = (sum.sum_squares_micro as f64 / 1e6 - n * value * value) / (n - 1.0).max(1.0);
+        interval::mean(value, variance.max(0.0), sum.n, LEVEL)
+    };
+    Some(Estimate { value, interval, n: sum.n })
+}
+
 /// A weighted share with Wilson's interval on Kish's effective number.
 pub fn share(pane: &Pane, part: Counter, whole: Counter) -> Option<Estimate> {
-    let (part, whole) = (pane.get(part), pane.get(whole));
+    share_of(pane, pane.get(part), pane.get(whole))
+}
+
+fn share_of(pane: &Pane, part: Count, whole: Count) -> Option<Estimate> {
     if whole.n == 0 {
         return None;
     }
@@ -313,8 +485,13 @@ impl fmt::Display for Measure {
         if let Self::Feedback(name) = self {
             return write!(f, "feedback.{name}");
         }
-        if let Self::Pii(origin) = self {
-            return write!(f, "pii.{}", origin.name());
+        match self {
+            Self::Pii(origin) => return write!(f, "pii.{}", origin.name()),
+            Self::Mark(marker) => return write!(f, "mark.{}", marker.name()),
+            Self::Quality(quality) => return write!(f, "text.{}", quality.name()),
+            Self::Hazard(hazard, None) => return write!(f, "hazard.{}", hazard.name()),
+            Self::Hazard(hazard, Some(source)) => return write!(f, "hazard.{}@{source}", hazard.name()),
+            _ => {}
         }
         let id = IDS.iter().find(|(_, measure)| measure == self).map_or("", |(id, _)| id);
         f.write_str(id)
@@ -325,7 +502,9 @@ impl fmt::Display for Measure {
 mod tests {
     use super::*;
     use crate::event::Status;
+    use crate::hazard::{Judged, Moderated};
     use crate::pane::{Numbers, UNIT_WEIGHT};
+    use crate::scan::Scanned;
 
     #[test]
     fn ids_survive_a_round_trip_and_an_unknown_one_names_the_valid() {
@@ -333,7 +512,15 @@ mod tests {
             assert_eq!(Measure::parse(id), Ok(measure.clone()));
             assert_eq!(measure.to_string(), id);
         }
-        assert_eq!(Measure::parse("score.grounded").unwrap().to_string(), "score.grounded");
+        let marks = Marker::ALL.map(|mark| format!("mark.{}", mark.name()));
+        let texts = Quality::ALL.map(|quality| format!("text.{}", quality.name()));
+        let origins = Origin::ALL.map(|origin| format!("pii.{}", origin.name()));
+        let hazards = Hazard::ALL.map(|hazard| format!("hazard.{}", hazard.name()));
+        let others = ["score.grounded", "feedback.thumbs", "hazard.hate@openai", "hazard.hate@openai@2026-01"];
+        let others = others.map(str::to_owned).into_iter().chain(hazards);
+        for id in marks.into_iter().chain(texts).chain(origins).chain(others) {
+            assert_eq!(Measure::parse(&id).unwrap().to_string(), id);
+        }
         let error = Measure::parse("latency").unwrap_err().to_string();
         assert!(error.contains("`latency`") && error.contains("duration_ms"), "{error}");
     }
@@ -344,6 +531,55 @@ mod tests {
             assert_eq!(measure.of(&Pane::default(), None), None);
             assert_eq!(measure.of(&Pane::default(), Some(0.95)), None);
         }
+    }
+
+    #[test]
+    fn another_version_of_a_moderation_is_another_measurement() {
+        let judged = |source: &str| {
+            let judged = Judged {
+                source: source.into(),
+                flagged: true,
+                blocked: false,
+                hazards: Hazard::Hate.bit(),
+                allowed: 0,
+            };
+            let moderated = Some(Box::new(Moderated { raised: Vec::new(), judged: vec![judged] }));
+            let mut pane = Pane::default();
+            pane.add(&Numbers { moderated, weight_micro: UNIT_WEIGHT, ..Numbers::default() });
+            pane
+        };
+        let (old, new) = (judged("openai@1"), judged("openai@2"));
+        let of = |id: &str| Measure::parse(id).unwrap();
+        for id in ["safety_rate", "hazard.hate", "hazard.hate@openai"] {
+            assert!(!of(id).comparable(&old, &new) && of(id).comparable(&old, &old), "{id}");
+            assert!(of(id).comparable(&old, &Pane::default()), "{id}: nothing was judged");
+        }
+        assert!(of("error_rate").comparable(&old, &new));
+        let mut both = old.clone();
+        both.merge(&new);
+        let share = |id: &str| of(id).of(&both, None).map(|estimate| (estimate.value, estimate.n));
+        assert_eq!(share("hazard.hate@openai"), Some((1.0, 2)), "of both versions");
+        assert_eq!((share("hazard.hate@openai@2"), share("hazard.privacy")), (Some((1.0, 1)), Some((0.0, 2))));
+        assert_eq!(share("hazard.hate@azure"), None, "it judged nothing");
+    }
+
+    #[test]
+    fn what_was_not_looked_up_is_not_clean() {
+        let mut pane = Pane::default();
+        let mut scanned = Scanned::default();
+        scanned.hits.add(Entity::Email, Origin::Unexplained, 5);
+        pane.add(&Numbers { scanned: Some(Box::new(scanned)), weight_micro: UNIT_WEIGHT, ..Numbers::default() });
+        let of = |pane: &Pane, id: &str| Measure::parse(id).unwrap().of(pane, None).map(|estimate| estimate.value);
+        assert_eq!(
+            [of(&pane, "pii.unexplained"), of(&pane, "pii.cross_tenant"), of(&pane, "pii.novel")],
+            [Some(5.0), None, None]
+        );
+        pane.hits.add(Entity::Email, Origin::Traced, 4);
+        pane.hits.add(Entity::Email, Origin::CrossTenant, 1);
+        assert_eq!([of(&pane, "pii.cross_tenant"), of(&pane, "pii.novel")], [Some(1.0), Some(3.0)]);
+        let novel = Measure::PiiNovel.of(&pane, None).unwrap().interval;
+        assert_eq!((novel.low, novel.high), (Some(3.0), Some(4.0)), "one was not looked up");
+        assert_eq!(of(&pane, "pii.cross_tenant_certain"), Some(0.0), "addresses may be known to both");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Brings, Call, ERROR_CLASSES, HEADLINE_OPERATIONS, Score, Status, Tokens};
+use crate::event::{Brings, Call, ERROR_CLASSES, HEADLINE_OPERATIONS, Score, Status, TextState, Tokens};
+use crate::hazard::{self, Hazard, Judged, Moderated, Moderator};
 use crate::money::NanoDollars;
-use crate::scan::{Hits, Marker, Moderated, Origin, Scanned};
+use crate::quality::{Quality, QualitySum};
+use crate::scan::{Hits, Marker, Origin, Scanned};
 use crate::sketch::Sketch;
 use crate::varint::{self, Corrupt, Reader};
 
@@ -13,10 +15,12 @@ pub const UNIT_WEIGHT: u64 = 1_000_000;
 /// Score names beyond this many (that are not declared in the settings) are counted as `other`.
 pub const MAX_SCORE_NAMES: usize = 32;
 /// Written; version 1 (14 counters, nothing after the scores) is still read.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const SKETCHES_VERSION: u8 = 1;
 /// Raised labels beyond this many names are counted as `other`.
 const MAX_FLAGS: usize = 64;
+/// Moderation sources beyond this many are counted as `other`.
+const MAX_MODERATORS: usize = 16;
 
 /// What is counted; the discriminant is stored, so it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,22 @@ pub enum Counter {
     Repetition = 28,
     Truncation = 29,
     Escape = 30,
+    PartialRefusal = 31,
+    Instruction = 32,
+    /// Calls with a value or a hazard that the policy calls severe.
+    Severe = 33,
+    /// Calls whose texts were withheld from the telemetry.
+    TextRedacted = 34,
+    /// Calls whose texts were cut before they came.
+    TextTruncated = 35,
+    /// A sum: values in answers that the policy counts as leaks.
+    Leaks = 36,
+    /// A sum: bytes of texts.
+    BytesSeen = 37,
+    /// A sum: those that were scanned.
+    BytesScanned = 38,
+    /// Calls whose telemetry itself holds a value.
+    TelemetryHeld = 39,
 }
 
 impl Counter {
@@ -76,13 +96,17 @@ impl Counter {
             Marker::Repetition => Self::Repetition,
             Marker::Truncation => Self::Truncation,
             Marker::Escape => Self::Escape,
+            Marker::PartialRefusal => Self::PartialRefusal,
+            Marker::Instruction => Self::Instruction,
         }
     }
 }
 
 /// Counters that every pane has room for; the others are rare, and kept where they are not zero.
 const COUNTERS: usize = 20;
-const LAST_COUNTER: u8 = Counter::Escape as u8;
+const LAST_COUNTER: u8 = Counter::TelemetryHeld as u8;
+/// Calls by hazard are counted from here on.
+const FIRST_HAZARD: u8 = 64;
 const COUNTERS_V1: usize = 14;
 const CLASSES: usize = ERROR_CLASSES.len();
 const TOKEN_KINDS: usize = Tokens::NAMES.len();
@@ -114,8 +138,19 @@ impl Count {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Corrupt> {
         let n = reader.count()?;
         let extra = varint::unzigzag(reader.wide()?);
+        if n == 0 {
+            // Of nothing there is no weight.
+            return Ok(Self::default());
+        }
         let weight = (i128::from(n) * i128::from(UNIT_WEIGHT)).checked_add(extra).ok_or(Corrupt::Overflow)?;
         Ok(Self { n, weight_micro: u64::try_from(weight).map_err(|_| Corrupt::Overflow)? })
+    }
+
+    /// With so many more, of weight one.
+    #[must_use]
+    pub fn plus(mut self, n: u64) -> Self {
+        self.merge(Self { n, weight_micro: n.saturating_mul(UNIT_WEIGHT) });
+        self
     }
 
     pub fn weight(&self) -> f64 {
@@ -212,6 +247,10 @@ pub struct Pane {
     pub hits: Hits,
     /// Raised moderation labels by `source:category`.
     flags: BTreeMap<String, u64>,
+    /// What each moderation source said, by `source@version`.
+    moderators: BTreeMap<String, Moderator>,
+    /// Qualities of texts that are not zero, in their order.
+    qualities: Vec<(Quality, QualitySum)>,
     /// Feedback by `name/source`.
     labels: BTreeMap<String, LabelSum>,
 }
@@ -240,6 +279,21 @@ pub struct Numbers {
     /// Of the answer's text, where there was one.
     pub scanned: Option<Box<Scanned>>,
     pub moderated: Option<Box<Moderated>>,
+    /// Withheld or cut texts.
+    pub text_state: TextState,
+    /// What was found beside the answer's text.
+    pub beside: Option<Box<Beside>>,
+}
+
+/// What a call tells beside its answer's text: it is counted with the call, whoever tells of the text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// Values in attributes, labels and error texts.
+    pub hits: Hits,
+    /// The policy calls one of them, or a hazard, severe.
+    pub severe: bool,
+    /// In millionths.
+    pub qualities: Vec<(Quality, u64)>,
 }
 
 impl Numbers {
@@ -263,6 +317,8 @@ impl Numbers {
             brings: call.brings,
             scanned: None,
             moderated: moderated(call),
+            text_state: call.text_state,
+            beside: None,
         }
     }
 
@@ -321,6 +377,8 @@ impl Pane {
             (Counter::Fallback, call.fallback),
             (Counter::Late, call.late),
             (Counter::CutLabels, call.cut_labels),
+            (Counter::TextRedacted, call.text_state == TextState::Redacted),
+            (Counter::TextTruncated, call.text_state == TextState::Truncated),
         ];
         for (counter, _) in flags.into_iter().filter(|(_, set)| *set) {
             self.count(counter, weight);
@@ -330,6 +388,42 @@ impl Pane {
         }
         if let Some(moderated) = &call.moderated {
             self.add_moderated(moderated, weight);
+        }
+        if let Some(beside) = &call.beside {
+            self.add_beside(beside, weight);
+        }
+    }
+
+    fn add_beside(&mut self, beside: &Beside, weight: u64) {
+        if beside.severe {
+            self.count(Counter::Severe, weight);
+        }
+        if beside.hits.of_origin(Origin::Telemetry) > 0 {
+            self.count(Counter::TelemetryHeld, weight);
+        }
+        self.hits.merge(&beside.hits);
+        self.add_qualities(&beside.qualities);
+    }
+
+    fn add_qualities(&mut self, qualities: &[(Quality, u64)]) {
+        for (quality, micro) in qualities {
+            self.quality_slot(*quality).add(*micro);
+        }
+    }
+
+    fn quality_slot(&mut self, quality: Quality) -> &mut QualitySum {
+        let at = self.qualities.binary_search_by_key(&quality, |(known, _)| *known).unwrap_or_else(|at| {
+            self.qualities.insert(at, (quality, QualitySum::default()));
+            at
+        });
+        &mut self.qualities[at].1
+    }
+
+    /// Adds to a counter that is a sum.
+    fn sum(&mut self, counter: Counter, n: u64) {
+        if n > 0 {
+            let slot = self.rare(counter as u8);
+            *slot = slot.plus(n);
         }
     }
 
@@ -351,10 +445,17 @@ impl Pane {
         if scanned.refused {
             self.count(Counter::Refused, weight);
         }
-        if scanned.hits.of_origin(Origin::Unexplained) > 0 {
+        if scanned.leaks > 0 {
             self.count(Counter::Leaking, weight);
         }
+        if scanned.severe {
+            self.count(Counter::Severe, weight);
+        }
+        self.sum(Counter::Leaks, scanned.leaks);
+        self.sum(Counter::BytesSeen, scanned.bytes.0);
+        self.sum(Counter::BytesScanned, scanned.bytes.1);
         self.hits.merge(&scanned.hits);
+        self.add_qualities(&scanned.qualities);
         if let Some(marks) = scanned.marks {
             self.count(Counter::Examined, weight);
             for marker in Marker::ALL.into_iter().filter(|marker| marks & marker.bit() != 0) {
@@ -365,14 +466,31 @@ impl Pane {
 
     fn add_moderated(&mut self, moderated: &Moderated, weight: u64) {
         self.count(Counter::Moderated, weight);
-        if moderated.blocked {
+        if moderated.blocked() {
             self.count(Counter::ModerationBlocked, weight);
         }
-        if !moderated.raised.is_empty() {
+        let hazards = moderated.hazards();
+        for hazard in Hazard::ALL.into_iter().filter(|hazard| hazards & hazard.bit() != 0) {
+            self.rare(FIRST_HAZARD + hazard as u8).add(weight);
+        }
+        for judged in &moderated.judged {
+            self.add_judged(judged);
+        }
+        if moderated.raised() {
             self.count(Counter::Raised, weight);
         }
         for name in &moderated.raised {
             *slot(&mut self.flags, name, MAX_FLAGS) += 1;
+        }
+    }
+
+    fn add_judged(&mut self, judged: &Judged) {
+        let slot = slot(&mut self.moderators, &judged.source, MAX_MODERATORS);
+        slot.calls += 1;
+        slot.flagged += u64::from(judged.flagged);
+        slot.blocked += u64::from(judged.blocked);
+        for hazard in Hazard::ALL.into_iter().filter(|hazard| judged.hazards & !judged.allowed & hazard.bit() != 0) {
+            slot.hazards[hazard as usize] += 1;
         }
     }
 
@@ -443,14 +561,37 @@ impl Pane {
         for (name, theirs) in &other.flags {
             *slot(&mut self.flags, name, MAX_FLAGS) += theirs;
         }
+        for (name, theirs) in &other.moderators {
+            slot(&mut self.moderators, name, MAX_MODERATORS).merge(theirs);
+        }
+        for (quality, theirs) in &other.qualities {
+            self.quality_slot(*quality).merge(*theirs);
+        }
         for (name, theirs) in &other.labels {
             self.labels.entry(name.clone()).or_default().merge(*theirs);
         }
     }
 
     pub fn get(&self, counter: Counter) -> Count {
-        let rare = || self.rare.iter().find(|(known, _)| *known == counter as u8).map(|(_, count)| *count);
-        self.counts.get(counter as usize).copied().or_else(rare).unwrap_or_default()
+        self.counts.get(counter as usize).copied().unwrap_or_else(|| self.get_rare(counter as u8))
+    }
+
+    fn get_rare(&self, counter: u8) -> Count {
+        self.rare.iter().find(|(known, _)| *known == counter).map(|(_, count)| *count).unwrap_or_default()
+    }
+
+    /// Calls in which any source raised a hazard.
+    pub fn hazard(&self, hazard: Hazard) -> Count {
+        self.get_rare(FIRST_HAZARD + hazard as u8)
+    }
+
+    /// What each moderation source said, by `source` or `source@version`.
+    pub fn moderators(&self) -> &BTreeMap<String, Moderator> {
+        &self.moderators
+    }
+
+    pub fn quality(&self, quality: Quality) -> QualitySum {
+        self.qualities.iter().find(|(known, _)| *known == quality).map(|(_, sum)| *sum).unwrap_or_default()
     }
 
     pub fn calls(&self) -> u64 {
@@ -541,13 +682,7 @@ impl Pane {
             varint::write_text(&mut out, name);
             varint::write(&mut out, (*n).into());
         }
-        let rare: Vec<&(u8, Count)> = self.rare.iter().filter(|(_, count)| count.n > 0).collect();
-        varint::write(&mut out, rare.len() as u128);
-        for (counter, count) in rare {
-            varint::write(&mut out, (*counter).into());
-            varint::write(&mut out, count.n.into());
-            varint::write(&mut out, varint::zigzag(count.extra()));
-        }
+        self.encode_rare(&mut out);
         varint::write(&mut out, self.labels.len() as u128);
         for (name, sum) in &self.labels {
             varint::write_text(&mut out, name);
@@ -556,6 +691,30 @@ impl Pane {
             }
         }
         out
+    }
+
+    /// What most panes have little of: rare counters, qualities, moderation sources.
+    fn encode_rare(&self, out: &mut Vec<u8>) {
+        let rare: Vec<&(u8, Count)> = self.rare.iter().filter(|(_, count)| count.n > 0).collect();
+        varint::write(out, rare.len() as u128);
+        for (counter, count) in rare {
+            varint::write(out, (*counter).into());
+            varint::write(out, count.n.into());
+            varint::write(out, varint::zigzag(count.extra()));
+        }
+        varint::write(out, self.qualities.len() as u128);
+        for (quality, sum) in &self.qualities {
+            varint::write(out, *quality as u128);
+            varint::write(out, sum.n.into());
+            varint::write(out, sum.sum_micro);
+            varint::write(out, sum.sum_squares_micro);
+        }
+        varint::write(out, self.moderators.len() as u128);
+        for (name, said) in &self.moderators {
+            varint::write_text(out, name);
+            let counts = [said.calls, said.flagged, said.blocked].into_iter().chain(said.hazards);
+            counts.for_each(|n| varint::write(out, n.into()));
+        }
     }
 
     pub fn encode_sketches(&self) -> Vec<u8> {
@@ -580,7 +739,11 @@ impl Pane {
         while !reader.done() {
             let tag = usize::from(reader.bytes(1)?[0]);
             let sketch = Sketch::decode(&mut reader)?;
-            *pane.sketches.get_mut(tag).ok_or(Corrupt::Tag(tag as u64))? = sketch;
+            let slot = pane.sketches.get_mut(tag).ok_or(Corrupt::Tag(tag as u64))?;
+            // One of nothing says nothing, whatever else it says.
+            if sketch.n() > 0 {
+                *slot = sketch;
+            }
         }
         Ok(pane)
     }
@@ -621,7 +784,9 @@ impl Pane {
         for _ in 0..reader.number()? {
             let place = reader.number()?;
             let n = reader.count()?;
-            if !self.hits.set(place as usize, n) {
+            let known =
+                if version > 3 { self.hits.set(place as usize, n) } else { self.hits.set_old(place as usize, n) };
+            if !known {
                 return Err(Corrupt::Tag(place));
             }
         }
@@ -632,8 +797,21 @@ impl Pane {
         // Version 2 had no rare counters.
         for _ in 0..if version > 2 { reader.number()? } else { 0 } {
             let counter = reader.number()?;
-            let known = u8::try_from(counter).ok().filter(|known| (COUNTERS as u8..=LAST_COUNTER).contains(known));
-            *self.rare(known.ok_or(Corrupt::Tag(counter))?) = Count::read(reader)?;
+            const LAST_HAZARD: u8 = FIRST_HAZARD + Hazard::ALL.len() as u8 - 1;
+            let known = u8::try_from(counter)
+                .ok()
+                .filter(|known| matches!(known, 20..=LAST_COUNTER | FIRST_HAZARD..=LAST_HAZARD));
+            let (known, count) = (known.ok_or(Corrupt::Tag(counter))?, Count::read(reader)?);
+            if count.n > 0 {
+                *self.rare(known) = count;
+            }
+        }
+        if version > 3 {
+            self.decode_qualities(reader)?;
+            self.decode_moderators(reader)?;
+        } else {
+            // Every unexplained value was a leak before there were policies.
+            self.sum(Counter::Leaks, self.hits.of_origin(Origin::Unexplained));
         }
         for _ in 0..reader.number()? {
             let name = reader.text()?.to_owned();
@@ -649,13 +827,44 @@ impl Pane {
         Ok(())
     }
 
+    fn decode_qualities(&mut self, reader: &mut Reader<'_>) -> Result<(), Corrupt> {
+        for _ in 0..reader.number()? {
+            let place = reader.number()?;
+            let quality = Quality::ALL.get(usize::try_from(place).unwrap_or(usize::MAX));
+            let sum = QualitySum { n: reader.count()?, sum_micro: reader.wide()?, sum_squares_micro: reader.wide()? };
+            *self.quality_slot(*quality.ok_or(Corrupt::Tag(place))?) = sum;
+        }
+        Ok(())
+    }
+
+    fn decode_moderators(&mut self, reader: &mut Reader<'_>) -> Result<(), Corrupt> {
+        for _ in 0..reader.number()? {
+            let name = reader.text()?.to_owned();
+            let mut said = Moderator {
+                calls: reader.count()?,
+                flagged: reader.count()?,
+                blocked: reader.count()?,
+                ..Moderator::default()
+            };
+            for n in &mut said.hazards {
+                *n = reader.count()?;
+            }
+            self.moderators.insert(name, said);
+        }
+        Ok(())
+    }
+
     /// Heap and inline bytes, for the memory bound.
     pub fn size(&self) -> usize {
         let sketches: usize = self.sketches.iter().map(|sketch| sketch.size() - size_of::<Sketch>()).sum();
         let scores: usize = self.scores.keys().map(|name| name.len() + size_of::<ScoreSum>() + 64).sum();
         let flags: usize = self.flags.keys().map(|name| name.len() + 64).sum();
         let labels: usize = self.labels.keys().map(|name| name.len() + size_of::<LabelSum>() + 64).sum();
-        size_of::<Self>() + sketches + scores + flags + labels
+        let moderators: usize = self.moderators.keys().map(|name| name.len() + size_of::<Moderator>() + 64).sum();
+        let rare = self.rare.capacity() * size_of::<(u8, Count)>();
+        let qualities = self.qualities.capacity() * size_of::<(Quality, QualitySum)>();
+        let names = scores + flags + labels + moderators;
+        size_of::<Self>() + sketches + names + rare + qualities + self.hits.bytes()
     }
 }
 
@@ -670,10 +879,24 @@ fn moderated(call: &Call<'_>) -> Option<Box<Moderated>> {
         return None;
     }
     let raised = call.moderation.iter().filter(|label| label.raised || label.blocked);
-    Some(Box::new(Moderated {
-        raised: raised.map(|label| format!("{}:{}", label.source, label.category).into()).collect(),
-        blocked: call.moderation.iter().any(|label| label.blocked),
-    }))
+    let raised = raised.map(|label| format!("{}:{}", label.source, label.category).into()).collect();
+    let mut judged: Vec<Judged> = Vec::new();
+    for label in &call.moderation {
+        let name = if label.version.is_empty() {
+            label.source.to_owned()
+        } else {
+            format!("{}@{}", label.source, label.version)
+        };
+        let at = judged.iter().position(|judged| *judged.source == *name).unwrap_or_else(|| {
+            judged.push(Judged { source: name.into(), flagged: false, blocked: false, hazards: 0, allowed: 0 });
+            judged.len() - 1
+        });
+        let flagged = label.raised || label.blocked;
+        judged[at].flagged |= flagged;
+        judged[at].blocked |= label.blocked;
+        judged[at].hazards |= if flagged { hazard::of(label.source, label.category) } else { 0 };
+    }
+    Some(Box::new(Moderated { raised, judged }))
 }
 
 fn status_counter(status: Status) -> Counter {
@@ -690,6 +913,7 @@ fn status_counter(status: Status) -> Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Moderation;
     use crate::scan::Entity;
     use proptest::prelude::*;
 
@@ -720,7 +944,7 @@ mod tests {
             [n, 0, 0].iter().for_each(|number| varint::write(&mut counts, *number));
             [u64::MAX; TOKEN_KINDS].iter().for_each(|sum| varint::write(&mut counts, u128::from(*sum)));
             [u128::MAX; 4].iter().for_each(|sum| varint::write(&mut counts, *sum));
-            counts.extend([0, 0, 0, 0, 0]);
+            counts.extend([0; 7]);
             // One value in each of two buckets: version and length, sum, least, spread, then bucket and count.
             let mut sketches = vec![SKETCHES_VERSION, 0, 1, 2];
             [u128::MAX, 1, 1, 1, n / 2, 1, n / 2].iter().for_each(|number| varint::write(&mut sketches, *number));
@@ -750,7 +974,8 @@ mod tests {
     fn a_pane_without_rare_counters_is_read_as_it_was_written() {
         let pane = pane(&[1, 2]);
         let (mut counts, sketches) = bytes(&pane);
-        assert_eq!((counts[0], counts.pop()), (3, Some(0)), "no labels and no rare counters");
+        assert_eq!((counts[0], counts[counts.len() - 4..].to_vec()), (VERSION, vec![0; 4]), "all lists are empty");
+        counts.truncate(counts.len() - 3);
         counts[0] = 2;
         assert_eq!(Pane::decode(&counts, &sketches), Ok(pane));
     }
@@ -792,9 +1017,21 @@ mod tests {
             scanned: Some(Box::new(Scanned {
                 hits,
                 refused: true,
+                leaks: 2,
                 marks: Some(Marker::Encoded.bit() | Marker::Escape.bit()),
+                qualities: vec![(Quality::Length, 5_000_000)],
+                bytes: (7, 6),
+                ..Scanned::default()
             })),
-            moderated: Some(Box::new(Moderated { raised: vec!["s:hate".into()], blocked: false })),
+            moderated: moderated(&Call {
+                moderation: vec![
+                    Moderation { source: "openai", version: "2", category: "hate", raised: true, blocked: false },
+                    Moderation { source: "azure", version: "", category: "sexual", raised: false, blocked: false },
+                ],
+                ..Call::default()
+            }),
+            text_state: TextState::Redacted,
+            beside: Some(Box::new(Beside { qualities: vec![(Quality::Empty, 0)], ..Beside::default() })),
             ..Numbers::default()
         };
         let mut expected = Pane::default();
@@ -810,7 +1047,41 @@ mod tests {
             [1, 1, 1, 0]
         );
         assert_eq!((sum.get(Counter::Leaking).n, sum.hits.get(Entity::Card, Origin::Unexplained)), (1, 2));
-        assert_eq!(sum.flags()["s:hate"], 1);
+        assert_eq!(sum.flags()["openai:hate"], 1);
+        let said = |name: &str| (sum.moderators()[name].calls, sum.moderators()[name].flagged);
+        assert_eq!((said("openai@2"), said("azure"), sum.hazard(Hazard::Hate).n), ((1, 1), (1, 0), 1));
+        assert_eq!([Counter::Leaks, Counter::BytesSeen, Counter::BytesScanned].map(|of| sum.get(of).n), [2, 7, 6]);
+        assert_eq!([Counter::TextRedacted, Counter::TextTruncated].map(|of| sum.get(of).n), [1, 0]);
+        assert_eq!((sum.quality(Quality::Length).sum_micro, sum.quality(Quality::Empty).n), (5_000_000, 1));
+        let (counts, sketches) = bytes(&sum);
+        assert_eq!(Pane::decode(&counts, &sketches).unwrap(), sum, "all of it is stored");
+    }
+
+    #[test]
+    fn written_zeros_are_read_as_nothing() {
+        let (mut counts, sketches) = bytes(&Pane::default());
+        // Hits, flags, rare counters, qualities, moderators, labels: one hit and one rare counter of none.
+        counts.truncate(counts.len() - 6);
+        counts.extend([1, 0, 0, 0, 1, Counter::Severe as u8, 0, 0, 0, 0, 0]);
+        assert_eq!(Pane::decode(&counts, &sketches), Ok(Pane::default()));
+    }
+
+    #[test]
+    fn hits_and_leaks_of_version_3_are_read() {
+        let mut pane = Pane::default();
+        pane.hits.add(Entity::Phone, Origin::Unexplained, 4);
+        let (mut counts, sketches) = bytes(&pane);
+        // Version 4 has two lists more before the labels, and another place for each hit.
+        counts[0] = 3;
+        let place = counts.iter().rposition(|byte| *byte == 4).unwrap() - 1;
+        assert_eq!(counts[place], Entity::Phone as u8 * 16 + Origin::Unexplained as u8);
+        counts[place] = Entity::Phone as u8 * 5 + Origin::Unexplained as u8;
+        counts.truncate(counts.len() - 2);
+        let mut forged = counts.clone();
+        forged.splice(place..=place, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
+        assert!(matches!(Pane::decode(&forged, &sketches), Err(Corrupt::Tag(_))));
+        let read = Pane::decode(&counts, &sketches).unwrap();
+        assert_eq!((read.hits.get(Entity::Phone, Origin::Unexplained), read.get(Counter::Leaks).n), (4, 4));
     }
 
     #[test]

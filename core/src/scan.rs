@@ -1,5 +1,7 @@
 //! What a scan of a call's texts says: counts, never the texts.
 
+use crate::quality::Quality;
+
 /// Kinds of personal data and secrets that are looked for; the place is stored, so it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(usize)]
@@ -125,6 +127,20 @@ impl Entity {
     pub fn name(self) -> &'static str {
         NAMES[self as usize]
     }
+
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|entity| entity.name() == name)
+    }
+
+    /// A person's or a secret: addresses of machines are told by kind alone.
+    pub fn personal(self) -> bool {
+        !matches!(self, Self::Ip | Self::Mac)
+    }
+
+    /// Two people do not have the same one by chance, and it is not published: 60 bits or more that nobody shares.
+    pub fn unmistakable(self) -> bool {
+        matches!(self, Self::Secret | Self::Jwt | Self::UrlCred | Self::Iban)
+    }
 }
 
 /// Names of the kinds, in their order.
@@ -187,7 +203,8 @@ const NAMES: [&str; 56] = [
     "fi_hetu",
 ];
 
-/// Where a value in an answer came from, as far as the call's own texts tell; the place is stored.
+/// Where a value came from; the place is stored. The call's own texts tell the first eight. From [`Origin::Traced`] on
+/// they are parts of [`Origin::Unexplained`], told later by what other calls held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(usize)]
 pub enum Origin {
@@ -201,10 +218,49 @@ pub enum Origin {
     Unexplained = 3,
     /// An input was absent or cut, so nobody can say.
     Unattributed = 4,
+    /// An earlier turn of the conversation held it, whatever it was there.
+    History = 5,
+    /// It stands in no answer: an attribute, a label or an error text of the telemetry holds it.
+    Telemetry = 6,
+    /// Of the retrieved: the document is another tenant's.
+    ForeignDocument = 7,
+    /// Looked up among what all calls of the last day held, all of which was known.
+    Traced = 8,
+    /// Another tenant had it.
+    CrossTenant = 9,
+    /// Another user of the tenant had it, and no other tenant.
+    CrossUser = 10,
+    /// The same conversation had it.
+    Recalled = 11,
 }
 
 impl Origin {
-    pub const ALL: [Self; 5] = [Self::Echo, Self::Retrieved, Self::System, Self::Unexplained, Self::Unattributed];
+    pub const ALL: [Self; 12] = [
+        Self::Echo,
+        Self::Retrieved,
+        Self::System,
+        Self::Unexplained,
+        Self::Unattributed,
+        Self::History,
+        Self::Telemetry,
+        Self::ForeignDocument,
+        Self::Traced,
+        Self::CrossTenant,
+        Self::CrossUser,
+        Self::Recalled,
+    ];
+
+    /// Those that the call's own texts tell, of which a policy may speak.
+    pub const TOLD: [Self; 8] = [
+        Self::Echo,
+        Self::Retrieved,
+        Self::System,
+        Self::Unexplained,
+        Self::Unattributed,
+        Self::History,
+        Self::Telemetry,
+        Self::ForeignDocument,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -213,33 +269,52 @@ impl Origin {
             Self::System => "system",
             Self::Unexplained => "unexplained",
             Self::Unattributed => "unattributed",
+            Self::History => "history",
+            Self::Telemetry => "telemetry",
+            Self::ForeignDocument => "foreign_document",
+            Self::Traced => "traced",
+            Self::CrossTenant => "cross_tenant",
+            Self::CrossUser => "cross_user",
+            Self::Recalled => "recalled",
         }
+    }
+
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|origin| origin.name() == name)
     }
 }
 
 pub const ENTITIES: usize = Entity::ALL.len();
-pub const ORIGINS: usize = Origin::ALL.len();
+/// Room for the origins of one kind.
+const STRIDE: usize = 16;
+/// The room that they had before version 4 of the pane.
+const OLD_STRIDE: usize = 5;
 
-/// Hits of answers, by entity and origin: the few that are not zero, in the order of their place.
+/// Values that were found, by entity and origin: the few that are not zero, in the order of their place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hits(Vec<(u16, u64)>);
 
 impl Hits {
     pub fn add(&mut self, entity: Entity, origin: Origin, n: u64) {
-        let slot = self.slot(entity as usize * ORIGINS + origin as usize);
+        let slot = self.slot(entity as usize * STRIDE + origin as usize);
         *slot = slot.saturating_add(n);
     }
 
     pub fn get(&self, entity: Entity, origin: Origin) -> u64 {
-        let place = (entity as usize * ORIGINS + origin as usize) as u16;
+        let place = (entity as usize * STRIDE + origin as usize) as u16;
         self.0.binary_search_by_key(&place, |(place, _)| *place).map_or(0, |at| self.0[at].1)
     }
 
     /// Hits of an origin that are a person's or a secret: addresses of machines are told by kind alone.
     pub fn of_origin(&self, origin: Origin) -> u64 {
+        self.of(origin, Entity::personal)
+    }
+
+    /// Hits of an origin, of the kinds that are asked for.
+    pub fn of(&self, origin: Origin, kinds: impl Fn(Entity) -> bool) -> u64 {
         let counts = |place: u16| {
-            let (entity, of) = (usize::from(place) / ORIGINS, usize::from(place) % ORIGINS);
-            of == origin as usize && entity != Entity::Ip as usize && entity != Entity::Mac as usize
+            let (entity, of) = (usize::from(place) / STRIDE, usize::from(place) % STRIDE);
+            of == origin as usize && kinds(Entity::ALL[entity])
         };
         self.0.iter().filter(|(place, _)| counts(*place)).map(|(_, n)| n).sum()
     }
@@ -249,6 +324,11 @@ impl Hits {
             let slot = self.slot(usize::from(*place));
             *slot = slot.saturating_add(*n);
         }
+    }
+
+    /// (entity, origin, count) of what is not zero.
+    pub fn values(&self) -> impl Iterator<Item = (Entity, Origin, u64)> + '_ {
+        self.entries().map(|(place, n)| (Entity::ALL[place / STRIDE], Origin::ALL[place % STRIDE], n))
     }
 
     /// Bytes on the heap.
@@ -263,11 +343,16 @@ impl Hits {
 
     /// `false` where no such place is known.
     pub fn set(&mut self, place: usize, n: u64) -> bool {
-        let known = place < ENTITIES * ORIGINS;
-        if known {
+        let known = place < ENTITIES * STRIDE && place % STRIDE < Origin::ALL.len();
+        if known && n > 0 {
             *self.slot(place) = n;
         }
         known
+    }
+
+    /// As [`Hits::set`], of a place as it was before version 4 of the pane.
+    pub fn set_old(&mut self, place: usize, n: u64) -> bool {
+        place < ENTITIES * OLD_STRIDE && self.set(place / OLD_STRIDE * STRIDE + place % OLD_STRIDE, n)
     }
 
     fn slot(&mut self, place: usize) -> &mut u64 {
@@ -280,22 +365,47 @@ impl Hits {
     }
 }
 
-/// The scan of one call's answer.
+/// The scan of one call's texts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scanned {
     pub hits: Hits,
     /// The answer opens as refusals do.
     pub refused: bool,
+    /// Values that the policy counts as leaks.
+    pub leaks: u64,
+    /// The policy calls one of the values severe.
+    pub severe: bool,
     /// Marks of the texts, in the order of [`Marker::ALL`]; `None` where the call was not examined.
     pub marks: Option<u16>,
+    /// What was measured of the texts, in millionths.
+    pub qualities: Vec<(Quality, u64)>,
+    /// Bytes of the texts, and how many of them were read.
+    pub bytes: (u64, u64),
+    /// What the call held, for the search among other calls; empty where there is none.
+    pub mentions: Vec<Mention>,
+    /// Of these: a user and a conversation as keyed hashes; zero where nobody says.
+    pub user: u64,
+    pub session: u64,
 }
 
-/// Upstream moderation labels of one call.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Moderated {
-    /// `source:category` of each label that was raised.
-    pub raised: Vec<Box<str>>,
-    pub blocked: bool,
+/// A value that a call held, as a keyed hash of it: what other calls are compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mention {
+    pub print: Print,
+    pub entity: Entity,
+    /// It stands in the answer and in no text of the call, all of which were there: it is looked up.
+    pub unexplained: bool,
+    /// How often the answer says it.
+    pub n: u16,
+}
+
+/// Keyed hashes of one value: under the key of the day of its call, of the day before, and (few bits) under one that
+/// stays, which says who keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Print {
+    pub day: u64,
+    pub day_before: u64,
+    pub keeper: u16,
 }
 
 /// What a text shows beside its values; the place is stored, so it never changes.
@@ -322,6 +432,10 @@ pub enum Marker {
     Truncation = 8,
     /// Control sequences of a terminal.
     Escape = 9,
+    /// An answer declines a part, and answers the rest.
+    PartialRefusal = 10,
+    /// What was retrieved speaks to the model: a rate to watch, no proof of an attack.
+    Instruction = 11,
 }
 
 impl Marker {
@@ -330,7 +444,7 @@ impl Marker {
         1 << self as u16
     }
 
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Refusal,
         Self::Jailbreak,
         Self::PromptLeak,
@@ -341,6 +455,8 @@ impl Marker {
         Self::Repetition,
         Self::Truncation,
         Self::Escape,
+        Self::PartialRefusal,
+        Self::Instruction,
     ];
 
     pub fn name(self) -> &'static str {
@@ -355,6 +471,8 @@ impl Marker {
             Self::Repetition => "repetition",
             Self::Truncation => "truncation",
             Self::Escape => "escape",
+            Self::PartialRefusal => "partial_refusal",
+            Self::Instruction => "instruction",
         }
     }
 }

@@ -5,10 +5,9 @@ use std::fmt::Write;
 use askama::Template;
 use leeway_core::clock::{Micros, readable};
 use leeway_core::kpi::{ALL, Kpi, Reading, Standing, hits};
-use leeway_core::money::group_digits;
 use leeway_core::pane::Pane;
-use leeway_core::scan::{Entity, Origin};
 
+use crate::texts::{self, Texts};
 use crate::{Frame, RenderError};
 
 /// What the page is made from.
@@ -42,8 +41,7 @@ struct Page<'a> {
     frame: &'a Frame,
     input: &'a Input,
     cards: Vec<Card>,
-    leaks: Vec<(&'static str, Vec<String>)>,
-    origins: Vec<&'static str>,
+    texts: String,
     period: String,
     windows: [(&'static str, &'static str, bool); 3],
     scopes: Vec<(String, String, bool)>,
@@ -97,11 +95,6 @@ impl Input {
 pub fn page(frame: &Frame, input: &Input) -> Result<String, RenderError> {
     let now = input.pane();
     let cards = ALL.iter().zip(input.readings()).map(|(kpi, reading)| card(kpi, reading, input)).collect();
-    let row = |entity: &Entity| {
-        let cells = Origin::ALL.iter().map(|origin| group_digits(&now.hits.get(*entity, *origin).to_string()));
-        (entity.name(), cells.collect())
-    };
-    let found = |entity: &Entity| Origin::ALL.iter().any(|origin| now.hits.get(*entity, *origin) > 0);
     let scope = |(tenant, app): &(String, String)| {
         let here = *tenant == input.tenant && *app == input.app;
         (format!("tenant={}&app={}", escape(tenant), escape(app)), format!("{tenant} / {app}"), here)
@@ -110,8 +103,7 @@ pub fn page(frame: &Frame, input: &Input) -> Result<String, RenderError> {
         frame,
         input,
         cards,
-        leaks: Entity::ALL.iter().filter(|entity| found(entity)).map(row).collect(),
-        origins: Origin::ALL.iter().map(|origin| origin.name()).collect(),
+        texts: Texts::of(&now).render()?,
         period: format!("{} to {}", readable(input.from), readable(input.now)),
         windows: WINDOWS.map(|(id, name, span)| (id, name, span == input.window)),
         scopes: input.scopes.iter().map(scope).collect(),
@@ -203,6 +195,7 @@ pub fn json(input: &Input) -> serde_json::Value {
         "kpis": ALL.iter().zip(input.readings()).map(figure).collect::<Vec<_>>(),
         "pii_by_origin": hits(&now).into_iter().map(|(name, n)| (name.to_owned(), n.into())).collect::<serde_json::Map<_, _>>(),
         "moderation_raised": now.flags(),
+        "texts": texts::json(&now),
         "feedback": { "waiting": input.waiting, "orphans": input.orphans },
         "imported": input.imported,
     })

@@ -6,6 +6,7 @@ pub mod demo_pages;
 pub mod kpis;
 pub mod overview;
 pub mod report;
+pub mod texts;
 
 /// What every page shows around its content.
 #[derive(Debug, Clone)]

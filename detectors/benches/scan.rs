@@ -1,12 +1,15 @@
 //! What the scan costs: MB/s of the whole detector over several texts, beside all its shapes as one regular expression
 //! that only searches, in the same run.
 
-use std::borrow::Cow;
 use std::hint::black_box;
 use std::time::Instant;
 
 use leeway_core::event::{Call, Part, Text};
-use leeway_detectors::scan::{find, safety, scan};
+use leeway_detectors::scan::fingerprint::Keyring;
+use leeway_detectors::scan::{Scanner, find, safety};
+use regex_automata::meta::Regex;
+use regex_automata::util::syntax;
+use regex_automata::{Input, MatchKind, PatternSet};
 
 /// Best of so many rounds, each at least so long.
 const ROUNDS: usize = 7;
@@ -43,22 +46,30 @@ fn call(bytes: usize) -> [String; 3] {
 }
 
 /// Microseconds that the scan of a call takes, best of all rounds.
-fn cost(texts: &[String; 3], every: u32) -> f64 {
+fn cost(texts: &[String; 3], scanner: &Scanner) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {
         let began = Instant::now();
         for n in 0..4_000i64 {
-            let text = |part, text| Text { part, text: Cow::Borrowed(text) };
+            let text = |part, text| Text::new(part, text);
             let texts = vec![
                 text(Part::Input, texts[0].as_str()),
                 text(Part::Document, texts[1].as_str()),
                 text(Part::Output, texts[2].as_str()),
             ];
-            black_box(scan(&Call { texts, time: n * 7_919, ..Call::default() }, every));
+            black_box(scanner.scan(&Call { texts, time: n * 7_919, ..Call::default() }));
         }
         best = best.min(began.elapsed().as_secs_f64() * 1e6 / 4_000.0);
     }
     best
+}
+
+/// All patterns as one set that only says which of them are somewhere in a text: no places, no checks, no words beside.
+fn set() -> Regex {
+    let syntax = syntax::Config::new().unicode(false).utf8(false);
+    let config = Regex::config().utf8_empty(false).match_kind(MatchKind::All).nfa_size_limit(None);
+    let patterns = leeway_detectors::scan::patterns();
+    Regex::builder().syntax(syntax).configure(config).build_many(&patterns).expect("the scan's own patterns")
 }
 
 fn main() {
@@ -67,7 +78,8 @@ fn main() {
     let mut mixed = rows("clean_technical");
     mixed.extend(rows("presidio_research").into_iter().take(800));
     mixed.extend(rows("gen_hard_negative").into_iter().take(400));
-    println!("{:>16} {:>12} {:>14}", "text", "values MB/s", "marks MB/s");
+    let set = set();
+    println!("{:>16} {:>12} {:>16} {:>14}", "text", "values MB/s", "bare set MB/s", "marks MB/s");
     let hostile: Vec<(&str, String)> =
         ["a@", "1 ", "1-", "+1", "DE89 ", "ghp_", "(2", "9", "eyJ", "A-", "key=", "token: 1a"]
             .into_iter()
@@ -75,14 +87,16 @@ fn main() {
             .collect();
     let sets = [("prose", prose), ("mixed", mixed), ("dense", rows("gen_pii"))];
     let hostile = hostile.into_iter().map(|(name, text)| (name, vec![text]));
-    for bytes in [1_024, 4_096] {
+    let only = std::env::args().nth(1).filter(|only| !only.starts_with('-'));
+    for bytes in [1_024, 4_096].into_iter().filter(|_| only.is_none()) {
         let texts = call(bytes);
-        let [values, sampled, all] = [0, 16, 1].map(|every| cost(&texts, every));
+        let scanner = |examine_every| Scanner { examine_every, ..Scanner::default() };
+        let [values, sampled, all] = [0, 16, 1].map(|every| cost(&texts, &scanner(every)));
+        let compared = cost(&texts, &Scanner { keys: Some(Keyring::new([1; 32])), ..scanner(16) });
         println!(
-            "a call of {bytes} bytes: values {values:.2} us, with marks of one call in 16 {sampled:.2} us, of all {all:.2} us"
+            "a call of {bytes} bytes: values {values:.2} us, with marks of one call in 16 {sampled:.2} us, of all {all:.2} us; one in 16 and fingerprints {compared:.2} us"
         );
     }
-    let only = std::env::args().nth(1).filter(|only| !only.starts_with('-'));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     for (name, texts) in sets.into_iter().chain(hostile).filter(|(name, _)| wanted(name)) {
         if texts.is_empty() {
@@ -93,8 +107,14 @@ fn main() {
             black_box(find(text.as_bytes()));
         });
         let marks = rate(&texts, |text| {
-            black_box(safety::answer(text).chain(safety::input(text)).count());
+            black_box(safety::answer(text, &[]).chain(safety::input(text)).count());
         });
-        println!("{name:>16} {scan:>12.1} {marks:>14.1}");
+        let mut which = PatternSet::new(set.pattern_len());
+        let bare = rate(&texts, |text| {
+            which.clear();
+            set.which_overlapping_matches(&Input::new(text), &mut which);
+            black_box(which.len());
+        });
+        println!("{name:>16} {scan:>12.1} {bare:>16.1} {marks:>14.1}");
     }
 }

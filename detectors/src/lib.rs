@@ -1,6 +1,8 @@
 //! Every check on panes and texts: pure functions.
 
 pub mod drift;
+#[cfg(test)]
+mod golden;
 pub mod maturity;
 pub mod online;
 pub mod scan;

@@ -14,9 +14,16 @@ impl UserKey {
 
     /// 32 hex digits of HMAC-SHA256.
     pub fn hash(&self, person: &str) -> String {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
-        mac.update(person.as_bytes());
-        mac.finalize().into_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        self.digest(person.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The first 16 bytes of HMAC-SHA256.
+    pub fn digest(&self, bytes: &[u8]) -> [u8; 16] {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { unreachable!("any length is a key") };
+        mac.update(bytes);
+        let mut first = [0; 16];
+        first.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        first
     }
 }
 

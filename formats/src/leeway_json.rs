@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use leeway_core::event::{
-    Call, ERROR_CLASSES, Event, Moderation, OPERATIONS, Part, Reject, Score, Status, Text, finish_reason,
+    Call, ERROR_CLASSES, Event, Moderation, OPERATIONS, Part, Reject, Score, Status, Text, TextState, finish_reason,
 };
 use leeway_core::pane::UNIT_WEIGHT;
 
 use crate::cursor::Value;
+use crate::moderation;
 use crate::{Format, Options, Scratch, Sink, records};
 
 /// Longest id; a longer one rejects the event.
@@ -141,7 +142,12 @@ fn call<'i>(value: Value<'_, 'i>, unknown: &mut u32) -> Result<Call<'i>, Reject>
         (None, Some(start)) => start.saturating_add(call.duration_us.unwrap_or(0) as i64),
         (None, None) => return Err(Reject::NoTime),
     };
-    call.incomplete |= seen.cut_texts || (seen.retrieved && !call.texts.iter().any(|text| text.part == Part::Document));
+    let no_documents = seen.retrieved && !call.texts.iter().any(|text| text.part == Part::Document);
+    call.incomplete |= seen.no_texts || call.text_state != TextState::Unsaid || no_documents;
+    moderation::of_guard(&mut call);
+    if !seen.error_type.is_empty() {
+        call.texts.push(Text::new(Part::Telemetry, seen.error_type));
+    }
     if call.status.failed() && call.error_class.is_none() {
         call.error_class = Some(classify(call.status, seen.http_status, seen.error_type));
     }
@@ -155,8 +161,8 @@ struct Seen<'i> {
     started_at: Option<i64>,
     http_status: Option<u64>,
     error_type: &'i str,
-    /// The producer says that texts are not whole.
-    cut_texts: bool,
+    /// The producer says that texts are absent or elsewhere.
+    no_texts: bool,
     /// Something was retrieved.
     retrieved: bool,
 }
@@ -212,8 +218,10 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
         "scores" => scores(call, value)?,
         "sample_probability" => call.weight_micro = weight(value)?,
         "text" => texts(call, value)?,
-        "text_state" => seen.cut_texts = text_state(value)?,
-        "moderation" => moderation(call, value)?,
+        "text_state" => (call.text_state, seen.no_texts) = text_state(value)?,
+        "user" => call.user = id(value, "user")?,
+        "schema_valid" => call.schema_valid = value.bool("schema_valid")?,
+        "moderation" => labels(call, value)?,
         "retrieval" => seen.retrieved = retrieved(value)?,
         _ => return checked_only(key, value),
     }
@@ -226,10 +234,10 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
         "prompt" | "index_version" | "policy_version" | "tokens_source" | "routed_by" | "fallback_from" => {
             value.text(known(key))?;
         }
-        "parent_span_id" | "call_id" | "task" | "user" => {
+        "parent_span_id" | "call_id" | "task" => {
             id(value, known(key))?;
         }
-        "explored" | "schema_valid" => {
+        "explored" => {
             value.bool(known(key))?;
         }
         "attempt" => {
@@ -260,7 +268,7 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
 
 /// The schema's own copy of a field name, for errors that outlive the message.
 fn known(key: &str) -> &'static str {
-    const NAMES: [&str; 22] = [
+    const NAMES: [&str; 20] = [
         "prompt",
         "index_version",
         "policy_version",
@@ -270,9 +278,7 @@ fn known(key: &str) -> &'static str {
         "parent_span_id",
         "call_id",
         "task",
-        "user",
         "explored",
-        "schema_valid",
         "queue_ms",
         "retrieval_ms",
         "guardrail_ms",
@@ -404,25 +410,34 @@ fn texts<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
                 for item in items {
                     let own = |(key, _): &(&str, Value<'_, '_>)| matches!(*key, "text" | "content");
                     let inner = item.fields().and_then(|mut fields| fields.find(own)).map_or(item, |(_, value)| value);
+                    let said = |name: &str| {
+                        let member = item.fields().and_then(|mut fields| fields.find(|(key, _)| *key == name));
+                        member.and_then(|(_, value)| value.prose()).unwrap_or_default()
+                    };
                     // A document may be told by its id alone.
                     match inner.prose() {
-                        Some(text) => call.texts.push(Text { part, text: Cow::Borrowed(text) }),
+                        Some(text) => {
+                            let (owner, id) = (said("tenant"), said("id"));
+                            call.texts.push(Text { part, text: Cow::Borrowed(text), owner, id });
+                        }
                         None if item.fields().is_some() => call.incomplete = true,
                         None => return Err(WRONG),
                     }
                 }
             }
-            _ => call.texts.push(Text { part, text: Cow::Borrowed(value.prose().ok_or(WRONG)?) }),
+            _ => call.texts.push(Text::new(part, value.prose().ok_or(WRONG)?)),
         }
     }
     Ok(())
 }
 
-/// Whether texts are cut, hidden or elsewhere.
-fn text_state(value: Value<'_, '_>) -> Result<bool, Reject> {
+/// Whether texts are hidden or cut, and whether they are not there at all.
+fn text_state(value: Value<'_, '_>) -> Result<(TextState, bool), Reject> {
     match value.text("text_state")? {
-        None | Some("present") => Ok(false),
-        Some("absent" | "redacted" | "truncated" | "external") => Ok(true),
+        None | Some("present") => Ok((TextState::Unsaid, false)),
+        Some("redacted") => Ok((TextState::Redacted, false)),
+        Some("truncated") => Ok((TextState::Truncated, false)),
+        Some("absent" | "external") => Ok((TextState::Unsaid, true)),
         Some(_) => Err(Reject::WrongType("text_state")),
     }
 }
@@ -443,16 +458,23 @@ fn retrieved(value: Value<'_, '_>) -> Result<bool, Reject> {
     Ok(any)
 }
 
-fn moderation<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
+/// Moderation as the schema has it, or one service's answer.
+fn labels<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
     const WRONG: Reject = Reject::WrongType("moderation");
     if value.null() {
         return Ok(());
     }
+    if value.fields().is_some() {
+        // A service's answer, as it gave it.
+        return if moderation::answer(call, value) { Ok(()) } else { Err(WRONG) };
+    }
     for item in value.items().ok_or(WRONG)?.take(MAX_SCORES) {
-        let mut label = Moderation { source: "unknown", category: "unknown", raised: false, blocked: false };
+        let mut label =
+            Moderation { source: "unknown", version: "", category: "unknown", raised: false, blocked: false };
         for (key, value) in item.fields().ok_or(WRONG)? {
             match key {
                 "source" => label.source = cut(value.text("moderation")?.unwrap_or("unknown"), 64),
+                "source_version" => label.version = cut(value.text("moderation")?.unwrap_or_default(), 64),
                 "category" => label.category = cut(value.text("moderation")?.unwrap_or("unknown"), 64),
                 "action" => match value.text("moderation")? {
                     None | Some("none") => {}

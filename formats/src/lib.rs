@@ -10,6 +10,7 @@ mod leeway_json;
 mod litellm;
 mod mapping;
 mod message;
+mod moderation;
 mod otlp;
 mod records;
 mod schema;

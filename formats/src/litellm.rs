@@ -3,13 +3,14 @@
 use std::sync::LazyLock;
 
 use leeway_core::clock::Micros;
-use leeway_core::event::{Call, Event, Part, Reject, Status, Text, Tokens, finish_reason};
+use leeway_core::event::{Call, Event, Part, Reject, Status, Text, TextState, Tokens, finish_reason};
 use leeway_core::money::parse_decimal;
 use leeway_core::pane::UNIT_WEIGHT;
 use memchr::memmem::Finder;
 
 use crate::cursor::Value;
 use crate::leeway_json::{MAX_CHOICES, MAX_LABEL, MAX_MODEL, MAX_TOKENS, classify, cut, each, id};
+use crate::moderation;
 use crate::otlp::{YEAR, json_message, member, text, usage};
 use crate::{Format, Options, Scratch, Sink};
 
@@ -96,6 +97,14 @@ fn call<'i>(value: Value<'_, 'i>, operation: &'static str) -> Result<Call<'i>, R
     call.cost = cost.filter(|cost| *cost > 0.0).and_then(|cost| parse_decimal(&format!("{cost}"), 9));
     end_of(&mut call, value, failed);
     texts(&mut call, value);
+    let places = ["guardrail_information", "metadata.guardrail_information"];
+    if let Some(ran) = places.into_iter().find_map(|path| member(value, path)) {
+        moderation::guardrails(&mut call, ran);
+    }
+    if let Some(response) = member(value, "response") {
+        moderation::azure(&mut call, response);
+    }
+    moderation::of_guard(&mut call);
     Ok(call)
 }
 
@@ -136,7 +145,7 @@ fn end_of(call: &mut Call<'_>, value: Value<'_, '_>, failed: bool) {
     }
 }
 
-fn texts(call: &mut Call<'_>, value: Value<'_, '_>) {
+fn texts<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) {
     let mut found: Vec<(Part, String)> = Vec::new();
     let mut whole = true;
     for message in member(value, "messages").and_then(Value::items).into_iter().flatten() {
@@ -149,9 +158,15 @@ fn texts(call: &mut Call<'_>, value: Value<'_, '_>) {
     }
     // LiteLLM's word for a text that was not to be logged.
     let hidden = |text: &String| text == "redacted-by-litellm";
-    call.incomplete |= !whole || found.iter().any(|(_, text)| hidden(text));
+    let found_hidden = found.iter().any(|(_, text)| hidden(text));
+    call.incomplete |= !whole || found_hidden;
     let kept = found.into_iter().filter(|(_, text)| !text.is_empty() && !hidden(text));
-    call.texts.extend(kept.map(|(part, text)| Text { part, text: text.into() }));
+    if found_hidden {
+        call.text_state = TextState::Redacted;
+    }
+    call.texts.extend(kept.map(|(part, text)| Text::new(part, text)));
+    let message = text(value, "error_information.error_message").or_else(|| text(value, "error_str"));
+    call.texts.extend(message.map(|text| Text::new(Part::Telemetry, text)));
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ impl Sink for Use {
         match decoded {
             Ok(Event::Call(call)) => {
                 let mut numbers = Numbers::of(&call, None, false, |_| true);
-                numbers.scanned = leeway_detectors::scan::scan(&call, 1).map(Box::new);
+                let scanner = leeway_detectors::scan::Scanner { examine_every: 1, ..Default::default() };
+                numbers.scanned = scanner.scan(&call).map(Box::new);
                 let _ = (call.name(), call.copy_name(), call.aliases().count());
                 self.pane.add(&numbers);
             }

@@ -8,17 +8,20 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use leeway_core::call_key::CallKey;
 use leeway_core::clock::{DAY, MINUTE, Micros, SECOND, minute_of};
-use leeway_core::event::{Call, Event, Record, RecordKind, Reject};
+use leeway_core::event::{Call, Event, Part, Record, RecordKind, Reject};
 use leeway_core::labels::{Dimensions, Labels, Level};
 use leeway_core::ledger::Ledger;
-use leeway_core::pane::{Numbers, Pane};
+use leeway_core::pane::{Beside, Numbers, Pane};
+use leeway_core::policy::Policy;
 use leeway_core::price::PriceBook;
-use leeway_core::scan::Scanned;
-use leeway_detectors::scan::scan;
-use leeway_formats::Sink;
+use leeway_core::scan::{Hits, Mention, Origin as From, Scanned};
+use leeway_detectors::scan::{Scanner, held_beside, quality};
+use leeway_formats::{Sink, UserKey};
 use sha2::{Digest, Sha256};
 
+use crate::mentions::Told;
 use crate::settings::CallIndex;
+use crate::withhold;
 
 /// Older events are dead letters.
 const OLDEST: Micros = 30 * DAY;
@@ -34,8 +37,10 @@ pub struct Rules {
     pub prices: PriceBook,
     pub call_index: CallIndex,
     pub index_days: i64,
-    /// One call in so many is examined for marks; 0 is none.
-    pub examine_every: u32,
+    pub scanner: Scanner,
+    pub policy: Policy,
+    /// Content-free: what of a label, a name or a record holds a value is withheld, and ids are hashed under this key.
+    pub withhold: Option<UserKey>,
     /// Inline scores whose values are summed, with their range in millionths.
     pub scores: BTreeMap<String, (i64, i64)>,
 }
@@ -74,6 +79,19 @@ pub struct Letter {
     pub received_at: Micros,
 }
 
+/// What a call held that no index names.
+#[derive(Debug)]
+pub struct Loose {
+    /// Of the record: its partition is the buffer's.
+    pub offset: i64,
+    pub record: u32,
+    pub series: u32,
+    pub minute: Micros,
+    pub user: u64,
+    pub session: u64,
+    pub mentions: Vec<Mention>,
+}
+
 /// The unflushed part of one partition.
 #[derive(Debug, Default)]
 pub struct Buffer {
@@ -83,6 +101,8 @@ pub struct Buffer {
     pub ledger: BTreeMap<Micros, Ledger>,
     pub letters: Vec<Letter>,
     pub records: Vec<Record>,
+    /// What calls held that no index names.
+    pub loose: Vec<Loose>,
     /// Newest accepted event time; 0 = none.
     pub newest_at: Micros,
     bytes: usize,
@@ -97,6 +117,8 @@ pub struct Origin {
     pub received: Micros,
     /// Topic and partition, for the ids of calls that have none of their own.
     pub partition: i32,
+    /// Place in its message.
+    pub record: u32,
 }
 
 impl Buffer {
@@ -151,7 +173,10 @@ impl Buffer {
         self.letter(origin, record, false, reason);
     }
 
-    fn keep(&mut self, origin: Origin, record: Record) {
+    fn keep(&mut self, origin: Origin, mut record: Record, rules: &Rules) {
+        if let Some(key) = &rules.withhold {
+            withhold::record(&mut record, key);
+        }
         let ledger = self.minute(origin.received);
         ledger.seen += 1;
         ledger.kept += 1;
@@ -172,8 +197,11 @@ impl Buffer {
             }
         }
         // Here the texts end: what follows has counts alone.
-        numbers.scanned = scan(call, rules.examine_every).map(Box::new);
-        let series = self.series.find(call, &rules.dimensions, &mut self.bytes);
+        let series = self.series.find(call, rules, &mut self.bytes);
+        self.scan(call, series, rules, &mut numbers);
+        if rules.withhold.is_some() {
+            withhold::names(&mut numbers);
+        }
         // A producer with a fast clock must not close windows before their time.
         self.newest_at = self.newest_at.max(call.time.min(origin.received));
         let indexed = rules.call_index != CallIndex::Off && call.time >= origin.received - rules.index_days * DAY;
@@ -190,19 +218,21 @@ impl Buffer {
                 ledger.merged += 1;
             }
             self.add(series, minute, &numbers);
+            self.keep_loose(origin, series, minute, &mut numbers);
             return;
         };
         let (digest, copy_digest) = (digest(call, &numbers), copy_digest(call));
-        let aliases: Vec<CallKey> = call.aliases().collect();
-        let scanned = numbers.scanned.as_ref().map_or(0, |scanned| size_of::<Scanned>() + scanned.hits.bytes());
+        let named = |key: CallKey| rules.withhold.as_ref().map_or(key, |secret| withhold::name(key, secret));
+        let aliases: Vec<CallKey> = call.aliases().map(named).collect();
+        let scanned = numbers.scanned.as_ref().map_or(0, |scanned| size(scanned));
+        let beside = numbers.beside.as_ref().map_or(0, |beside| size_of::<Beside>() + beside.hits.bytes() + 64);
         let keys = aliases.len() * size_of::<CallKey>();
-        self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + keys;
+        self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + beside + keys;
         let received = minute_of(origin.received);
-        let copy_name = call.copy_name();
         self.contributions.push(Contribution {
-            name,
-            copy_name,
-            parent: call.parent_name(),
+            name: named(name),
+            copy_name: call.copy_name().map(named),
+            parent: call.parent_name().map(named),
             aliases,
             digest,
             copy_digest,
@@ -213,6 +243,63 @@ impl Buffer {
         });
     }
 
+    /// Here the texts end: what follows has counts alone.
+    fn scan(&mut self, call: &Call<'_>, series: u32, rules: &Rules, numbers: &mut Numbers) {
+        let (tenant, app) = (call.tenant, call.app);
+        numbers.scanned = rules.scanner.scan(call).map(|mut scanned| {
+            rules.policy.judge(tenant, app, &mut scanned);
+            Box::new(scanned)
+        });
+        let mut beside = Beside { qualities: quality::beside(call), ..Beside::default() };
+        beside.hits.merge(self.series.held(series));
+        let mut words = call.texts.iter().filter(|text| text.part == Part::Telemetry).peekable();
+        if words.peek().is_some() {
+            let all: Vec<&str> = words.map(|text| &*text.text).collect();
+            beside.hits.merge(&held_beside(&all.join("\n")));
+        }
+        rules.policy.judge_beside(tenant, app, &mut beside);
+        if let Some(moderated) = &mut numbers.moderated {
+            beside.severe |= rules.policy.judge_labels(tenant, app, moderated);
+        }
+        // One call is severe once: with the call where this record brings it, else with its text.
+        if let Some(scanned) = numbers.scanned.as_mut().filter(|_| call.brings.call) {
+            beside.severe |= std::mem::take(&mut scanned.severe);
+        }
+        let told = beside.severe || !beside.qualities.is_empty() || beside.hits.of_origin(From::Telemetry) > 0;
+        numbers.beside = told.then(|| Box::new(beside));
+    }
+
+    fn keep_loose(&mut self, origin: Origin, series: u32, minute: Micros, numbers: &mut Numbers) {
+        let told = numbers.scanned.as_mut().filter(|scanned| numbers.brings.text && !scanned.mentions.is_empty());
+        let Some(scanned) = told else { return };
+        let mentions = std::mem::take(&mut scanned.mentions);
+        let (user, session) = (scanned.user, scanned.session);
+        self.bytes += size_of::<Loose>() + mentions.len() * size_of::<Mention>();
+        self.loose.push(Loose {
+            offset: origin.offset,
+            record: origin.record,
+            series,
+            minute,
+            user,
+            session,
+            mentions,
+        });
+    }
+
+    /// Counts what was found out of a value of an earlier call.
+    pub fn traced(&mut self, told: &Told, found: &[(From, u64)], received: Micros) {
+        self.newest_at = self.newest_at.max(told.at.min(received));
+        if found.is_empty() {
+            return;
+        }
+        let series = self.series.at(&told.key, &mut self.bytes);
+        let pane = self.panes.entry((series, minute_of(told.at))).or_insert_with(|| {
+            self.bytes += size_of::<Pane>() + 64;
+            Pane::default()
+        });
+        found.iter().for_each(|(origin, n)| pane.hits.add(told.mention.entity, *origin, *n));
+    }
+
     /// Counts one call in its pane.
     pub fn add(&mut self, series: u32, minute: Micros, numbers: &Numbers) {
         let pane = self.panes.entry((series, minute)).or_insert_with(|| {
@@ -221,6 +308,12 @@ impl Buffer {
         });
         pane.add(numbers);
     }
+}
+
+/// Bytes of what a scan found.
+fn size(scanned: &Scanned) -> usize {
+    let lists = scanned.qualities.len() * 16 + scanned.mentions.len() * size_of::<Mention>();
+    size_of::<Scanned>() + scanned.hits.bytes() + lists
 }
 
 pub fn count_accepted(ledger: &mut Ledger, late: bool) {
@@ -243,8 +336,10 @@ impl Sink for Feed<'_> {
     fn record(&mut self, index: u32, decoded: Result<Event<'_>, Reject>) {
         let decoded = decoded.and_then(|event| in_time(event, self.origin.received));
         match decoded {
-            Ok(Event::Call(call)) => self.buffer.call(self.origin, &call, self.rules),
-            Ok(Event::Record(record)) => self.buffer.keep(self.origin, record),
+            Ok(Event::Call(call)) => {
+                self.buffer.call(Origin { record: index, ..self.origin }, &call, self.rules);
+            }
+            Ok(Event::Record(record)) => self.buffer.keep(self.origin, record, self.rules),
             Err(reason) => self.buffer.reject(self.origin, index, &reason),
         }
     }
@@ -309,51 +404,96 @@ fn first_eight(hash: Sha256) -> i64 {
 #[derive(Debug, Default)]
 pub struct SeriesTable {
     arena: Vec<u8>,
-    spans: Vec<(u32, u32)>,
+    /// Where the key lies under which a series is found, and the one by which it goes on.
+    spans: Vec<((u32, u32), (u32, u32))>,
+    /// Values in its labels.
+    held: Vec<Hits>,
     table: HashTable<u32>,
     scratch: Vec<u8>,
     hasher: FixedState,
 }
 
 impl SeriesTable {
-    fn find(&mut self, call: &Call<'_>, dimensions: &Dimensions, bytes: &mut usize) -> u32 {
-        self.scratch.clear();
-        let mut part = |text: &str| {
-            self.scratch.extend_from_slice(&(text.len() as u16).to_le_bytes());
-            self.scratch.extend_from_slice(text.as_bytes());
-        };
-        part(call.operation);
-        part(if call.served { "true" } else { "false" });
-        for name in dimensions.names() {
-            part(call.dimension(name));
-        }
-        let hash = self.hasher.hash_one(&self.scratch[..]);
-        let (arena, spans, scratch) = (&self.arena, &self.spans, &self.scratch);
-        let key = |index: u32| {
-            let (start, end) = spans[index as usize];
-            &arena[start as usize..end as usize]
-        };
-        if let Some(index) = self.table.find(hash, |index| key(*index) == &scratch[..]) {
-            return *index;
-        }
-        let index = self.spans.len() as u32;
-        let start = self.arena.len() as u32;
-        self.arena.extend_from_slice(&self.scratch);
-        self.spans.push((start, self.arena.len() as u32));
-        *bytes += self.scratch.len() + 24;
-        let (arena, spans, hasher) = (&self.arena, &self.spans, &self.hasher);
-        let rehash = |index: &u32| {
-            let (start, end) = spans[*index as usize];
-            hasher.hash_one(&arena[start as usize..end as usize])
-        };
-        self.table.insert_unique(hash, index, rehash);
+    fn find(&mut self, call: &Call<'_>, rules: &Rules, bytes: &mut usize) -> u32 {
+        let mut key = std::mem::take(&mut self.scratch);
+        key.clear();
+        let labels = rules.dimensions.names().iter().map(|name| call.dimension(name));
+        write_key(&mut key, call, labels);
+        let known = self.get(&key);
+        let index = known.unwrap_or_else(|| {
+            let mut held = Hits::default();
+            // Whose calls they are is no secret of theirs.
+            let labels: Vec<&str> = rules
+                .dimensions
+                .names()
+                .iter()
+                .map(|name| {
+                    let label = call.dimension(name);
+                    let found = if name == "tenant" { Hits::default() } else { held_beside(label) };
+                    held.merge(&found);
+                    let told = rules.withhold.is_some() && name != "tenant" && withhold::tells(name, label);
+                    if told { withhold::WITHHELD } else { label }
+                })
+                .collect();
+            let mut shown = Vec::with_capacity(key.len());
+            write_key(&mut shown, call, labels.into_iter());
+            self.insert(&key, &shown, held, bytes)
+        });
+        self.scratch = key;
         index
     }
 
-    pub fn key(&self, index: u32) -> &[u8] {
-        let (start, end) = self.spans[index as usize];
-        &self.arena[start as usize..end as usize]
+    /// The series of a key that was made elsewhere.
+    pub fn at(&mut self, key: &[u8], bytes: &mut usize) -> u32 {
+        self.get(key).unwrap_or_else(|| self.insert(key, key, Hits::default(), bytes))
     }
+
+    fn get(&self, key: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        let is = |index: &u32| slice(&self.arena, self.spans[*index as usize].0) == key;
+        self.table.find(hash, is).copied()
+    }
+
+    fn insert(&mut self, key: &[u8], shown: &[u8], held: Hits, bytes: &mut usize) -> u32 {
+        let index = self.spans.len() as u32;
+        let mut lay = |part: &[u8]| {
+            let start = self.arena.len() as u32;
+            self.arena.extend_from_slice(part);
+            (start, self.arena.len() as u32)
+        };
+        let span = lay(key);
+        self.spans.push((span, if shown == key { span } else { lay(shown) }));
+        *bytes += self.arena.len() - span.0 as usize + 24 + size_of::<Hits>() + held.bytes();
+        self.held.push(held);
+        let hash = self.hasher.hash_one(key);
+        let (arena, spans, hasher) = (&self.arena, &self.spans, &self.hasher);
+        self.table.insert_unique(hash, index, |index| hasher.hash_one(slice(arena, spans[*index as usize].0)));
+        index
+    }
+
+    /// Values in a series' labels.
+    fn held(&self, index: u32) -> &Hits {
+        &self.held[index as usize]
+    }
+
+    pub fn key(&self, index: u32) -> &[u8] {
+        slice(&self.arena, self.spans[index as usize].1)
+    }
+}
+
+fn slice(arena: &[u8], (start, end): (u32, u32)) -> &[u8] {
+    &arena[start as usize..end as usize]
+}
+
+/// Operation, whether served, and the labels, each with its length.
+fn write_key<'c>(key: &mut Vec<u8>, call: &Call<'_>, labels: impl Iterator<Item = &'c str>) {
+    let mut part = |text: &str| {
+        key.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        key.extend_from_slice(text.as_bytes());
+    };
+    part(call.operation);
+    part(if call.served { "true" } else { "false" });
+    labels.for_each(part);
 }
 
 /// The labels behind a series key.
@@ -384,7 +524,9 @@ mod tests {
             prices: PriceBook::built_in().unwrap(),
             call_index,
             index_days: 7,
-            examine_every: 1,
+            scanner: Scanner { examine_every: 1, ..Scanner::default() },
+            policy: Policy::default(),
+            withhold: None,
             scores,
         }
     }
@@ -395,7 +537,7 @@ mod tests {
         let options = Options { max_message_bytes: 1 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) };
         let mut scratch = Scratch::new(options);
         for (offset, message) in messages.iter().enumerate() {
-            let origin = Origin { offset: offset as i64, bytes: message.len(), received: T, partition: 0 };
+            let origin = Origin { offset: offset as i64, bytes: message.len(), received: T, partition: 0, record: 0 };
             let mut sink = Feed { buffer: &mut buffer, origin, rules: &rules };
             match LeewayJson.decode(message.as_bytes(), &mut scratch, &mut sink) {
                 Ok(()) => buffer.decoded(origin),

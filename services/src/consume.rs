@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use leeway_core::clock::Clock;
+use leeway_core::clock::{Clock, DAY, HOUR};
 use leeway_store::{Acquired, LogRange, PartitionKey, Store};
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::{ClientContext, DefaultClientContext};
@@ -26,6 +26,8 @@ const UNHEARD_TRIES: usize = 10;
 const UNHEARD_WAIT: Duration = Duration::from_millis(200);
 /// The source name of Kafka partitions in the store.
 pub const SOURCE: &str = "kafka";
+/// And of those of the topic of mentions, which holds no telemetry.
+pub const MENTIONS: &str = leeway_store::MENTIONS;
 const ASK: Duration = Duration::from_secs(10);
 /// What a broker takes at least where it cannot be asked.
 const MIN_SESSION_TIMEOUT_MS: u32 = 6000;
@@ -48,6 +50,8 @@ pub struct Assigner {
     pub topic: String,
     pub start: Start,
     pub clock: Clock,
+    /// What was counted is read again, to be remembered: the two days before.
+    recall: bool,
     log: Arc<Log>,
     changes: Mutex<Vec<Change>>,
     changed: AtomicBool,
@@ -63,6 +67,7 @@ impl Assigner {
             topic: kafka.topic.clone(),
             start: kafka.start,
             clock: shared.clock,
+            recall: shared.traces.is_some(),
             log: Arc::clone(&shared.log),
             changes: Mutex::default(),
             changed: AtomicBool::new(false),
@@ -98,6 +103,31 @@ impl Assigner {
         consumer.fetch_watermarks(&self.topic, partition, ASK)
     }
 
+    fn source(&self) -> &'static str {
+        if self.recall { MENTIONS } else { SOURCE }
+    }
+
+    /// Where a reader begins who must know what came within two days before the first message that is not counted.
+    fn before(&self, consumer: &BaseConsumer<Self>, partition: i32, acquired: &Acquired, low: i64) -> Result<i64> {
+        let next = acquired.next_offset;
+        let from_ms = (acquired.watermark.min(self.clock.now()) - 2 * DAY - HOUR) / 1_000;
+        if from_ms <= 0 {
+            return Ok(low.min(next));
+        }
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_offset(&self.topic, partition, Offset::Offset(from_ms)).context("ask for a time")?;
+        let told = consumer.offsets_for_times(asked, ASK).context("ask for the offset of a time")?;
+        let offset = told
+            .elements_for_topic(&self.topic)
+            .first()
+            .map(rdkafka::topic_partition_list::TopicPartitionListElem::offset);
+        Ok(match offset {
+            Some(Offset::Offset(offset)) => offset.clamp(low.min(next), next),
+            // Nothing is as young as that.
+            _ => next,
+        })
+    }
+
     /// Takes every partition of the list from the store, and sets where reading starts.
     fn acquire(
         &self,
@@ -108,8 +138,10 @@ impl Assigner {
             return Ok(Vec::new());
         }
         let incarnation = self.log.incarnation()?.with_context(|| format!("there is no topic {}", self.topic))?;
-        let earlier =
-            self.handle.block_on(self.store.incarnations(SOURCE, &self.topic)).context("read the topic's history")?;
+        let earlier = self
+            .handle
+            .block_on(self.store.incarnations(self.source(), &self.topic))
+            .context("read the topic's history")?;
         // Also where another thread has registered the new life already: its partitions are no news to this one.
         let recreated = earlier.iter().any(|other| *other != incarnation);
         if recreated {
@@ -128,7 +160,7 @@ impl Assigner {
                 .with_context(|| format!("ask for the offsets of partition {partition}"))?;
             let first = if self.start == Start::Latest && !recreated { high } else { low };
             let key = PartitionKey {
-                source: SOURCE.into(),
+                source: self.source().into(),
                 topic: self.topic.clone(),
                 incarnation: incarnation.clone(),
                 partition,
@@ -146,8 +178,9 @@ impl Assigner {
                     "the broker dropped messages before they were read; the gap is in the ledger"
                 );
             }
-            list.set_partition_offset(&self.topic, partition, Offset::Offset(acquired.next_offset))
-                .context("set the start offset")?;
+            let begin =
+                if self.recall { self.before(consumer, partition, &acquired, low)? } else { acquired.next_offset };
+            list.set_partition_offset(&self.topic, partition, Offset::Offset(begin)).context("set the start offset")?;
             taken.push((key, acquired, log));
         }
         Ok(taken)
@@ -292,6 +325,12 @@ pub async fn check(kafka: &Kafka) -> Result<()> {
     let metadata =
         tokio::task::spawn_blocking(move || probe.fetch_metadata(None, ASK)).await.context("ask for metadata")?;
     let metadata = metadata.with_context(|| format!("cannot reach Kafka at kafka.brokers = `{brokers}`: check the address, that the broker runs, and what it advertises"))?;
+    let mentions = &kafka.mentions_topic;
+    if !mentions.is_empty() && !metadata.topics().iter().any(|topic| topic.name() == mentions) {
+        bail!(
+            "kafka.mentions_topic `{mentions}` does not exist: create it, with a retention of 50 hours or more, or leave it empty"
+        );
+    }
     let Some(broker) = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id) else {
         bail!("the cluster names no broker")
     };

@@ -171,6 +171,8 @@ pub async fn upkeep(store: Store, clock: Clock, index_days: i64, owner: String, 
             if now - expired_at > UPKEEP_LAG && keep().await?.is_some() {
                 let day = leeway_core::clock::day_of(now) - index_days;
                 while store.expire_call_index(day).await? > 0 && !stop.stopped() {}
+                let day = leeway_core::clock::day_of(now) - 3;
+                while store.forget_mentions(day).await? > 0 && !stop.stopped() {}
                 expired_at = now;
             }
             Ok(())

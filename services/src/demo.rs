@@ -134,6 +134,7 @@ pub async fn run(args: Args) -> Result<()> {
     let cluster = MockCluster::new(1).context("start the in-process Kafka")?;
     cluster.create_topic(TOPIC, PARTITIONS, 1).context("create the demo's topic")?;
     cluster.create_topic("leeway.dlq", 1, 1).context("create the dead-letter topic")?;
+    cluster.create_topic("leeway.mentions", 1, 1).context("create the topic of mentions")?;
     let listener = web::bind(args.bind, true).await?;
     let address = listener.local_addr().context("read the bound address")?;
     let (settings, key) = settings(&args.data_dir, &cluster.bootstrap_servers(), address)?;
@@ -207,7 +208,7 @@ fn settings(folder: &Path, brokers: &str, address: SocketAddr) -> Result<(Settin
     let secret = new_signing_key()?;
     let key = SigningKey::parse(&Secret::new(secret.clone()))?;
     let text = format!(
-        "[store]\ndata_dir = {folder:?}\n[kafka]\nbrokers = {brokers:?}\nthreads = 1\n[ingest]\nflush_ms = 250\n[scores]\ngrounded = {{ type = \"bool\" }}\n[rules]\nfile = {rules:?}\n\
+        "[store]\ndata_dir = {folder:?}\n[kafka]\nbrokers = {brokers:?}\nthreads = 1\nmentions_topic = \"leeway.mentions\"\n[ingest]\nflush_ms = 250\n[scores]\ngrounded = {{ type = \"bool\" }}\n[rules]\nfile = {rules:?}\n\
          [webhook]\nallow_private = true\nallow_http = true\n[smtp]\nhost = \"mailbox.invalid\"\nfrom = \"Leeway <leeway@example.com>\"\n\
          [[receiver]]\nname = \"oncall-webhook\"\nwebhook = {{ url = \"http://{address}/demo/hook\", signing_key = \"{secret}\" }}\n\
          [[receiver]]\nname = \"oncall-mail\"\nemail = {{ to = [\"oncall@example.com\"] }}\n"
@@ -327,7 +328,8 @@ impl Feed {
     ) -> Result<bool> {
         loop {
             let rows = handle.block_on(self.store.partitions()).context("read the consumer's position")?;
-            let read: u64 = rows.iter().map(|row| row.next_offset.max(0).unsigned_abs()).sum();
+            let mine = rows.iter().filter(|row| row.topic == TOPIC);
+            let read: u64 = mine.map(|row| row.next_offset.max(0).unsigned_abs()).sum();
             let read_bytes = sent_at.get(&read).copied().unwrap_or(0);
             sent_at.retain(|message, _| *message >= read);
             if bytes - read_bytes.min(bytes) < AHEAD_BYTES || (read_bytes == 0 && bytes < AHEAD_BYTES) {

@@ -437,7 +437,10 @@ fn measured(subject: &Subject<'_>) -> (Verdict, Evidence) {
 fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidence) {
     let rule = subject.rule;
     let (cells, reference_n, n) = sides(subject, asked.test);
-    let (verdict, found) = match drift::compare(asked.test, &cells, rule.min_events) {
+    let alike = subject.reference.is_none_or(|before| rule.measure.comparable(before, subject.pane));
+    let outcome =
+        if alike { drift::compare(asked.test, &cells, rule.min_events) } else { Err(drift::Inconclusive::OtherSource) };
+    let (verdict, found) = match outcome {
         Ok(found) if found.p <= asked.alpha && rule.bound.breached(asked.direction.size(found.effect)) => {
             (Verdict::Breach, Some(found))
         }

@@ -92,7 +92,7 @@ impl Shown {
             tokens: call.tokens,
             duration_us: call.duration_us,
             ttft_us: call.ttft_us,
-            texts: call.texts.len(),
+            texts: call.own_texts().count(),
             incomplete: call.incomplete,
             trace_id: call.trace_id.map(str::to_owned),
             span_id: call.span_id.map(str::to_owned),
@@ -193,7 +193,7 @@ impl Stream<'_> {
         line.call = Some(Shown::of(call));
         let before = self.buffer.contributions.len();
         // As if it had arrived at once: how old a file is says nothing of its producer.
-        let origin = Origin { offset: 0, bytes: 0, received: call.time, partition: 0 };
+        let origin = Origin { offset: 0, bytes: 0, received: call.time, partition: 0, record: 0 };
         self.buffer.call(origin, call, self.rules);
         if self.buffer.contributions.len() > before {
             self.places.push(self.lines.len());
@@ -350,7 +350,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
 /// Lets the service's own rules say which record counts its call; the others give it what they know more.
 fn judged(mut stream: Stream<'_>) -> Stream<'_> {
     let key = PartitionKey { source: String::new(), topic: String::new(), incarnation: String::new(), partition: 0 };
-    let write = PartWrite { key, epoch: 0, from: 0, to: 0, watermark: 0, newest_at: 0, high: 0 };
+    let write = PartWrite { key, epoch: 0, from: 0, to: 0, watermark: 0, newest_at: 0, high: 0, attempts: 0 };
     let parts = [PartBatch { write, buffer: std::mem::take(&mut stream.buffer), quarantined: false }];
     // Candidates are in another order than their records.
     let contributions = parts[0].buffer.contributions.iter().map(std::ptr::from_ref);

@@ -44,9 +44,15 @@ fn passes(name: &str) -> u64 {
     })
 }
 
-/// Aborts on a message that holds the text after `message=`: what a crash in a parser looks like.
+/// Aborts on a message that holds the text after `message=`: what a crash in a parser looks like. `panic=` panics there,
+/// with all of the message in its words.
 #[cfg(debug_assertions)]
 pub fn poison(message: &[u8]) {
+    if let Some(needle) = action("panic")
+        && message.windows(needle.len()).any(|window| window == needle.as_bytes())
+    {
+        std::panic::panic_any(String::from_utf8_lossy(message).into_owned());
+    }
     if let Some(needle) = action("message")
         && message.windows(needle.len()).any(|window| window == needle.as_bytes())
     {
@@ -76,6 +82,18 @@ pub fn starved(consumers_before: usize) -> bool {
 
 #[cfg(not(debug_assertions))]
 pub fn starved(_consumers_before: usize) -> bool {
+    false
+}
+
+/// Whether quiet partitions follow their messages alone, never the clock, so that a story of the past is told at any
+/// speed: `clock=off`.
+#[cfg(debug_assertions)]
+pub fn without_clock() -> bool {
+    action("clock") == Some("off")
+}
+
+#[cfg(not(debug_assertions))]
+pub fn without_clock() -> bool {
     false
 }
 

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use leeway_core::clock::{Clock, Micros, day_of};
 use leeway_core::event::{Brings, Reject};
-use leeway_core::labels::{Labels, Level, SeriesId};
+use leeway_core::labels::{Dimensions, Labels, Level, SeriesId};
 use leeway_core::ledger::Ledger;
 use leeway_core::pane::{Counter, Numbers, Pane};
+use leeway_core::scan::Mention;
 use leeway_store::{DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, PartitionKey, SeriesRef, Store};
 use tokio::runtime::Handle;
 
 use crate::accumulate::{Buffer, Contribution, Origin, Rules, labels_of};
 use crate::consume::Log;
+use crate::mentions::{self, Outlet, Told, Traced};
 use crate::metrics::Metrics;
 use crate::once;
 use crate::settings::CallIndex;
@@ -45,8 +47,13 @@ impl PartBatch {
     /// Puts a dead letter in the place of what the message said.
     fn quarantine(&mut self) {
         let letter = self.buffer.ledger.iter().next().map(|(minute, _)| *minute).unwrap_or_default();
-        let origin =
-            Origin { offset: self.write.to - 1, bytes: 0, received: letter, partition: self.write.key.partition };
+        let origin = Origin {
+            offset: self.write.to - 1,
+            bytes: 0,
+            received: letter,
+            partition: self.write.key.partition,
+            record: 0,
+        };
         self.buffer = Buffer::default();
         self.buffer.undecodable(origin, &Reject::Quarantined);
         self.quarantined = true;
@@ -87,6 +94,8 @@ pub struct Flusher {
     pub memory: Memory,
     /// Where the parts were read from; requests by HTTP have no log.
     pub log: Option<Arc<Log>>,
+    /// Where it says what calls held; `None` where nobody compares.
+    pub outlet: Option<Outlet>,
 }
 
 /// Series that this thread has seen: their families, and whether a day admitted them.
@@ -228,7 +237,16 @@ impl Flusher {
         let mut ledgers: Vec<BTreeMap<Micros, Ledger>> = parts.iter().map(|part| part.buffer.ledger.clone()).collect();
         self.admit(&mut tx, parts, now).await?;
         let counted = self.resolve(&mut tx, parts, &mut ledgers, now).await?;
-        let panes = self.aggregate(parts, &counted);
+        let traced = match &self.outlet {
+            None => Traced::new(),
+            Some(outlet) => {
+                let told = told(parts, &counted, &self.rules.dimensions);
+                let traced = outlet.tell(&told, self.rules.dimensions.digest(), &mut tx, now).await?;
+                crate::faults::point("after_told");
+                traced
+            }
+        };
+        let panes = self.aggregate(parts, &counted, &traced);
         let rows = self.spread(&mut tx, panes, now).await?;
         tx.panes(&rows).await?;
         tx.ledger(&writes, &ledger_rows(&ledgers)).await?;
@@ -284,6 +302,7 @@ impl Flusher {
         &mut self,
         parts: &[PartBatch],
         counted: &[(usize, &Contribution, Brings)],
+        traced: &Traced,
     ) -> Vec<(Arc<Family>, Micros, Pane)> {
         let mut leaves: BTreeMap<(SeriesId, Micros), (Arc<Family>, Pane)> = BTreeMap::new();
         for part in parts {
@@ -300,6 +319,11 @@ impl Flusher {
             } else {
                 slot.1.add(&Numbers { brings: *brings, ..contribution.numbers.clone() });
             }
+        }
+        for ((key, minute), hits) in traced {
+            let family = self.family(key);
+            let slot = leaves.entry((family.leaf(), *minute)).or_insert_with(|| (family, Pane::default()));
+            slot.1.hits.merge(hits);
         }
         leaves.into_iter().map(|((_, minute), (family, pane))| (family, minute, pane)).collect()
     }
@@ -390,6 +414,39 @@ impl Flusher {
         tx.fold(&overflow, &folded, now).await?;
         Ok(panes.iter().map(|((id, minute), pane)| row(&tenants[id], *id, *minute, pane)).collect())
     }
+}
+
+/// What the counted calls held.
+fn told(parts: &[PartBatch], counted: &[(usize, &Contribution, Brings)], dimensions: &Dimensions) -> Vec<Told> {
+    let mut told = Vec::new();
+    let mut tell = |call: &[u8], at: Micros, key: &[u8], (user, session, mentions): (u64, u64, &[Mention])| {
+        let tenant = if mentions.is_empty() { String::new() } else { labels_of(key, dimensions).tenant().to_owned() };
+        told.extend(mentions.iter().map(|mention| Told {
+            name: mentions::name(call, &tenant, mention.print),
+            at,
+            tenant: tenant.clone(),
+            user,
+            session,
+            mention: *mention,
+            key: if mention.unexplained { key.to_vec() } else { Vec::new() },
+        }));
+    };
+    for (place, contribution, _) in counted.iter().filter(|(_, _, brings)| brings.text) {
+        if let Some(scanned) = &contribution.numbers.scanned {
+            let key = parts[*place].buffer.series.key(contribution.series);
+            let held = (scanned.user, scanned.session, &scanned.mentions[..]);
+            tell(&contribution.name, contribution.minute, key, held);
+        }
+    }
+    for part in parts {
+        let PartitionKey { topic, incarnation, partition, .. } = &part.write.key;
+        for loose in &part.buffer.loose {
+            let call = format!("{topic}/{incarnation}/{partition}/{}/{}", loose.offset, loose.record);
+            let held = (loose.user, loose.session, &loose.mentions[..]);
+            tell(call.as_bytes(), loose.minute, part.buffer.series.key(loose.series), held);
+        }
+    }
+    told
 }
 
 impl Family {

@@ -108,6 +108,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // One TLS library with one provider in the whole program; a second install cannot happen.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{}", leeway::tasks::told(panic))));
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -138,6 +138,10 @@ impl Metrics {
         let name = "leeway_partitions_waiting";
         let help = "Partitions that wait for an answer of the schema registry.";
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {waiting}\n");
+        let name = "leeway_scan_states_made_anew_total";
+        let help = "How often texts were so strange that the states of a scan's automaton did not fit.";
+        let cleared = leeway_detectors::scan::cleared();
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {cleared}\n");
         let last = self.last_flush_at.load(Relaxed) / SECOND;
         let _ = write!(
             out,

@@ -20,7 +20,9 @@ use tokio::runtime::Handle;
 use crate::accumulate::{Buffer, Feed, Origin, Rules};
 use crate::consume::{Assigner, Change, Log, consumer};
 use crate::flush::{Flushed, Flusher, PartBatch};
+use crate::mentions::{Outlet, Tracer};
 use crate::metrics::Metrics;
+use crate::produce::{OUTAGE, Producer};
 use crate::settings::Settings;
 use crate::tasks::Stop;
 
@@ -44,6 +46,8 @@ const STUCK: Duration = Duration::from_secs(30);
 const REGISTRY_WAIT: Duration = Duration::from_secs(3);
 /// From this many acquisitions at one offset on, a partition goes message by message.
 const CAREFUL_FROM: i64 = 3;
+/// A span read with care is this part of what was read with care before it.
+const SPAN_SHARE: usize = 8;
 /// A marker found this often quarantines its message.
 const QUARANTINE_AT: i64 = 2;
 
@@ -75,6 +79,8 @@ pub struct Shared {
     /// Partitions that the topic has, as last seen by the coverage watch; 0 = unknown.
     pub partition_count: Arc<std::sync::atomic::AtomicUsize>,
     pub host: String,
+    /// This is the topic of mentions: what it holds is looked up, so many values of a partition at most.
+    pub traces: Option<usize>,
     /// Held by the one thread that touches a message alone: what dies then is that message's fault, nobody else's.
     pub alone: Arc<Mutex<()>>,
 }
@@ -108,12 +114,55 @@ struct Partition {
     /// Since the last check.
     progressed: bool,
     last_flush: Instant,
-    /// Bytes left to read message by message.
-    careful_bytes: usize,
+    care: Option<Care>,
     quarantine: Option<i64>,
     taken_at: Instant,
     /// Paused until then: the schema registry does not answer.
     waits: Option<Instant>,
+    /// Of the topic of mentions.
+    tracer: Option<Tracer>,
+}
+
+/// How a partition goes on from an offset that no owner got past: first message by message, then in spans that grow
+/// with what went well. Who dies inside a span leaves an offset that is known to be dangerous, and the next owner goes
+/// alone from there: a message that kills is found in a few lives, and thousands that do not cost a few flushes.
+#[derive(Debug)]
+struct Care {
+    /// What the owners before may have read and not flushed.
+    bytes: usize,
+    passed: usize,
+    /// Messages of this span that are read and not flushed.
+    open: usize,
+}
+
+impl Care {
+    /// Whether the next message goes alone.
+    fn alone(&self) -> bool {
+        self.passed < 2 * SPAN_SHARE
+    }
+
+    /// Books a message; `true` where its span ends.
+    fn read(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_sub(bytes.max(1));
+        self.open += 1;
+        let ends = self.open >= (self.passed / SPAN_SHARE).max(1);
+        if ends {
+            self.passed += std::mem::take(&mut self.open);
+        }
+        ends
+    }
+}
+
+impl Shared {
+    /// Where this topic's flushes say what calls held.
+    fn outlet(&self) -> Result<Option<Outlet>> {
+        let kafka = &self.settings.kafka;
+        if self.traces.is_some() || kafka.mentions_topic.is_empty() {
+            return Ok(None);
+        }
+        let producer = Producer::new(crate::consume::client(kafka), &kafka.mentions_topic, OUTAGE);
+        Ok(Some(Outlet::Kafka(producer.context("kafka.mentions_topic")?)))
+    }
 }
 
 /// A message, as far as it is read.
@@ -151,6 +200,7 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
             stop: stop.clone(),
             memory: crate::flush::Memory::default(),
             log: Some(Arc::clone(&shared.log)),
+            outlet: shared.outlet()?,
         };
         let end = std::thread::scope(|scope| {
             let name = format!("flush-{thread}");
@@ -288,7 +338,7 @@ impl<'a> Worker<'a> {
                 partition = key.partition,
                 offset = acquired.next_offset,
                 attempts = acquired.attempts,
-                "no owner got past this offset; going message by message"
+                "no owner got past this offset; going on with care, first message by message"
             );
         }
         let now = Instant::now();
@@ -310,10 +360,11 @@ impl<'a> Worker<'a> {
             progressed: false,
             last_flush: now,
             // What was read and not flushed is at most one buffer filling, one queued and one being flushed.
-            careful_bytes: if careful { 3 * self.shared.settings.ingest.flush_bytes } else { 0 },
+            care: careful.then(|| Care { bytes: 3 * self.shared.settings.ingest.flush_bytes, passed: 0, open: 0 }),
             quarantine: acquired.marker.filter(|_| acquired.marker_hits >= QUARANTINE_AT),
             taken_at: now,
             waits: None,
+            tracer: self.shared.traces.map(|most| Tracer::new(most, self.shared.rules.dimensions.digest())),
         }
     }
 
@@ -322,6 +373,7 @@ impl<'a> Worker<'a> {
         let Some(partition) = self.partitions.get_mut(&message.partition()) else { return Ok(None) };
         // What was fetched before its partition began to wait comes again after it.
         if message.offset() < partition.position || partition.waits.is_some() {
+            partition.recall(message.payload());
             return Ok(None);
         }
         let mut headers = Headers::default();
@@ -337,13 +389,13 @@ impl<'a> Worker<'a> {
             bytes: message.payload_len(),
             received: stamped.min(now),
             partition: message.partition(),
+            record: 0,
         };
         let arrived = Arrived { value: message.payload(), headers, origin };
-        let careful = partition.careful_bytes > 0;
-        let touched = if careful {
+        let touched = if partition.care.as_ref().is_some_and(Care::alone) {
             touch_alone(self.shared, partition, &arrived, &mut self.scratch)?
         } else {
-            decode(self.shared, &arrived, &mut partition.buffer, &mut self.scratch)
+            decode(self.shared, &arrived, partition, &mut self.scratch)
         };
         match touched {
             Touched::Done => {}
@@ -357,11 +409,13 @@ impl<'a> Worker<'a> {
         partition.high = partition.high.max(partition.position);
         partition.at_end = false;
         (partition.last_message_at, partition.progressed) = (now, true);
-        if careful {
-            partition.careful_bytes = partition.careful_bytes.saturating_sub(origin.bytes.max(1));
-            if self.flush_now()? {
-                return Ok(Some(End::Restart("a partition is no longer this consumer's")));
-            }
+        let Some(care) = &mut partition.care else { return Ok(None) };
+        let ends = care.read(origin.bytes);
+        if care.bytes == 0 {
+            partition.care = None;
+        }
+        if ends && self.flush_now()? {
+            return Ok(Some(End::Restart("a partition is no longer this consumer's")));
         }
         Ok(None)
     }
@@ -564,6 +618,15 @@ impl<'a> Worker<'a> {
 }
 
 impl Partition {
+    /// Of the topic of mentions: what an earlier owner counted is remembered.
+    fn recall(&mut self, message: Option<&[u8]>) {
+        if let (Some(tracer), Some(message)) = (&mut self.tracer, message) {
+            // What cannot be read was a dead letter then.
+            let _ = tracer.take(message, None);
+            self.progressed = true;
+        }
+    }
+
     /// Stops fetching; the message comes again when the wait is over.
     fn wait(&mut self, consumer: &BaseConsumer<Assigner>, offset: i64) -> Result<()> {
         let mut list = TopicPartitionList::new();
@@ -617,10 +680,12 @@ impl Partition {
         self.newest_at = self.newest_at.max(self.buffer.newest_at);
         let mut watermark = if self.newest_at > 0 { self.newest_at - DISORDER } else { 0 };
         // Without a fresh word from the broker, quiet may be an outage, and the clock proves nothing.
-        let fresh = self.probed.is_some_and(|at| at.elapsed() < PROBE_FRESH);
+        let fresh = self.probed.is_some_and(|at| at.elapsed() < PROBE_FRESH) && !crate::faults::without_clock();
         if self.at_end && fresh && self.high <= self.read_end.max(self.position) {
             let quiet = now - self.last_message_at >= QUIET;
-            watermark = watermark.max(now - if quiet { DISORDER } else { SLOWEST });
+            // No producer's clock stands behind a mention.
+            let trail = if quiet || self.tracer.is_some() { DISORDER } else { SLOWEST };
+            watermark = watermark.max(now - trail);
         }
         // One producer with a fast clock must not close everybody's windows.
         self.watermark = self.watermark.max(watermark.min(now));
@@ -635,6 +700,7 @@ impl Partition {
             watermark: self.watermark,
             newest_at: self.newest_at,
             high: self.high,
+            attempts: if self.care.is_some() { CAREFUL_FROM - 1 } else { 0 },
         };
         self.from = self.position;
         self.last_flush = Instant::now();
@@ -665,8 +731,9 @@ fn touch_alone(
         return Ok(Touched::Later);
     }
     let _alone = shared.alone.lock().map_err(|_| anyhow::anyhow!("another thread panicked on a message"))?;
+    let (key, epoch) = (partition.key.clone(), partition.epoch);
     let mark = |offset| loop {
-        match shared.handle.block_on(shared.store.mark(&partition.key, partition.epoch, offset)) {
+        match shared.handle.block_on(shared.store.mark(&key, epoch, offset)) {
             // Leaving now would leave a mark on a message that did nothing.
             Err(error) if error.passing() => std::thread::sleep(Duration::from_millis(500)),
             marked => break marked.context("mark a message"),
@@ -675,21 +742,22 @@ fn touch_alone(
     if !mark(Some(origin.offset))? {
         return Ok(Touched::Lost);
     }
-    let touched = decode(shared, arrived, &mut partition.buffer, scratch);
+    let touched = decode(shared, arrived, partition, scratch);
     Ok(if mark(None)? { touched } else { Touched::Lost })
 }
 
 /// Decodes one message into its buffer.
-fn decode(shared: &Shared, arrived: &Arrived<'_>, buffer: &mut Buffer, scratch: &mut Scratch) -> Touched {
-    let origin = arrived.origin;
+fn decode(shared: &Shared, arrived: &Arrived<'_>, partition: &mut Partition, scratch: &mut Scratch) -> Touched {
+    let (origin, buffer) = (arrived.origin, &mut partition.buffer);
     let mut feed = Feed { buffer, origin, rules: &shared.rules };
-    let decoded = match arrived.value {
-        Some(value) => {
+    let decoded = match (arrived.value, &mut partition.tracer) {
+        (Some(value), Some(tracer)) => tracer.take(value, Some((feed.buffer, origin.received))),
+        (Some(value), None) => {
             crate::faults::poison(value);
             shared.reader.decode(value, &arrived.headers, scratch, &mut feed)
         }
         // A tombstone of a compacted topic: there is no record in it.
-        None => {
+        (None, _) => {
             feed.skipped(1);
             Ok(())
         }

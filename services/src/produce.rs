@@ -122,6 +122,20 @@ impl Producer {
             .context("produce")
     }
 
+    /// The broker's word on everything that was sent; `None` while it has not answered for all of it.
+    pub fn settled(&self) -> Option<Result<()>> {
+        if self.inner.in_flight_count() > 0 {
+            return None;
+        }
+        let failed = self.outcomes.failed.swap(0, Relaxed);
+        let last = || self.outcomes.last.lock().ok().and_then(|mut last| last.take()).unwrap_or_default();
+        Some(if failed == 0 {
+            Ok(())
+        } else {
+            Err(anyhow::anyhow!("{failed} messages were not taken, the last one because of: {}", last()))
+        })
+    }
+
     /// Waits until the broker has answered for every message; an error if it refused one.
     pub fn flush(&self) -> Result<u64> {
         self.inner

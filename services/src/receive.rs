@@ -370,6 +370,7 @@ impl Receive {
             watermark: acquired.watermark,
             newest_at: 0,
             high: next,
+            attempts: 0,
         })
     }
 
@@ -393,7 +394,7 @@ impl Receive {
             return;
         }
         let received = self.clock.now();
-        let origin = Origin { offset: part.to, bytes: request.body.len(), received, partition: 0 };
+        let origin = Origin { offset: part.to, bytes: request.body.len(), received, partition: 0, record: 0 };
         let reader = request.signal.reader();
         let mut check = Check::new(received);
         // Twice read is simpler than a sink that does two things; what comes by HTTP is little.

@@ -11,6 +11,8 @@ use leeway_alerts::channel::Channel;
 use leeway_alerts::courier::Courier;
 use leeway_alerts::rule::Rule;
 use leeway_core::clock::{Clock, HOUR};
+use leeway_detectors::scan::Scanner;
+use leeway_detectors::scan::fingerprint::Keyring;
 use leeway_formats::UserKey;
 use leeway_store::{Location, Store};
 use tokio::runtime::Handle;
@@ -20,6 +22,7 @@ use crate::deliver::{Deliverer, upkeep};
 use crate::evaluate::Evaluator;
 use crate::feedback::Resolver;
 use crate::flush::Flusher;
+use crate::mentions::Outlet;
 use crate::metrics::Metrics;
 use crate::pipeline::{self, Shared};
 use crate::receive::{Intake, Receive};
@@ -111,9 +114,12 @@ pub async fn run(settings: Settings, clock: Clock, roles: Vec<Role>, insecure: b
 pub async fn start_roles(start: Start, host: &Host, tasks: &mut Tasks) -> Result<(Store, Option<SocketAddr>)> {
     let Start { settings, clock, roles, demo, listener } = start;
     // Everything that a person can get wrong is read before anything starts.
-    let (rules, channels, aggregation) = (settings.rules()?, settings.channels()?, aggregation(&settings)?);
+    let (rules, channels, mut aggregation) = (settings.rules()?, settings.channels()?, aggregation(&settings)?);
     settings.targets()?;
-    let user_key = UserKey::new(settings.user_key()?);
+    let key = settings.user_key()?;
+    let user_key = UserKey::new(key);
+    aggregation.scanner.keys = settings.compares().then(|| Keyring::new(key));
+    aggregation.withhold = settings.scan.content_free.then(|| user_key.clone());
     let location = settings.location();
     if let Location::Sqlite(path) = &location {
         tracing::info!("no store.url: single-node store in {}", path.display());
@@ -191,6 +197,10 @@ impl Node {
             let shared = self.shared(topic, &common)?;
             self.consume(shared, tasks)?;
         }
+        if let Some(topic) = self.settings.mentions() {
+            let shared = self.shared(topic, &common)?;
+            self.consume(Shared { traces: Some(self.settings.scan.remembered), ..shared }, tasks)?;
+        }
         if !kafka.dead_letter_topic.is_empty() {
             tasks.spawn("dead-letters", dead_letters::export(self.store.clone(), kafka.clone(), tasks.stop()));
         }
@@ -212,6 +222,7 @@ impl Node {
             stop: tasks.stop(),
             memory: crate::flush::Memory::default(),
             log: None,
+            outlet: rules.scanner.keys.is_some().then_some(Outlet::Store),
         };
         let receive = Receive {
             settings: Arc::clone(&self.settings),
@@ -246,6 +257,7 @@ impl Node {
             log: Arc::new(log),
             partition_count: Arc::default(),
             host: self.owner.clone(),
+            traces: None,
             alone: Arc::clone(&common.alone),
         })
     }
@@ -253,6 +265,8 @@ impl Node {
     /// Threads and the coverage watch of one topic.
     fn consume(&self, shared: Shared, tasks: &mut Tasks) -> Result<()> {
         let threads = match self.settings.kafka.threads {
+            // Comparing numbers is little work.
+            _ if shared.traces.is_some() => 1,
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads,
         };
@@ -351,7 +365,13 @@ pub fn aggregation(settings: &Settings) -> Result<Rules> {
         prices: settings.price_book()?,
         call_index: settings.ingest.call_index,
         index_days: settings.ingest.index_days,
-        examine_every: settings.scan.examine_every,
+        scanner: Scanner {
+            examine_every: settings.scan.examine_every,
+            keys: None,
+            hosts: settings.scan.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        },
+        policy: settings.policy()?,
+        withhold: None,
         scores,
     })
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use leeway_core::clock::SECOND;
 use leeway_core::scan::{Entity, Marker};
-use leeway_detectors::scan::fingerprint::{Fingerprints, Key};
+use leeway_detectors::scan::fingerprint::Keyring;
+use leeway_detectors::scan::memory::Memory;
 use leeway_detectors::scan::provenance::{Exchange, tell};
 use leeway_detectors::scan::{Finding, MAX_TEXT, find, safety};
 use serde_json::{Value as Json, json};
@@ -179,13 +180,15 @@ fn rows(args: &Args, path: &Path, out: &mut impl Write) -> Result<()> {
 /// Values of other tenants that are remembered while rows are read.
 const REMEMBERED: usize = 4_000_000;
 
-fn memory() -> Result<Fingerprints> {
+type Remembered = (Keyring, Memory);
+
+fn memory() -> Result<Remembered> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no random key: {error}"))?;
-    Ok(Fingerprints::new(Key::new(key), REMEMBERED))
+    Ok((Keyring::new(key), Memory::new(REMEMBERED)))
 }
 
-fn predict(name: &str, row: &Json, memory: &mut Fingerprints) -> Result<Json> {
+fn predict(name: &str, row: &Json, memory: &mut Remembered) -> Result<Json> {
     if row["completion"].is_string() && row["tenant"].is_string() {
         return Ok(mentions(name, row, memory));
     }
@@ -198,7 +201,7 @@ fn predict(name: &str, row: &Json, memory: &mut Fingerprints) -> Result<Json> {
 
 /// What the label of a row asks for: a refusal, a jailbreak, the mark that the row names, else a secret.
 fn flag(name: &str, row: &Json, text: &str, findings: &[Finding]) -> bool {
-    let has = |wanted: Marker| safety::answer(text).chain(safety::input(text)).any(|marker| marker == wanted);
+    let has = |wanted: Marker| safety::answer(text, &[]).chain(safety::input(text)).any(|marker| marker == wanted);
     let kind = row["kind"].as_str().unwrap_or_default();
     match (name, kind) {
         ("xstest_refusals", _) => has(Marker::Refusal),
@@ -219,7 +222,7 @@ fn span(finding: &Finding, more: &[&str]) -> Json {
 }
 
 /// Rows are calls of a stream, in order of time: what the answer holds, and where it came from.
-fn mentions(name: &str, row: &Json, memory: &mut Fingerprints) -> Json {
+fn mentions(name: &str, row: &Json, memory: &mut Remembered) -> Json {
     let text = |field: &str| row[field].as_str().unwrap_or_default();
     let answer = text("completion");
     let call = Exchange {
@@ -230,7 +233,7 @@ fn mentions(name: &str, row: &Json, memory: &mut Fingerprints) -> Json {
         system: text("system"),
         answer,
     };
-    let mentions: Vec<Json> = tell(memory, &call)
+    let mentions: Vec<Json> = tell(&memory.0, &mut memory.1, &call)
         .into_iter()
         .map(|(mut finding, provenance)| {
             // Places of mentions are counted in characters.

@@ -13,8 +13,11 @@ use leeway_alerts::courier::{Smtp, Tls};
 use leeway_alerts::guard::Guard;
 use leeway_alerts::secret::Secret;
 use leeway_alerts::signing::SigningKey;
+use leeway_core::hazard::Hazard;
 use leeway_core::labels::Dimensions;
+use leeway_core::policy::{self, Policy};
 use leeway_core::price::PriceBook;
+use leeway_core::scan::{Entity, Origin};
 use leeway_formats::{Format, Mapping, Reader, Rows};
 use leeway_store::Location;
 use serde::Deserialize;
@@ -66,6 +69,7 @@ pub struct Kafka {
     pub sources: Vec<Source>,
     pub group: String,
     pub dead_letter_topic: String,
+    pub mentions_topic: String,
     pub threads: usize,
     pub start: Start,
     pub session_timeout_ms: u32,
@@ -141,6 +145,52 @@ pub enum CallIndex {
 #[serde(deny_unknown_fields)]
 pub struct Scan {
     pub examine_every: u32,
+    pub remembered: usize,
+    pub hosts: Vec<String>,
+    pub content_free: bool,
+    #[serde(default)]
+    pub policy: Vec<PolicyRow>,
+}
+
+/// What a tenant's app may say; without kinds of all kinds, without origins of what is unexplained.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyRow {
+    pub tenant: String,
+    pub app: String,
+    pub kinds: Vec<String>,
+    pub origins: Vec<String>,
+    pub hazards: Vec<String>,
+    pub ruling: String,
+}
+
+impl PolicyRow {
+    fn read(&self) -> Result<policy::Row> {
+        fn all<T>(names: &[String], what: &str, known: &str, find: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+            let one = |name: &String| find(name).with_context(|| format!("{what}: `{name}`; valid are {known}"));
+            names.iter().map(one).collect()
+        }
+        if self.origins.iter().any(|origin| origin == "telemetry") && self.ruling != "severe" {
+            bail!("origin telemetry is in no answer, and no leak of one: its ruling is severe, or none");
+        }
+        let given = |name: &String| (!name.is_empty()).then(|| name.clone());
+        let of_values = !self.kinds.is_empty() || !self.origins.is_empty();
+        if of_values && !self.hazards.is_empty() {
+            bail!("a row is about `hazards`, or about `kinds` and `origins`");
+        }
+        let ruling = policy::Ruling::NAMES.iter().find(|(name, _)| *name == self.ruling);
+        let known = policy::Ruling::NAMES.map(|(name, _)| name).join(", ");
+        Ok(policy::Row {
+            tenant: given(&self.tenant),
+            app: given(&self.app),
+            kinds: all(&self.kinds, "kinds", &Entity::ALL.map(Entity::name).join(", "), Entity::find)?,
+            origins: all(&self.origins, "origins", &Origin::TOLD.map(Origin::name).join(", "), |name| {
+                Origin::find(name).filter(|origin| Origin::TOLD.contains(origin))
+            })?,
+            hazards: all(&self.hazards, "hazards", &Hazard::ALL.map(Hazard::name).join(", "), Hazard::find)?,
+            ruling: ruling.with_context(|| format!("ruling: `{}`; valid are {known}", self.ruling))?.1,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -312,10 +362,35 @@ impl Settings {
         if !INDEX_DAYS.contains(&self.ingest.index_days) {
             bail!("ingest.index_days is 1 to 365");
         }
+        let topics = std::iter::once(&self.kafka.topic).chain(self.kafka.sources.iter().map(|source| &source.topic));
+        if topics.into_iter().any(|topic| *topic == self.kafka.mentions_topic) {
+            bail!("kafka.mentions_topic is a topic of its own: Leeway writes it and reads it");
+        }
+        self.policy()?;
         if !(2..=1024).contains(&self.ingest.max_depth) {
             bail!("ingest.max_depth is 2 to 1024");
         }
         Ok(())
+    }
+
+    /// The topic on which calls' values are compared, where there is one.
+    pub fn mentions(&self) -> Option<Topic> {
+        let reader = Reader { format: None, sniff: false, mapping: None, schemas: None };
+        let name = self.kafka.mentions_topic.clone();
+        let topic = Topic { name, reader, call_index: CallIndex::Off, index_days: self.ingest.index_days };
+        (!self.kafka.mentions_topic.is_empty()).then_some(topic)
+    }
+
+    /// Whether values of calls are compared with other calls' values.
+    pub fn compares(&self) -> bool {
+        self.scan.remembered > 0 && (self.kafka.brokers.is_empty() || !self.kafka.mentions_topic.is_empty())
+    }
+
+    pub fn policy(&self) -> Result<Policy> {
+        let rows = self.scan.policy.iter().enumerate();
+        let read =
+            |(place, row): (usize, &PolicyRow)| row.read().with_context(|| format!("scan.policy, row {}", place + 1));
+        Ok(Policy { rows: rows.map(read).collect::<Result<_>>()? })
     }
 
     pub fn location(&self) -> Location {

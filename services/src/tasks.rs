@@ -6,6 +6,14 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// What a panic may say: where, and words of the program's own. What a library makes of a text may hold it.
+pub fn told(panic: &std::panic::PanicHookInfo<'_>) -> String {
+    let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+    let words = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("its words may hold a text");
+    let thread = std::thread::current().name().unwrap_or("a thread").to_owned();
+    format!("{thread} panicked{place}: {words}")
+}
+
 /// Tells every task to end.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<bool>);

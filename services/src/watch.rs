@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use leeway_core::clock::{MINUTE, SECOND};
 
-use crate::consume::SOURCE;
+use crate::consume::{MENTIONS, SOURCE};
 use crate::pipeline::{Probe, Shared};
 use crate::tasks::Stop;
 
@@ -52,7 +52,9 @@ async fn uncovered(shared: &Shared, probe: &Probe) -> Vec<i32> {
     // `flushed_at` is event time's clock, which may be scaled in a demo.
     let fresh = shared.clock.now() - MINUTE.max(10 * SECOND);
     let covered = |id: i32| {
-        let mut mine = rows.iter().filter(|row| row.source == SOURCE && row.topic == shared.settings.kafka.topic);
+        let mut mine = rows
+            .iter()
+            .filter(|row| (row.source == SOURCE || row.source == MENTIONS) && row.topic == shared.settings.kafka.topic);
         mine.any(|row| row.partition == i64::from(id) && row.flushed_at >= fresh)
     };
     let mut uncovered: Vec<i32> = probe.ends.keys().copied().filter(|id| !covered(*id)).collect();

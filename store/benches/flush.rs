@@ -83,7 +83,7 @@ async fn flush(store: &Store, id: i64, series: &[SeriesRef], rows: &[PaneRow], c
     let at = Clock::System.wall();
     let key = PartitionKey { source: "bench".into(), topic: "t".into(), incarnation: "i".into(), partition: 0 };
     let started = Instant::now();
-    let part = [PartWrite { key, epoch: 1, from: id - 1, to: id, watermark: at, newest_at: at, high: id }];
+    let part = [PartWrite { key, epoch: 1, from: id - 1, to: id, watermark: at, newest_at: at, high: id, attempts: 0 }];
     let mut tx = store.begin_flush(id, "bench", &part, at).await?.map_err(|_| "fenced")?;
     tx.admit(series, 1_000_000, at).await?;
     if !claims.is_empty() && tx.claim_calls(claims).await?.fresh.len() != claims.len() {

@@ -26,6 +26,8 @@ pub struct PartWrite {
     pub newest_at: Micros,
     /// The broker's end of log, as last seen.
     pub high: i64,
+    /// How many owners the next offset is held to have outlived, unless it is the end: 0, more while danger is near.
+    pub attempts: i64,
 }
 
 /// What of a call is claimed.
@@ -164,7 +166,7 @@ impl Store {
             let sql = format!(
                 "UPDATE source_partition SET next_offset = $5, watermark = CASE WHEN watermark > $6 THEN watermark ELSE $6 END, \
                        newest_at = CASE WHEN newest_at > $7 THEN newest_at ELSE $7 END, high_offset = $8, flushed_at = $9, \
-                       attempts = CASE WHEN next_offset < $5 OR $8 <= $5 THEN 0 ELSE attempts END, \
+                       attempts = CASE WHEN $8 <= $5 THEN 0 WHEN next_offset < $5 THEN $12 ELSE attempts END, \
                        marker = CASE WHEN next_offset < $5 THEN NULL ELSE marker END, \
                        marker_hits = CASE WHEN next_offset < $5 THEN 0 ELSE marker_hits END \
                        WHERE source = $1 AND topic = $2 AND incarnation = $3 AND part = $4 AND {unless_taken}"
@@ -181,7 +183,8 @@ impl Store {
                 part.high,
                 now,
                 part.from,
-                part.epoch
+                part.epoch,
+                part.attempts
             ];
             if conn.run(&sql, params).await? != 1 {
                 fenced.push(place);
@@ -226,6 +229,10 @@ impl Store {
 }
 
 impl FlushTx {
+    pub(crate) fn conn(&mut self) -> Result<&mut crate::conn::Conn, StoreError> {
+        self.tx.conn()
+    }
+
     /// Claims facets of calls.
     pub async fn claim_calls(&mut self, claims: &[CallClaim]) -> Result<Counted, StoreError> {
         let conn = self.tx.conn()?;

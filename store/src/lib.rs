@@ -10,6 +10,7 @@ mod flush;
 mod inventory;
 mod lease;
 mod letters;
+mod mentions;
 mod migrate;
 mod panes;
 mod partition;
@@ -29,10 +30,14 @@ pub use flush::{CallClaim, Counted, DeadLetter, Facet, FlushTx, LedgerRow, PaneR
 pub use inventory::{Kept, Running, Which};
 pub use lease::Lease;
 pub use letters::{DeadLetterRow, LetterFilter};
+pub use mentions::MentionRow;
 pub use panes::{SeriesPane, headline};
 pub use partition::{Acquired, LogRange, PartitionKey};
 pub use postgres::encode as copy_bytes;
 pub use read::{Import, LedgerTotals, PartitionRow, TenantLoad};
+
+/// The source name of the topic of mentions: what it says was counted as telemetry before.
+pub const MENTIONS: &str = "mentions";
 
 /// Which database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +68,9 @@ pub enum StoreError {
     OutOfRange { topic: String, partition: i32, stored: i64, low: i64, high: i64 },
     #[error("{0} was taken over by another process")]
     Fenced(String),
+    /// What must be done before the commit could not be done now.
+    #[error("{0}")]
+    Beside(String),
 }
 
 impl StoreError {
@@ -74,7 +82,7 @@ impl StoreError {
     /// Whether the same request may succeed later.
     pub fn passing(&self) -> bool {
         match self {
-            Self::Connect(_) => true,
+            Self::Connect(_) | Self::Beside(_) => true,
             Self::Sql(error) => match error {
                 sqlx::Error::Database(inner) => {
                     // Serialization, deadlock, lock and idle time-outs, shutdown, disk full and overload pass.

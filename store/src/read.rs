@@ -3,7 +3,7 @@
 use leeway_core::clock::Micros;
 use leeway_core::ledger::Ledger;
 
-use crate::{Store, StoreError, args};
+use crate::{MENTIONS, Store, StoreError, args};
 
 #[derive(Debug, Clone)]
 pub struct PartitionRow {
@@ -146,7 +146,7 @@ impl Store {
     pub async fn ledger_since(&self, from: Micros) -> Result<LedgerTotals, StoreError> {
         let sums: Vec<String> =
             Ledger::NAMES.iter().map(|name| format!("COALESCE(CAST(SUM({name}) AS BIGINT), 0)")).collect();
-        let sql = format!("SELECT {} FROM ledger WHERE minute >= $1", sums.join(", "));
+        let sql = format!("SELECT {} FROM ledger WHERE minute >= $1 AND source <> '{MENTIONS}'", sums.join(", "));
         let mut conn = self.conn().await?;
         let mut values = [0; 15];
         if let Some(row) = conn.query_one(&sql, args![from]).await? {

@@ -80,6 +80,7 @@ fn incident(kill: bool) -> (Vec<String>, Vec<serde_json::Value>) {
     node.extra = hook_receiver(&hook.says);
     // The same minutes relative to a fixed start, so both stories have the same event times.
     let start = (now_us() - 40 * MINUTE) / (30 * MINUTE) * (30 * MINUTE);
+    node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
     let mut process: Process = node.start();
     database_ready(&database);
     minute(&topic, start, 0, false);
@@ -143,6 +144,7 @@ fn an_alert_whose_rule_is_removed_is_resolved_for_its_receiver() {
     node.rules = RULE.replace("\"3m\"", "\"0s\"");
     node.extra = hook_receiver(&hook.says);
     let start = (now_us() - 40 * MINUTE) / (30 * MINUTE) * (30 * MINUTE);
+    node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
     let mut process = node.start();
     database_ready(&database);
     minute(&topic, start, 0, false);

@@ -14,8 +14,12 @@ use crate::harness::{
 
 /// All headline calls of a store, merged.
 pub fn all(database: &Database) -> Pane {
+    all_at(&Location::Postgres(database.url.clone()))
+}
+
+pub fn all_at(location: &Location) -> Pane {
     block(async {
-        let store = Store::open(&Location::Postgres(database.url.clone())).await.unwrap();
+        let store = Store::open(location).await.unwrap();
         let mut all = Pane::default();
         store.headline(0, i64::MAX).await.unwrap().values().for_each(|pane| all.merge(pane));
         store.close().await;
@@ -260,7 +264,7 @@ fn texts() -> String {
 }
 
 /// Everything that the process wrote: database, data folder, logs, pages, notices.
-fn everything(database: &Database, node: &Node, process: &Process, receiver: &[serde_json::Value]) -> String {
+pub fn everything(database: &Database, node: &Node, process: &Process, receiver: &[serde_json::Value]) -> String {
     let dump = Command::new("pg_dump").args(["--dbname", &database.url, "--inserts"]).output().unwrap();
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let mut text = String::from_utf8_lossy(&dump.stdout).into_owned();

@@ -35,7 +35,7 @@ fn log(low: i64, high: i64) -> LogRange {
 }
 
 fn write(partition: i32, epoch: i64, from: i64, to: i64) -> PartWrite {
-    PartWrite { key: key(partition), epoch, from, to, watermark: T, newest_at: T, high: to }
+    PartWrite { key: key(partition), epoch, from, to, watermark: T, newest_at: T, high: to, attempts: 0 }
 }
 
 fn labels(app: &str) -> Labels {

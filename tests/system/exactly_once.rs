@@ -100,8 +100,9 @@ fn a_stopped_process_is_replaced_and_fenced() {
 fn a_message_that_kills_the_process_is_quarantined() {
     let (database, topic) = (Database::new(), topic(3));
     let start = now_us() - 10 * MINUTE;
-    let mut batch = calls("a", 60, start);
-    batch[30].2 = batch[30].2.replace("\"acme\"", "\"BOOM\"");
+    // Far behind the first offset, so that it is found by spans and not only one by one.
+    let mut batch = calls("a", 3000, start);
+    batch[2400].2 = batch[2400].2.replace("\"acme\"", "\"BOOM\"");
     write(&topic, &batch);
     let mut node = Node::new(&database, &topic);
     node.variables = vec![("LEEWAY_TEST_FAULT".into(), "message=BOOM".into())];
@@ -111,7 +112,7 @@ fn a_message_that_kills_the_process_is_quarantined() {
         database_ready(&database);
         let done = wait_for("an end or all calls", 30, || match (process.running(), counted(&database)) {
             (false, _) => Ok(false),
-            (true, Ok(59)) if database.number("SELECT count(*) FROM dead_letter") == 1 => Ok(true),
+            (true, Ok(2999)) if database.number("SELECT count(*) FROM dead_letter") == 1 => Ok(true),
             (_, seen) => Err(format!("{seen:?}")),
         });
         if done {
@@ -121,7 +122,7 @@ fn a_message_that_kills_the_process_is_quarantined() {
         assert!(restarts < 12, "the poison was not quarantined");
     };
     let letter = database.query("SELECT reason, part, source_offset FROM dead_letter").unwrap();
-    assert_eq!(letter, [["quarantined", "0", "10"]]);
+    assert_eq!(letter, [["quarantined", "0", "800"]]);
     assert!(restarts >= 3, "{restarts} restarts");
     chains_whole(&database);
 }

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::harness::{Database, Node, address, call, get, now_us, root, topic, variable, wait_for};
 
 /// Status, and the answer as JSON where it is one.
-fn post(url: &str, kind: &str, body: &[u8]) -> (u16, Json) {
+pub fn post(url: &str, kind: &str, body: &[u8]) -> (u16, Json) {
     let path = std::env::temp_dir().join(crate::harness::unique("body"));
     std::fs::write(&path, body).unwrap();
     let done = Command::new("curl")

@@ -11,6 +11,8 @@ mod bad_input;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod canaries;
+#[cfg(test)]
 mod collector;
 #[cfg(test)]
 mod conformance;
@@ -36,6 +38,8 @@ mod harness;
 mod hostile;
 #[cfg(test)]
 mod intake;
+#[cfg(test)]
+mod mentions;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

@@ -56,6 +56,8 @@ pub enum Inconclusive {
     NotFinite,
     #[error("a category expects fewer than five values, too few for this test; fisher takes any")]
     Sparse,
+    #[error("the sources that are measured by are others than in the reference, or other versions of them")]
+    OtherSource,
     #[error("the test is one for two categories, and there are {0}")]
     NotTwo(usize),
 }

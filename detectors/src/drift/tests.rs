@@ -131,18 +131,6 @@ fn a_rate_of_nothing_in_both_windows_has_not_moved() {
     assert!(rare.p < 0.001 && rare.interval.low.unwrap() > 0.0, "{rare:?}");
 }
 
-fn shared(path: &str) -> Option<Json> {
-    let folder =
-        std::env::var("LEEWAY_SHARED").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").into());
-    let path = std::path::Path::new(&folder).join("data").join(path);
-    if !path.exists() {
-        assert!(std::env::var_os("LEEWAY_REQUIRE_SHARED").is_none(), "{} is missing", path.display());
-        println!("SKIPPED: {} is not here", path.display());
-        return None;
-    }
-    Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
-}
-
 fn close(ours: f64, theirs: f64) -> bool {
     (ours - theirs).abs() <= 1e-9 * theirs.abs().max(1e-12)
 }
@@ -170,7 +158,7 @@ fn agrees(case: &str, id: &str, cells: &[Cell], (statistic, p): (f64, Option<f64
 
 #[test]
 fn the_golden_file_is_met() {
-    let Some(oracle) = shared("oracles/oracle_two_sample.json") else { return };
+    let Some(oracle) = crate::golden::shared("oracles/oracle_two_sample.json") else { return };
     let mut wrong = Vec::new();
     let pair = |value: &Json| (value[0].as_f64().unwrap(), value[1].as_f64());
     for (number, case) in oracle["two_sample"].as_array().unwrap().iter().enumerate() {

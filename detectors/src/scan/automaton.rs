@@ -2,8 +2,9 @@
 //! there.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
@@ -35,15 +36,40 @@ pub(super) struct Entry {
 pub(super) struct Automaton {
     dfa: DFA,
     pub entries: Vec<Entry>,
-    /// A bit for each pair of bytes with which a shape may begin, and for those one and two bytes later.
-    pairs: [Box<[u64; 1024]>; DEPTH],
+    /// A bit for each three bytes with which a shape may begin, and for those one and two bytes later.
+    beginnings: [Box<[u64; 4096]>; DEPTH],
 }
 
 const DEPTH: usize = 3;
 
-/// Word and bit of a pair of bytes.
-fn pair(one: u8, two: u8) -> (usize, u64) {
-    (usize::from(one) << 2 | usize::from(two >> 6), 1 << (two & 63))
+/// A letter, or what it is otherwise: one of 64.
+const CLASSES: [u8; 256] = {
+    let mut classes = [63; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' => byte as u8 - b'a',
+            b'A'..=b'Z' => byte as u8 - b'A' + 26,
+            b'0'..=b'9' => 52,
+            b'-' => 53,
+            b'_' => 54,
+            b'.' => 55,
+            b':' => 56,
+            b'/' => 57,
+            b' ' => 58,
+            b'+' => 59,
+            b'=' => 60,
+            b'\n' => 61,
+            0x80..=0xff => 62,
+            _ => 63,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+fn class(byte: u8) -> usize {
+    usize::from(CLASSES[usize::from(byte)])
 }
 
 /// What every text of a shape has, and so where the shape is looked for.
@@ -91,7 +117,29 @@ pub(super) fn caches<T>(with: impl FnOnce(&mut Caches) -> T) -> T {
         long: long.dfa.create_cache(),
         words: words.dfa.create_cache(),
     };
-    CACHES.with_borrow_mut(|caches| with(caches.get_or_insert_with(make)))
+    CACHES.with_borrow_mut(|caches| {
+        let caches = caches.get_or_insert_with(make);
+        let cleared = |caches: &Caches| [&caches.numbers, &caches.long, &caches.words].map(Cache::clear_count);
+        let before = cleared(caches);
+        let told = with(caches);
+        let anew: usize = cleared(caches).iter().zip(before).map(|(now, before)| now - before).sum();
+        if anew > 0 {
+            CLEARED.fetch_add(anew as u64, Relaxed);
+        }
+        told
+    })
+}
+
+static CLEARED: AtomicU64 = AtomicU64::new(0);
+
+/// How often text was so strange that an automaton's states did not fit, and were made anew: slow, and no less right.
+pub fn cleared() -> u64 {
+    CLEARED.load(Relaxed)
+}
+
+/// Every pattern, for a comparison.
+pub fn patterns() -> Vec<&'static str> {
+    shapes().into_iter().map(|(_, pattern)| pattern).collect()
 }
 
 fn build(patterns: &[&str]) -> DFA {
@@ -170,39 +218,68 @@ fn step(dfa: &DFA, cache: &mut Cache, state: LazyStateID, byte: u8) -> LazyState
         .unwrap_or_else(|error| unreachable!("the cache is cleared without limit: {error}"))
 }
 
+/// Which three classes may follow each other from the first, second and third byte of a shape on.
+fn beginnings(dfa: &DFA) -> [Box<[u64; 4096]>; DEPTH] {
+    let mut cache = dfa.create_cache();
+    // One byte for all that the automaton does not tell apart within a class.
+    let mut bytes: Vec<u8> = (0..=u8::MAX).collect();
+    bytes.sort_by_key(|byte| (class(*byte), dfa.byte_classes().get(*byte)));
+    bytes.dedup_by_key(|byte| (class(*byte), dfa.byte_classes().get(*byte)));
+    // By state, the classes of the two bytes before it: a row for the first, a bit for the second.
+    let mut before: BTreeMap<LazyStateID, [u64; 64]> = BTreeMap::new();
+    let first = start(dfa, &mut cache);
+    for one in &bytes {
+        let state = step(dfa, &mut cache, first, *one);
+        for two in bytes.iter().filter(|_| !state.is_dead()) {
+            let next = step(dfa, &mut cache, state, *two);
+            before.entry(next).or_insert([0; 64])[class(*one)] |= 1 << class(*two);
+        }
+    }
+    let mut tables = [(); DEPTH].map(|()| Box::new([0u64; 4096]));
+    for table in &mut tables {
+        let mut after: BTreeMap<LazyStateID, [u64; 64]> = BTreeMap::new();
+        for (state, rows) in before.iter().filter(|(state, _)| !state.is_dead()) {
+            let second = rows.iter().fold(0, |all, row| all | row);
+            let mut alive = 0;
+            for three in &bytes {
+                let next = step(dfa, &mut cache, *state, *three);
+                if !next.is_dead() {
+                    alive |= 1 << class(*three);
+                    let rows = after.entry(next).or_insert([0; 64]);
+                    bits(second).for_each(|two| rows[two] |= 1 << class(*three));
+                }
+            }
+            for (one, row) in rows.iter().enumerate() {
+                bits(*row).for_each(|two| table[one << 6 | two] |= alive);
+            }
+        }
+        before = after;
+    }
+    tables
+}
+
+/// Places of the bits of a word.
+fn bits(word: u64) -> impl Iterator<Item = usize> {
+    (0..64).filter(move |place| word >> place & 1 == 1)
+}
+
 impl Automaton {
     fn new(shapes: impl Iterator<Item = (Entry, &'static str)>) -> Self {
         let (entries, patterns): (Vec<_>, Vec<_>) = shapes.unzip();
         let dfa = build(&patterns);
-        let mut cache = dfa.create_cache();
-        let mut pairs = [(); DEPTH].map(|()| Box::new([0u64; 1024]));
-        let mut before: BTreeSet<(LazyStateID, u8)> = BTreeSet::new();
-        let first = start(&dfa, &mut cache);
-        before.extend((0..=u8::MAX).map(|byte| (step(&dfa, &mut cache, first, byte), byte)));
-        for pairs in &mut pairs {
-            let mut after = BTreeSet::new();
-            for (state, one) in before.into_iter().filter(|(state, _)| !state.is_dead()) {
-                for two in 0..=u8::MAX {
-                    let next = step(&dfa, &mut cache, state, two);
-                    if !next.is_dead() {
-                        let (place, bit) = pair(one, two);
-                        pairs[place] |= bit;
-                        after.insert((next, two));
-                    }
-                }
-            }
-            before = after;
-        }
-        Self { dfa, entries, pairs }
+        let beginnings = beginnings(&dfa);
+        Self { dfa, entries, beginnings }
     }
 
     /// Whether a shape may begin at a place.
     pub fn may_begin(&self, text: &[u8], at: usize) -> bool {
-        let Some(bytes) = text.get(at..=at + DEPTH) else { return true };
-        bytes.windows(2).zip(&self.pairs).all(|(two, pairs)| {
-            let (place, bit) = pair(two[0], two[1]);
-            pairs[place] & bit != 0
-        })
+        let Some([a, b, c, d, e]) = text[at..].first_chunk().map(|bytes: &[u8; DEPTH + 2]| bytes.map(class)) else {
+            return true;
+        };
+        let [first, second, third] = &self.beginnings;
+        let may = |table: &[u64; 4096], a: usize, b: usize, c: usize| table[(a << 6 | b) & 4095] >> c;
+        // Without branches: most words are none, and nobody can foresee which.
+        may(first, a, b, c) & may(second, b, c, d) & may(third, c, d, e) & 1 == 1
     }
 
     /// Calls `found` with each shape that begins at a place, and where it ends; shorter ones first.

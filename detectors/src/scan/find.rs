@@ -12,7 +12,7 @@ use super::automaton::{self, AUTOMATA, Automata, Automaton, Entry};
 use super::candidate::Candidate;
 use super::email;
 use super::evidence::{AFTER_BITS, BEFORE_BITS, Beside, probability};
-use super::gate::Gate;
+use super::gate::{BLOCK, Gate};
 use super::kinds::Edges;
 use super::secret;
 use super::test_values;
@@ -139,17 +139,23 @@ impl<'t> Finder<'t> {
         automaton::caches(|caches| {
             for sites in Gate::new(text) {
                 places(sites.start, sites.ats, |at| self.found.extend(email::at(text, at)));
-                places(sites.start, sites.numbers, |at| self.walk(numbers, &mut caches.numbers, at));
-                places(sites.start, sites.long, |at| self.walk(long, &mut caches.long, at));
-                places(sites.start, sites.words, |at| self.walk(words, &mut caches.words, at));
-                places(sites.start, sites.numbers | sites.long, |at| self.token(at));
+                self.walk(numbers, &mut caches.numbers, sites.start, sites.numbers);
+                self.walk(long, &mut caches.long, sites.start, sites.long);
+                self.walk(words, &mut caches.words, sites.start, sites.words);
+                places(sites.start, sites.tokens, |at| self.token(at));
             }
         });
     }
 
-    fn walk(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
-        if automaton.may_begin(self.text, at) {
-            self.walk_from(automaton, cache, at);
+    /// Looks at the places of a block at which a shape may begin.
+    fn walk(&mut self, automaton: &Automaton, cache: &mut Cache, start: usize, sites: u64) {
+        let (mut begins, mut n) = ([0; BLOCK], 0);
+        places(start, sites, |at| {
+            begins[n] = at;
+            n += usize::from(automaton.may_begin(self.text, at));
+        });
+        for at in &begins[..n] {
+            self.walk_from(automaton, cache, *at);
         }
     }
 
@@ -334,7 +340,7 @@ mod tests {
                         finder.walk_from(automaton, cache, at);
                     }
                 }
-                places(sites.start, sites.numbers | sites.long, |at| finder.token(at));
+                places(sites.start, sites.tokens, |at| finder.token(at));
             }
         });
         best(finder.found)

@@ -69,6 +69,8 @@ pub(super) struct Sites {
     pub words: u64,
     /// A long word begins here.
     pub long: u64,
+    /// One of both, with a digit in this block or the next.
+    pub tokens: u64,
     pub ats: u64,
 }
 
@@ -108,7 +110,14 @@ impl Iterator for Gate<'_> {
         let two = run & run >> 1;
         let four = two & two >> 2;
         let long = words & (four & four >> 4 & four >> 8) as u64;
-        Some(Sites { start, long, numbers: (words | now.signs) & near, words, ats: now.ats })
+        // Up to the last digit.
+        let before = if self.next.digits != 0 {
+            u64::MAX
+        } else {
+            u64::MAX.checked_shr(now.digits.leading_zeros()).unwrap_or(0)
+        };
+        let numbers = (words | now.signs) & near;
+        Some(Sites { start, long, tokens: (numbers | long) & before, numbers, words, ats: now.ats })
     }
 }
 
@@ -131,6 +140,8 @@ mod tests {
                 prop_assert_eq!(bit(sites.words), begins(at));
                 let long = at + EARLY <= text.len() && (at..at + EARLY).all(|at| word(at) || text[at] == b'_');
                 prop_assert_eq!(bit(sites.long), begins(at) && long);
+                let digit = text[at..text.len().min((at / BLOCK + 2) * BLOCK)].iter().any(u8::is_ascii_digit);
+                prop_assert_eq!(bit(sites.tokens), (bit(sites.numbers) || bit(sites.long)) && digit);
                 prop_assert_eq!(bit(sites.ats), text[at] == b'@');
                 prop_assert_eq!(bit(sites.numbers), near(at) && (begins(at) || matches!(text[at], b'+' | b'(')));
             }

@@ -5,7 +5,8 @@ use leeway_core::clock::Micros;
 
 use super::explained;
 use super::find::{Finding, Values, find};
-use super::fingerprint::Fingerprints;
+use super::fingerprint::Keyring;
+use super::memory::{Holder, Memory, Seen};
 
 /// Where a value of an answer came from; of several the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,9 @@ fn certain(text: &str) -> Vec<Finding> {
 }
 
 /// The values of an answer with their provenance, published examples too; remembers the values of the call.
-pub fn tell(memory: &mut Fingerprints, call: &Exchange<'_>) -> Vec<(Finding, Provenance)> {
+pub fn tell(keys: &Keyring, memory: &mut Memory, call: &Exchange<'_>) -> Vec<(Finding, Provenance)> {
+    let (keys, who) = (keys.at(call.at), Holder { tenant: call.tenant, user: 0, session: 0 });
+    let print = |finding: &Finding| keys.print(finding.entity, &finding.canonical);
     let answer = certain(call.answer);
     let wanted: Values = answer.iter().map(|finding| (finding.entity, finding.canonical.clone())).collect();
     let own =
@@ -56,16 +59,20 @@ pub fn tell(memory: &mut Fingerprints, call: &Exchange<'_>) -> Vec<(Finding, Pro
     let told = answer.into_iter().map(|finding| {
         let value = (finding.entity, finding.canonical.clone());
         let own = own.iter().find(|(_, held)| held.contains(&value)).map(|(provenance, _)| *provenance);
-        let seen = memory.seen(call.tenant, call.at, finding.entity, &finding.canonical);
-        let others =
-            if seen.elsewhere && !seen.common && !finding.test { Provenance::CrossTenant } else { Provenance::Novel };
+        let seen = memory.seen(&who, call.at, print(&finding));
+        let others = if foreign(seen) && !finding.test { Provenance::CrossTenant } else { Provenance::Novel };
         (finding, own.unwrap_or(others))
     });
     let told: Vec<(Finding, Provenance)> = told.collect();
     // The deployer's own text is nobody's secret: what it holds is not remembered as a tenant's.
     let given = [certain(call.input), certain(call.documents)];
     for finding in told.iter().map(|(finding, _)| finding).chain(given.iter().flatten()) {
-        memory.keep(call.tenant, call.at, finding.entity, &finding.canonical);
+        memory.keep(&who, call.at, print(finding));
     }
     told
+}
+
+/// Whether a value that nothing of its call explains is another tenant's.
+pub fn foreign(seen: Seen) -> bool {
+    seen.elsewhere && !seen.common
 }

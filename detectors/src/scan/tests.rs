@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::fmt::Write;
 
 use leeway_core::event::Text;
@@ -67,8 +66,12 @@ fn what_only_looks_like_it_is_not_found() {
 }
 
 fn call<'a>(texts: &[(Part, &'a str)]) -> Call<'a> {
-    let texts = texts.iter().map(|(part, text)| Text { part: *part, text: Cow::Borrowed(*text) }).collect();
-    Call { texts, ..Call::default() }
+    Call { texts: texts.iter().map(|(part, text)| Text::new(*part, *text)).collect(), ..Call::default() }
+}
+
+/// A scan of every call, without fingerprints.
+fn scan(call: &Call<'_>, examine_every: u32) -> Option<Scanned> {
+    Scanner { examine_every, ..Scanner::default() }.scan(call)
 }
 
 #[test]
@@ -97,10 +100,45 @@ fn the_origin_is_the_first_text_that_holds_the_value() {
     let texts = [(Part::Output, "api_key = chiiihzhntxm9cu6dnkg"), (Part::Input, "what is chiiihzhntxm9cu6dnkg?")];
     assert_eq!(scan(&call(&texts), 1).unwrap().hits.get(Entity::Secret, Origin::Echo), 1);
     assert_eq!(origin(&[answer]), Some(Origin::Unattributed), "without an input nobody can say");
-    assert_eq!(origin(&[answer, other, (Part::History, mail)]), Some(Origin::Unattributed));
+    assert_eq!(origin(&[answer, other, (Part::History, mail)]), Some(Origin::History));
     let cut = Call { incomplete: true, ..call(&[answer, other]) };
     assert_eq!(scan(&cut, 1).unwrap().hits.of_origin(Origin::Unattributed), 1);
     assert_eq!(scan(&call(&[other]), 1), None, "no answer, no scan");
+}
+
+#[test]
+fn a_document_of_another_tenant_is_told() {
+    let mail = "mail jane@acme.io";
+    let of = |owners: &[&'static str]| {
+        let mut call = Call { tenant: "us", ..call(&[(Part::Output, mail), (Part::Input, "who?")]) };
+        call.texts.extend(owners.iter().map(|owner| Text { owner, ..Text::new(Part::Document, mail) }));
+        let hits = scan(&call, 1).unwrap().hits;
+        (hits.of_origin(Origin::Retrieved), hits.of_origin(Origin::ForeignDocument))
+    };
+    assert_eq!(of(&["them"]), (1, 1));
+    assert_eq!(of(&["us"]), (1, 0));
+    assert_eq!(of(&[""]), (1, 0), "nobody says whose it is");
+    assert_eq!(of(&["them", "us"]), (1, 0), "the own one holds it too");
+}
+
+#[test]
+fn what_a_call_holds_is_fingerprinted_for_the_search_among_others() {
+    let texts = [
+        (Part::Output, "write to jane@acme.io, JANE@acme.io or bob@acme.io"),
+        (Part::Input, "who is bob@acme.io? not eve@acme.io"),
+        (Part::System, "ops@acme.io"),
+    ];
+    let call = Call { user: Some("u"), ..call(&texts) };
+    let keys = Keyring::new([1; 32]);
+    let scanned = Scanner { keys: Some(keys.clone()), ..Scanner::default() }.scan(&call).unwrap();
+    let mut mentions: Vec<(bool, u16)> =
+        scanned.mentions.iter().map(|mention| (mention.unexplained, mention.n)).collect();
+    mentions.sort_unstable();
+    assert_eq!(mentions, [(false, 1), (false, 1), (true, 2)], "bob and eve were given, jane comes twice from nowhere");
+    let jane = scanned.mentions.iter().find(|mention| mention.unexplained).unwrap();
+    assert_eq!(jane.print, keys.at(call.time).print(Entity::Email, "jane@acme.io"));
+    assert!(scanned.user != 0 && scanned.session == 0);
+    assert_eq!(scan(&call, 1).unwrap().mentions, []);
 }
 
 #[test]

@@ -21,12 +21,22 @@ pub struct Attributes<'a> {
     pub cut: bool,
     /// Flattened messages: whether they are the answer's, their number, `role`, `content` or `finish_reason`, text.
     pub flat: Vec<(bool, usize, &'a str, &'a str)>,
+    /// Short texts of the record that no table knows.
+    pub others: Vec<&'a str>,
+    /// What Azure's content filter said, as JSON.
+    pub filters: Vec<&'a str>,
 }
 
 impl Default for Attributes<'_> {
     fn default() -> Self {
-        Self { found: [None; FIELDS], cut: false, flat: Vec::new() }
+        Self { found: [None; FIELDS], cut: false, flat: Vec::new(), others: Vec::new(), filters: Vec::new() }
     }
+}
+
+/// Words of the telemetry's own, as far as one can tell: not an empty one, no structure, no text of a call.
+fn free(text: &str) -> bool {
+    const LONGEST: usize = 512;
+    (5..=LONGEST).contains(&text.len()) && !text.starts_with(['{', '['])
 }
 
 impl<'a> Attributes<'a> {
@@ -44,7 +54,11 @@ impl<'a> Attributes<'a> {
             if !read.take(pair, |_| true)
                 && let Some(value) = &pair.value
             {
-                read.flat(&pair.key, value);
+                if FLAT.iter().any(|(prefix, ..)| pair.key.starts_with(prefix)) {
+                    read.flat(&pair.key, value);
+                } else {
+                    read.others.extend(text_of(Some(value)).filter(|text| free(text)));
+                }
             }
         }
         for (mine, theirs) in read.found.iter_mut().zip(&resource.found) {
@@ -71,6 +85,10 @@ impl<'a> Attributes<'a> {
         else {
             return;
         };
+        if key.ends_with("_filter_results") {
+            self.filters.extend(text_of(Some(value)));
+            return;
+        }
         let Some((number, what)) = rest.split_once('.') else { return };
         let what = what.strip_prefix(inner).unwrap_or_default();
         // A content in pieces, each a text of its own.

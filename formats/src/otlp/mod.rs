@@ -15,7 +15,9 @@ mod texts;
 use std::collections::BTreeMap;
 
 use leeway_core::clock::{Micros, parse_rfc3339};
-use leeway_core::event::{Brings, Call, ERROR_CLASSES, Event, Record, Reject, Status, Tokens, finish_reason};
+use leeway_core::event::{
+    Brings, Call, ERROR_CLASSES, Event, Part, Record, Reject, Status, Text, Tokens, finish_reason,
+};
 use leeway_core::money::parse_decimal;
 use leeway_core::pane::UNIT_WEIGHT;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
@@ -26,6 +28,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cursor::Value;
 use crate::leeway_json::{MAX_CHOICES, MAX_LABEL, MAX_MODEL, MAX_TOKENS, classify, cut};
+use crate::moderation;
 use crate::records::{Told, feedback};
 use crate::{Format, Scratch, Sink};
 use attributes::Attributes;
@@ -226,8 +229,10 @@ fn fill<'a>(call: &mut Call<'a>, mut more: Call<'a>) {
     if call.tokens.input.is_none() && call.tokens.output.is_none() {
         call.tokens = more.tokens;
     }
-    if call.texts.is_empty() {
-        (call.texts, call.incomplete) = (std::mem::take(&mut more.texts), more.incomplete);
+    if call.own_texts().next().is_none() {
+        call.texts.append(&mut more.texts);
+        call.incomplete = more.incomplete;
+        call.text_state = more.text_state;
     }
     if call.finish_reasons.is_empty() {
         call.finish_reasons = std::mem::take(&mut more.finish_reasons);
@@ -312,7 +317,15 @@ fn span_call<'a>(spanned: &Spanned<'a>, inside: &'a Inside, scratch: &mut Scratc
         call.finish_reasons = texts::ends(&span.events).take(MAX_CHOICES).map(finish_reason).collect();
     }
     call.incomplete |= span.dropped_attributes_count > 0;
+    telemetry(&mut call, failure.message, attributes);
+    moderation::of_guard(&mut call);
     Ok(call)
+}
+
+/// What the telemetry says in words of its own.
+fn telemetry<'a>(call: &mut Call<'a>, message: &'a str, attributes: &Attributes<'a>) {
+    let words = std::iter::once(message).chain(attributes.others.iter().copied());
+    call.texts.extend(words.filter(|words| !words.is_empty()).map(|words| Text::new(Part::Telemetry, words)));
 }
 
 /// The class of what nobody can tell more of.
@@ -386,6 +399,7 @@ fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, inside: &'a In
     (call.trace_id, call.span_id) = (given(&inside.trace), given(&inside.span));
     call.parent_span_id = given(&inside.parent);
     call.response_id = attributes.text(Field::ResponseId).or(inside.response_id.as_deref()).filter(|id| !id.is_empty());
+    call.user = attributes.text(Field::User).filter(|id| !id.is_empty() && id.len() <= MAX_ID);
     call.conversation = attributes.text(Field::Conversation).filter(|id| !id.is_empty() && id.len() <= MAX_ID);
     if call.response_id.is_some_and(|id| id.len() > MAX_ID) {
         return Err(Reject::TooLarge);
@@ -531,6 +545,7 @@ fn log_call<'a>(
     failure.end(&mut call);
     texts::of_attributes(attributes, &mut call, scratch);
     call.incomplete |= record.dropped_attributes_count > 0;
+    telemetry(&mut call, failure.message, attributes);
     Ok(call)
 }
 

@@ -63,6 +63,11 @@ fn fixture(path: &str) -> Seen {
     read(&bytes).unwrap()
 }
 
+/// Which texts a call has, beside the words of its telemetry.
+fn parts(call: &Owned) -> Vec<Part> {
+    call.texts.iter().map(|(part, _)| *part).filter(|part| *part != Part::Telemetry).collect()
+}
+
 #[test]
 fn span_and_log_record_have_one_name_and_bring_their_parts() {
     let span = &fixture("genai-openai/exp_both/chat.traces.pb").calls[0];
@@ -71,8 +76,8 @@ fn span_and_log_record_have_one_name_and_bring_their_parts() {
     assert_eq!(span.names.len(), 2, "the span and the response name it");
     assert!(span.brings.timing && !log.brings.timing && log.brings.call && log.brings.text);
     assert_eq!(span.texts, log.texts);
-    assert_eq!(span.texts.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::System, Part::Input, Part::Output]);
-    assert!(fixture("genai-openai/off/chat.traces.pb").calls[0].texts.is_empty());
+    assert_eq!(parts(span), [Part::System, Part::Input, Part::Output]);
+    assert!(parts(&fixture("genai-openai/off/chat.traces.pb").calls[0]).is_empty());
 }
 
 #[test]
@@ -80,7 +85,7 @@ fn generation_a_events_bring_texts_alone() {
     let seen = fixture("openai-v2/on/chat.logs.pb");
     let [call] = &seen.calls[..] else { panic!("{seen:?}") };
     assert!(!call.brings.call && call.brings.text);
-    assert_eq!(call.texts.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::System, Part::Input, Part::Output]);
+    assert_eq!(parts(call), [Part::System, Part::Input, Part::Output]);
     assert_eq!(fixture("openai-v2/on/chat.traces.pb").calls[0].names[0], call.names[0]);
 }
 
@@ -89,7 +94,7 @@ fn openinference_metadata_names_the_tenant_and_flat_messages_are_texts() {
     let seen = fixture("openinference/on/chat.traces.pb");
     let call = &seen.calls[0];
     assert_eq!((call.tenant.as_str(), call.model.as_str()), ("acme", "gpt-4o-mini"));
-    assert_eq!(call.texts.iter().map(|(part, _)| *part).collect::<Vec<_>>(), [Part::System, Part::Input, Part::Output]);
+    assert_eq!(parts(call), [Part::System, Part::Input, Part::Output]);
     let error = &fixture("openinference/on/err500.traces.pb").calls[0];
     assert_eq!(error.class.map(|class| leeway_core::event::ERROR_CLASSES[usize::from(class)]), Some("server"));
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use leeway_core::event::{Call, Part, Text};
+use leeway_core::event::{Call, Part, Text, TextState};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::span::Event as SpanEvent;
 
@@ -12,6 +12,7 @@ use super::conventions::{DETAILS_EVENT, Field, HIDDEN, MESSAGE_EVENTS, TEXT_EVEN
 use super::text_of;
 use crate::Scratch;
 use crate::cursor::Value;
+use crate::moderation;
 
 /// What a role's text is to the scan: a tool's answer is something that was retrieved.
 fn part(role: &str) -> Part {
@@ -26,9 +27,9 @@ fn part(role: &str) -> Part {
 fn push<'a>(call: &mut Call<'a>, part: Part, text: impl Into<Cow<'a, str>>) {
     let text = text.into();
     if text == HIDDEN {
-        call.incomplete = true;
+        (call.incomplete, call.text_state) = (true, TextState::Redacted);
     } else if !text.is_empty() {
-        call.texts.push(Text { part, text });
+        call.texts.push(Text::new(part, text));
     }
 }
 
@@ -49,6 +50,10 @@ pub fn of_attributes<'a>(attributes: &Attributes<'a>, call: &mut Call<'a>, scrat
         }
     }
     call.incomplete |= attributes.cut;
+    for json in &attributes.filters {
+        // What is no JSON is no verdict.
+        let _ = scratch.parse(json.as_bytes(), |tape, _| moderation::azure_attribute(call, Value(&tape.0)));
+    }
     if !attributes.flat.is_empty() {
         flattened(attributes, call);
     } else if call.texts.is_empty() {
@@ -102,7 +107,7 @@ fn from_json<'a>(json: &'a str, fixed: Option<Part>, call: &mut Call<'a>, scratc
         }
         // Cut JSON is still text of that part; what was cut off is not there to explain anything.
         Err(_) => {
-            call.incomplete = true;
+            (call.incomplete, call.text_state) = (true, TextState::Truncated);
             push(call, fixed.unwrap_or(Part::Input), json.to_owned());
         }
     }

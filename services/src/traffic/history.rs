@@ -83,7 +83,14 @@ fn call(arrival: Arrival, start: Micros, prices: &PriceBook, pane: &mut Pane, rn
     if rng.random::<f64>() < 0.05 {
         hits.add(Entity::Email, Origin::Echo, 1);
     }
-    let scanned = ok.then(|| Box::new(Scanned { hits, refused: rng.random::<f64>() < 0.01, marks: None }));
+    let scanned = ok.then(|| {
+        Box::new(Scanned {
+            leaks: hits.of_origin(Origin::Unexplained),
+            hits,
+            refused: rng.random::<f64>() < 0.01,
+            ..Scanned::default()
+        })
+    });
     let grounded = i64::from(rng.random::<f64>() < 0.94) * UNIT_WEIGHT as i64;
     let numbers = Numbers {
         status: if ok { Status::Ok } else { Status::Error },

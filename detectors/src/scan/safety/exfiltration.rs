@@ -9,8 +9,9 @@ use super::encoded::readable;
 /// Shortest value looked at.
 const SHORTEST: usize = 8;
 
-/// Whether a shown address carries something that is not an address's own.
-pub fn sends(text: &str) -> bool {
+/// Whether a shown address carries something that is not an address's own, to a host that is none of `hosts`: a name
+/// stands for itself and all below it.
+pub fn sends(text: &str, hosts: &[String]) -> bool {
     let mut rest = text;
     while let Some(place) = rest.find("://") {
         let scheme = rest[..place].bytes().rev().take_while(u8::is_ascii_alphanumeric).count();
@@ -18,12 +19,21 @@ pub fn sends(text: &str) -> bool {
         let end = rest[place + 3..]
             .find(|letter: char| letter.is_whitespace() || matches!(letter, ')' | '"' | '\'' | '>' | ']' | '<' | '`'))
             .map_or(rest.len(), |end| place + 3 + end);
-        if shown(&rest[..start]) && carries(&rest[place + 3..end]) {
+        let address = &rest[place + 3..end];
+        if shown(&rest[..start]) && !known(address, hosts) && carries(address) {
             return true;
         }
         rest = &rest[end..];
     }
     false
+}
+
+fn known(address: &str, hosts: &[String]) -> bool {
+    let host = address.split(['/', '?', '#', ':']).next().unwrap_or_default().to_ascii_lowercase();
+    // `https://ours.io@theirs.io` goes to theirs.
+    let below =
+        |name: &String| host.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    !host.contains('@') && hosts.iter().any(below)
 }
 
 /// Whether what stands before an address makes a page fetch it or offer it: `](`, `]: `, `src="`, `href="`, `url(`.

@@ -3,7 +3,9 @@
 mod encoded;
 mod exfiltration;
 mod homoglyph;
+mod instruction;
 mod invisible;
+mod partial;
 mod prompt_leak;
 mod repetition;
 mod truncation;
@@ -36,9 +38,9 @@ type Check = fn(&str) -> bool;
 /// What is looked for in answers.
 const ANSWER: &[(Marker, Check)] = &[
     (Marker::Refusal, refuses),
+    (Marker::PartialRefusal, |text| refuses(text) && partial::goes_on(text)),
     (Marker::Invisible, invisible::hides),
     (Marker::Homoglyph, homoglyph::mixes),
-    (Marker::Exfiltration, exfiltration::sends),
     (Marker::Encoded, encoded::hides),
     (Marker::Repetition, repetition::loops),
     (Marker::Truncation, truncation::cut),
@@ -52,13 +54,23 @@ const INPUT: &[(Marker, Check)] = &[
     (Marker::Homoglyph, homoglyph::mixes),
 ];
 
+/// What is looked for in what was retrieved.
+const DOCUMENT: &[(Marker, Check)] =
+    &[(Marker::Instruction, |text| instruction::commands(text) || JAILBREAK.says(text))];
+
 fn of(checks: &'static [(Marker, Check)], text: &str) -> impl Iterator<Item = Marker> {
     checks.iter().filter(move |(_, check)| check(text)).map(|(marker, _)| *marker)
 }
 
-/// Marks of an answer's text.
-pub fn answer(text: &str) -> impl Iterator<Item = Marker> {
-    of(ANSWER, text)
+/// Marks of an answer's text; addresses of `hosts` may carry anything.
+pub fn answer(text: &str, hosts: &[String]) -> impl Iterator<Item = Marker> {
+    let sends = exfiltration::sends(text, hosts).then_some(Marker::Exfiltration);
+    of(ANSWER, text).chain(sends)
+}
+
+/// Marks of a document's text.
+pub fn document(text: &str) -> impl Iterator<Item = Marker> {
+    of(DOCUMENT, text)
 }
 
 /// Marks of a user's text.
