@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leeway_core::alert::Severity;
+use leeway_core::alert::{AlertLabels, Severity};
 use leeway_core::clock::{HOUR, MINUTE, Micros, SECOND, parse_rfc3339};
 use leeway_core::drift::{Direction, Takes, Test};
 use leeway_core::labels::{Dimensions, Labels, Level};
@@ -37,6 +37,17 @@ pub enum Kind {
     Threshold,
     /// A window against a reference; the rule's bound is the least effect.
     Drift(Drift),
+    /// Blocks against what is usual at that hour of the week; the rule's bound is the least change.
+    Anomaly(Anomaly),
+}
+
+/// How a stream is held against what is usual.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Anomaly {
+    /// The changes that the rule is about.
+    pub direction: Direction,
+    /// Of the fleet's budget of false pages, relative to the other anomaly rules.
+    pub weight: f64,
 }
 
 /// How a window is compared with its reference.
@@ -75,6 +86,7 @@ impl Reference {
 enum KindText {
     Threshold,
     Drift,
+    Anomaly,
 }
 
 #[derive(Deserialize)]
@@ -174,12 +186,12 @@ struct RuleText {
     min_effect: Option<f64>,
     test: Option<String>,
     direction: Option<String>,
+    weight: Option<f64>,
     #[serde(default, rename = "for")]
     hold: Span,
     #[serde(default)]
     keep_firing_for: Span,
-    #[serde(default = "hundred")]
-    min_events: u64,
+    min_events: Option<u64>,
     #[serde(default)]
     no_data: NoData,
     severity: Severity,
@@ -189,9 +201,8 @@ struct RuleText {
     annotations: BTreeMap<String, String>,
 }
 
-fn hundred() -> u64 {
-    100
-}
+/// Events that a window needs where a rule says nothing.
+const MIN_EVENTS: u64 = 100;
 
 fn five_minutes() -> Span {
     Span(5 * MINUTE)
@@ -278,6 +289,7 @@ fn check(
     let (kind, bound) = match text.kind {
         KindText::Threshold => threshold(&text, &measure)?,
         KindText::Drift => drift(&text, &measure)?,
+        KindText::Anomaly => anomaly(&text, &measure)?,
     };
     if text.window.0 < MINUTE || text.window.0 % MINUTE != 0 || text.window.0 > 24 * HOUR {
         return Err("`window` is a whole number of minutes, 1m to 24h".to_owned());
@@ -311,7 +323,8 @@ fn check(
         bound,
         hold: text.hold.0,
         keep_firing: text.keep_firing_for.0,
-        min_events: text.min_events,
+        // What is usual is learnt, and how much it takes with it.
+        min_events: if matches!(kind, Kind::Anomaly(_)) { 0 } else { text.min_events.unwrap_or(MIN_EVENTS) },
         no_data: text.no_data,
         severity: text.severity,
         receivers: text.receivers,
@@ -320,6 +333,9 @@ fn check(
 }
 
 fn threshold(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
+    if text.weight.is_some() {
+        return Err("`weight` belongs to rules of kind `anomaly`".to_owned());
+    }
     let drift = [&text.test, &text.direction];
     if text.reference.is_some()
         || text.alpha.is_some()
@@ -354,6 +370,9 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
             "`above`, `below` and `quantile` belong to rules of kind `threshold`; a drift rule has `min_effect`"
                 .to_owned(),
         );
+    }
+    if text.weight.is_some() {
+        return Err("`weight` belongs to rules of kind `anomaly`".to_owned());
     }
     let (test, direction) = (test(text, measure)?, direction(text)?);
     if direction != Direction::Both && !test.signed() {
@@ -391,6 +410,44 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
         return Err(format!("`alpha` is {alpha}, and test `{}` gives no p below {}", test.id(), test.least_p()));
     }
     Ok((Kind::Drift(Drift { reference, alpha, test, direction }), Bound::Above(effect)))
+}
+
+/// The least change of a rate and of values that matters where a rule says none: drift.md's defaults.
+const LEAST_CHANGE: (f64, f64) = (0.25, 0.1);
+/// Weights beyond these would leave the other rules nothing.
+const WEIGHTS: std::ops::RangeInclusive<f64> = 0.001..=1_000.0;
+
+fn anomaly(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
+    let foreign = [
+        ("above", text.above.is_some()),
+        ("below", text.below.is_some()),
+        ("quantile", text.quantile.is_some()),
+        ("reference", text.reference.is_some()),
+        ("alpha", text.alpha.is_some()),
+        ("test", text.test.is_some()),
+        ("min_events", text.min_events.is_some()),
+    ];
+    if let Some((name, _)) = foreign.iter().find(|(_, given)| *given) {
+        return Err(format!(
+            "`{name}` does not belong to rules of kind `anomaly`; these take `min_effect`, `direction`, `weight` and `window`"
+        ));
+    }
+    if !(measure.takes_quantile() || measure.is_rate() || matches!(measure, Measure::Calls)) {
+        return Err(format!(
+            "measure `{measure}` is neither a distribution nor a rate nor `calls`, so there is nothing usual to learn"
+        ));
+    }
+    if text.window.0 > HOUR || HOUR % text.window.0.max(1) != 0 {
+        return Err(
+            "`window` of an anomaly rule is its block and divides the hour: 1m, 5m, 10m, 15m, 30m, 1h".to_owned()
+        );
+    }
+    let effect = text.min_effect.unwrap_or(if measure.is_rate() { LEAST_CHANGE.0 } else { LEAST_CHANGE.1 });
+    let weight = text.weight.unwrap_or(1.0);
+    if !effect.is_finite() || effect < 0.0 || !WEIGHTS.contains(&weight) {
+        return Err("`min_effect` is 0 or more (0.25: a quarter), `weight` lies between 0.001 and 1000".to_owned());
+    }
+    Ok((Kind::Anomaly(Anomaly { direction: direction(text)?, weight }), Bound::Above(effect)))
 }
 
 fn ids(wanted: impl Fn(Test) -> bool) -> String {
@@ -435,6 +492,11 @@ impl Rule {
             || leeway_core::event::HEADLINE_OPERATIONS.contains(&labels.get("operation").unwrap_or(""));
         let served = names("served") || labels.get("served") == Some("true");
         operation && served && self.matches.iter().all(fits)
+    }
+
+    /// The instance that a series belongs to.
+    pub fn instance(&self, labels: &Labels) -> AlertLabels {
+        self.by.iter().map(|name| (name.clone(), labels.get(name).unwrap_or("").to_owned())).collect()
     }
 
     /// The highest parent whose labels answer the rule: fewer rows to read.
@@ -513,6 +575,33 @@ receivers = ["oncall"]
             let error = drift(more).unwrap_err().to_string();
             assert!(error.contains(says), "{more}: {error}");
         }
+    }
+
+    #[test]
+    fn an_anomaly_rule_takes_what_it_needs_and_nothing_else() {
+        let anomaly = |more: &str| {
+            let text = format!("[[rule]]\nid = \"a\"\nkind = \"anomaly\"\nseverity = \"page\"\n{more}");
+            parse("rules.toml", &text, &Dimensions::default(), &BTreeSet::new()).map(|rules| rules[0].clone())
+        };
+        let rule = anomaly("measure = \"error_rate\"\ndirection = \"up\"\nby = [\"app\"]").unwrap();
+        let expected = Kind::Anomaly(Anomaly { direction: Direction::Up, weight: 1.0 });
+        assert_eq!((rule.kind, rule.bound, rule.window), (expected, Bound::Above(0.25), 5 * MINUTE));
+        assert_eq!(anomaly("measure = \"duration_ms\"").unwrap().bound, Bound::Above(0.1));
+        for (more, says) in [
+            ("measure = \"cost_total_usd\"", "valid are"),
+            ("measure = \"errors\"", "nothing usual to learn"),
+            ("measure = \"calls\"\nabove = 3", "`above` does not belong"),
+            ("measure = \"calls\"\nmin_events = 3", "`min_events` does not belong"),
+            ("measure = \"calls\"\nwindow = \"7m\"", "divides the hour"),
+            ("measure = \"calls\"\nwindow = \"2h\"", "divides the hour"),
+            ("measure = \"calls\"\nweight = 0", "weight"),
+            ("measure = \"calls\"\nmin_effect = -1", "min_effect"),
+        ] {
+            let error = anomaly(more).unwrap_err().to_string();
+            assert!(error.contains(says), "{more}: {error}");
+        }
+        let error = parse_text(&GOOD.replace("above = 4000", "above = 4000\nweight = 2")).unwrap_err();
+        assert!(error.contains("kind `anomaly`"), "{error}");
     }
 
     #[test]

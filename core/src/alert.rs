@@ -107,6 +107,71 @@ pub struct Evidence {
     /// Of a comparison with a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<DriftEvidence>,
+    /// Of a comparison with what is usual at that hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual: Option<UsualEvidence>,
+}
+
+/// What an anomaly rule weighed; `value` of the evidence is the change relative to what is usual, of a shape the share of values
+/// that moved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UsualEvidence {
+    /// `rate`, `level`, `shape` or `tail`.
+    pub detector: String,
+    /// The e-detector's value, and the one from which it speaks.
+    pub evidence: f64,
+    pub bar: f64,
+    /// False pages a week that this bar allows the stream.
+    pub false_pages_a_week: f64,
+    /// Usual and present level, in `level_unit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<f64>,
+    pub level_unit: Unit,
+    /// When the change began, as estimated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Micros>,
+    /// The day for which the baseline was made, and what it was made of.
+    pub baseline_day: i64,
+    pub baseline_events: f64,
+    pub baseline_blocks: u64,
+    /// Why nothing can be tested; empty where it can.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub untestable: String,
+    /// Streams of the rule that are affected now, the strongest first, and how many they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub affected: Vec<AlertLabels>,
+    #[serde(default)]
+    pub affected_count: usize,
+}
+
+impl UsualEvidence {
+    /// One line for people.
+    fn shown(&self) -> String {
+        if !self.untestable.is_empty() {
+            return format!("cannot be tested: {}", self.untestable);
+        }
+        let level = |level: Option<f64>| level.map_or_else(String::new, |level| self.level_unit.show(level));
+        let levels = match (self.before, self.now) {
+            (Some(_), Some(_)) => format!("; {} where {} is usual", level(self.now), level(self.before)),
+            (Some(_), None) => format!("; {} is usual", level(self.before)),
+            _ => String::new(),
+        };
+        let since = self.since.map_or_else(String::new, |at| format!(", since about {}", crate::clock::readable(at)));
+        let affected = match self.affected_count {
+            0 | 1 => String::new(),
+            count => {
+                let name = |labels: &AlertLabels| labels.values().cloned().collect::<Vec<_>>().join(" / ");
+                let names: Vec<String> = self.affected.iter().map(name).collect();
+                format!("; {count} affected: {}", names.join(", "))
+            }
+        };
+        format!(
+            "e-detector `{}`: evidence {:.2e}, speaks from {:.2e} ({:.2e} false pages a week){levels}{since}{affected}; usual by {} blocks with {:.0} events",
+            self.detector, self.evidence, self.bar, self.false_pages_a_week, self.baseline_blocks, self.baseline_events
+        )
+    }
 }
 
 /// What a drift rule compared with, and how sure it is; `value` of the evidence is the debiased effect.
@@ -136,13 +201,18 @@ impl Evidence {
     pub fn what(&self) -> String {
         match self.quantile {
             _ if self.drift.is_some() => format!("drift of {}", self.measure),
+            _ if self.usual.is_some() => format!("unusual {}", self.measure),
             Some(q) => format!("p{} of {}", trim(q * 100.0), self.measure),
             None => self.measure.clone(),
         }
     }
 
     pub fn shown_value(&self) -> String {
-        self.value.map_or_else(|| "no data".to_owned(), |value| self.unit.show(value))
+        match (self.value, &self.usual) {
+            (Some(value), _) => self.unit.show(value),
+            (None, Some(usual)) if usual.untestable.is_empty() && self.n > 0 => "nothing unusual".to_owned(),
+            _ => "no data".to_owned(),
+        }
     }
 
     pub fn shown_interval(&self) -> String {
@@ -151,6 +221,9 @@ impl Evidence {
 
     /// The test's answer and its reference; `None` where nothing was compared.
     pub fn shown_test(&self) -> Option<String> {
+        if let Some(usual) = &self.usual {
+            return Some(usual.shown());
+        }
         let drift = self.drift.as_ref()?;
         let title: &str = Test::parse(&drift.test).map_or(&drift.test, |test| test.title());
         let answer = match drift.p {

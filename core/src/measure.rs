@@ -123,6 +123,8 @@ pub enum Unit {
     Distance,
     /// Standard deviations of a reference.
     Deviations,
+    /// A change relative to what it was: 0.25 is a quarter more.
+    Change,
 }
 
 impl Measure {
@@ -463,6 +465,7 @@ impl Unit {
             Self::Psi => format!("PSI {value:.3}"),
             Self::Distance => format!("{value:.3}"),
             Self::Deviations => format!("{value:.2} sd"),
+            Self::Change => format!("{:+.1} %", value * 100.0),
         }
     }
 

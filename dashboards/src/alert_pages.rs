@@ -147,13 +147,16 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
     let e = &alert.evidence;
     let mut facts = vec![("Value", format!("{} = {}", e.what(), e.shown_value()))];
     let interval = e.shown_interval();
-    facts.push(("95 % interval", if interval.is_empty() { "exact".to_owned() } else { interval }));
+    if e.value.is_some() {
+        facts.push(("95 % interval", if interval.is_empty() { "exact".to_owned() } else { interval }));
+    }
     if e.sketch_error > 0.0 {
         facts.push(("Sketch error", format!("at most {:.2} % of the value", e.sketch_error * 100.0)));
     }
     facts.push(("Bound", e.shown_threshold()));
     facts.extend(e.shown_test().map(|test| ("Test", test)));
-    facts.push(("Observations", format!("{} (the rule asks for {})", e.n, e.min_events)));
+    let asked = if e.min_events > 0 { format!(" (the rule asks for {})", e.min_events) } else { String::new() };
+    facts.push(("Observations", format!("{}{asked}", e.n)));
     facts.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));
     facts.push(("Coverage", format!("{:.0} % of the partitions had reported", e.coverage * 100.0)));
     for (name, at) in [

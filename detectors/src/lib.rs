@@ -6,4 +6,5 @@ mod golden;
 pub mod maturity;
 pub mod online;
 pub mod scan;
+pub mod stream;
 pub mod threshold;

@@ -19,9 +19,12 @@ use leeway_core::pane::Pane;
 use leeway_core::sketch::{RELATIVE_ERROR, Sketch};
 use leeway_detectors::{drift, threshold};
 use leeway_store::{AlertRow, EvaluationWrite, Lease, PartitionRow, RuleProgress, Store};
+use tokio::task::JoinSet;
 
 use crate::metrics::Metrics;
 use crate::tasks::Stop;
+use crate::usual::Usual;
+use crate::weigh::Watches;
 
 /// A partition whose watermark stood still for this long holds nothing back.
 const STALLED: Micros = 2 * MINUTE;
@@ -46,6 +49,10 @@ pub struct Evaluator {
     pub external_url: String,
     pub simulated: bool,
     pub metrics: Arc<Metrics>,
+    /// False pages a week that all anomaly rules together may cost.
+    pub false_pages_a_week: f64,
+    /// Streams that are tested at most.
+    pub streams: usize,
     pub memory: Memory,
 }
 
@@ -57,6 +64,11 @@ pub struct Memory {
     progress: HashMap<String, RuleProgress>,
     /// Fixed references by rule id and version.
     references: HashMap<(String, String), BTreeMap<AlertLabels, Pane>>,
+    /// What is usual of an anomaly rule's streams, and what their detectors hold, by rule id.
+    pub(crate) usual: HashMap<String, Usual>,
+    pub(crate) watches: HashMap<String, Watches>,
+    /// Baselines under way, of one rule at a time.
+    pub(crate) learning: JoinSet<Result<(String, Usual)>>,
     held: Option<Lease>,
 }
 
@@ -106,6 +118,8 @@ impl Evaluator {
         if self.memory.held.as_ref() != Some(&lease) {
             self.memory.progress = self.store.rule_progress().await?.into_iter().map(|p| (p.rule.clone(), p)).collect();
             self.memory.moved.clear();
+            // Another owner's evaluations may lie between.
+            self.memory.watches.clear();
             self.retire(&lease).await?;
         }
         self.memory.held = Some(lease.clone());
@@ -124,6 +138,10 @@ impl Evaluator {
             // A long way behind is walked in steps, between which the lease is prolonged.
             let last = horizon.ready.min(through + STEP);
             while end <= last {
+                // Until its baselines are made the rule waits, and the others go on.
+                if !self.knows(&rule, end - rule.window).await? {
+                    break;
+                }
                 let write = self.evaluate(&rule, end).await.with_context(|| format!("evaluate rule {}", rule.id))?;
                 self.save(&lease, &rule, end, write).await?;
                 self.metrics.evaluated(self.clock.now() - end);
@@ -182,7 +200,7 @@ impl Evaluator {
         let sequence = if notices.is_empty() { row.sequence } else { sequence };
         let resolved_at = fired.then_some(now);
         let alert = AlertRow { state, sequence, resolved_at, keep_firing_since: None, ..row };
-        Ok(EvaluationWrite { alerts: vec![alert], findings: Vec::new(), notices })
+        Ok(EvaluationWrite { alerts: vec![alert], notices, ..EvaluationWrite::default() })
     }
 
     async fn save(&mut self, lease: &Lease, rule: &Rule, through: Micros, write: EvaluationWrite) -> Result<()> {
@@ -238,11 +256,10 @@ impl Evaluator {
     /// One rule at one window: reads panes, judges each instance, steps its state.
     async fn evaluate(&mut self, rule: &Rule, end: Micros) -> Result<EvaluationWrite> {
         let coverage = self.coverage(end).await?;
+        if matches!(rule.kind, Kind::Anomaly(_)) && end % rule.window != 0 {
+            return Ok(EvaluationWrite::default());
+        }
         let panes = self.instances(rule, end - rule.window, end).await?;
-        let reference = match rule.kind {
-            Kind::Threshold => BTreeMap::new(),
-            Kind::Drift(drift) => self.reference(rule, drift.reference, end).await?,
-        };
         let known: BTreeMap<String, AlertRow> =
             self.store.alerts_of_rule(&rule.id).await?.into_iter().map(|row| (row.fingerprint.clone(), row)).collect();
         let mut subjects: BTreeMap<String, (AlertLabels, Pane)> = BTreeMap::new();
@@ -256,12 +273,29 @@ impl Evaluator {
                 subjects.entry(print.clone()).or_insert((labels, Pane::default()));
             }
         }
+        let reference = match rule.kind {
+            Kind::Drift(drift) => self.reference(rule, drift.reference, end).await?,
+            _ => BTreeMap::new(),
+        };
+        let subjects: Vec<Subject<'_>> = subjects
+            .iter()
+            .map(|(print, (labels, pane))| {
+                let (reference, before) = (reference.get(labels), known.get(print));
+                Subject { rule, print, labels, pane, reference, before, end, coverage }
+            })
+            .collect();
         let mut write = EvaluationWrite::default();
-        for (print, (labels, pane)) in subjects {
-            let (reference, before) = (reference.get(&labels), known.get(&print));
-            let subject =
-                Subject { rule, print: &print, labels: &labels, pane: &pane, reference, before, end, coverage };
-            self.judge(&subject, &mut write);
+        let found = match rule.kind {
+            Kind::Threshold => subjects.iter().map(measured).collect(),
+            Kind::Drift(asked) => subjects.iter().map(|subject| compared(subject, asked)).collect(),
+            Kind::Anomaly(asked) => {
+                let (found, state) = self.weigh(rule, asked, &subjects).await?;
+                write.state = Some(state);
+                found
+            }
+        };
+        for (subject, (verdict, evidence)) in subjects.iter().zip(found) {
+            self.judge(subject, verdict, &evidence, &mut write);
         }
         Ok(write)
     }
@@ -300,9 +334,7 @@ impl Evaluator {
         let mut merged: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
         for series in self.store.panes(level, tenant, from, to).await? {
             if rule.matches(&series.labels) {
-                let label = |name: &String| (name.clone(), series.labels.get(name).unwrap_or("").to_owned());
-                let labels: AlertLabels = rule.by.iter().map(label).collect();
-                merged.entry(labels).or_default().merge(&series.pane);
+                merged.entry(rule.instance(&series.labels)).or_default().merge(&series.pane);
             }
         }
         // A rule over all traffic always has its one instance.
@@ -312,9 +344,8 @@ impl Evaluator {
         Ok(merged)
     }
 
-    fn judge(&self, subject: &Subject<'_>, write: &mut EvaluationWrite) {
+    fn judge(&self, subject: &Subject<'_>, verdict: Verdict, evidence: &Evidence, write: &mut EvaluationWrite) {
         let (rule, end) = (subject.rule, subject.end);
-        let (verdict, evidence) = evidence(subject);
         let before = subject.before.map_or_else(Instance::default, instance);
         let holds = Holds { hold: rule.hold, keep_firing: rule.keep_firing };
         let after = step(before, verdict, end, subject.coverage >= 1.0, holds);
@@ -326,9 +357,9 @@ impl Evaluator {
         if quiet && (fresh || (subject.before.is_none() && !alive)) {
             return;
         }
-        let mut row = subject.row(after, last_seen_at, &evidence);
+        let mut row = subject.row(after, last_seen_at, evidence);
         if changed {
-            write.findings.push(finding(subject, before.state, after.state, &evidence));
+            write.findings.push(finding(subject, before.state, after.state, evidence));
             let told = matches!(after.state, State::Firing | State::Resolved);
             if told && !rule.receivers.is_empty() {
                 row.sequence += 1;
@@ -340,7 +371,7 @@ impl Evaluator {
                     fingerprint: subject.print,
                     labels: subject.labels,
                     instance: after,
-                    evidence: &evidence,
+                    evidence,
                     sequence: row.sequence,
                     episode: row.episode,
                     detected_at: self.clock.now(),
@@ -354,15 +385,15 @@ impl Evaluator {
 }
 
 /// One instance at one window.
-struct Subject<'a> {
-    rule: &'a Rule,
-    print: &'a str,
-    labels: &'a AlertLabels,
-    pane: &'a Pane,
+pub(crate) struct Subject<'a> {
+    pub rule: &'a Rule,
+    pub print: &'a str,
+    pub labels: &'a AlertLabels,
+    pub pane: &'a Pane,
     /// Of a drift rule: what the same labels did in its reference.
     reference: Option<&'a Pane>,
-    before: Option<&'a AlertRow>,
-    end: Micros,
+    pub before: Option<&'a AlertRow>,
+    pub end: Micros,
     coverage: f64,
 }
 
@@ -398,14 +429,7 @@ fn instance(row: &AlertRow) -> Instance {
     }
 }
 
-fn evidence(subject: &Subject<'_>) -> (Verdict, Evidence) {
-    match subject.rule.kind {
-        Kind::Threshold => measured(subject),
-        Kind::Drift(asked) => compared(subject, asked),
-    }
-}
-
-fn silent(rule: &Rule) -> Verdict {
+pub(crate) fn silent(rule: &Rule) -> Verdict {
     match rule.no_data {
         NoData::Show => Verdict::NoData,
         NoData::Alert => Verdict::Breach,
@@ -499,7 +523,7 @@ fn direction(asked: Drift) -> String {
 }
 
 /// Evidence without a value.
-fn bare(subject: &Subject<'_>) -> Evidence {
+pub(crate) fn bare(subject: &Subject<'_>) -> Evidence {
     let rule = subject.rule;
     Evidence {
         measure: rule.measure.to_string(),
@@ -517,6 +541,7 @@ fn bare(subject: &Subject<'_>) -> Evidence {
         window_end: subject.end,
         coverage: subject.coverage,
         drift: None,
+        usual: None,
     }
 }
 

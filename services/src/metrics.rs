@@ -1,6 +1,6 @@
 //! Leeway's own numbers, in the Prometheus text format at `/metrics`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -28,6 +28,8 @@ pub struct Metrics {
     joined: AtomicU64,
     orphans: AtomicU64,
     deliveries: [AtomicU64; 4],
+    /// Streams of anomaly rules by rule: tested, and such as cannot be.
+    streams: Mutex<BTreeMap<String, [usize; 2]>>,
     /// Milliseconds from the end of a window to its evaluation.
     evaluation_lag_ms: Mutex<Histogram<u64>>,
 }
@@ -51,6 +53,7 @@ impl Default for Metrics {
             joined: AtomicU64::new(0),
             orphans: AtomicU64::new(0),
             deliveries: Default::default(),
+            streams: Mutex::default(),
             evaluation_lag_ms: Mutex::new(histogram),
         }
     }
@@ -93,6 +96,11 @@ impl Metrics {
             histogram.saturating_record((lag / MILLISECOND).max(1) as u64);
         }
     }
+    pub fn streams(&self, rule: &str, tested: usize, untestable: usize) {
+        if let Ok(mut streams) = self.streams.lock() {
+            streams.insert(rule.to_owned(), [tested, untestable]);
+        }
+    }
     pub fn joined(&self, joined: usize, orphans: usize) {
         self.joined.fetch_add(joined as u64, Relaxed);
         self.orphans.fetch_add(orphans as u64, Relaxed);
@@ -100,6 +108,17 @@ impl Metrics {
     pub fn delivered(&self, outcome: &str) {
         if let Some(place) = OUTCOMES.iter().position(|known| *known == outcome) {
             self.deliveries[place].fetch_add(1, Relaxed);
+        }
+    }
+
+    fn streams_text(&self, out: &mut String) {
+        let name = "leeway_streams";
+        let _ =
+            write!(out, "# HELP {name} Streams of anomaly rules, tested and such as cannot be.\n# TYPE {name} gauge\n");
+        for (rule, counts) in self.streams.lock().iter().flat_map(|streams| streams.iter()) {
+            for (state, count) in ["tested", "untestable"].iter().zip(counts) {
+                let _ = writeln!(out, "{name}{{rule=\"{rule}\",state=\"{state}\"}} {count}");
+            }
         }
     }
 
@@ -138,6 +157,7 @@ impl Metrics {
         let name = "leeway_partitions_waiting";
         let help = "Partitions that wait for an answer of the schema registry.";
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {waiting}\n");
+        self.streams_text(&mut out);
         let name = "leeway_scan_states_made_anew_total";
         let help = "How often texts were so strange that the states of a scan's automaton did not fit.";
         let cleared = leeway_detectors::scan::cleared();

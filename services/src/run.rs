@@ -293,6 +293,8 @@ impl Node {
             external_url,
             simulated,
             metrics: Arc::clone(&self.metrics),
+            false_pages_a_week: self.settings.rules.false_pages_a_week,
+            streams: self.settings.rules.streams,
             memory: crate::evaluate::Memory::default(),
         };
         tasks.spawn("evaluate", evaluator.run(tasks.stop()));

@@ -242,6 +242,10 @@ pub enum ScoreKind {
 #[serde(deny_unknown_fields)]
 pub struct RulesFile {
     pub file: PathBuf,
+    /// Of all anomaly rules together, in expectation.
+    pub false_pages_a_week: f64,
+    /// Streams of anomaly rules that are tested at most.
+    pub streams: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -358,6 +362,13 @@ impl Settings {
     fn check(&self) -> Result<()> {
         if self.ingest.flush_bytes < 65_536 || self.ingest.flush_ms == 0 {
             bail!("ingest.flush_bytes is at least 65536 and ingest.flush_ms at least 1");
+        }
+        if !(self.rules.false_pages_a_week > 0.0 && self.rules.false_pages_a_week <= 10_000.0)
+            || self.rules.streams == 0
+        {
+            bail!(
+                "rules.false_pages_a_week is more than 0 and at most 10000 (1: one in a week), rules.streams at least 1"
+            );
         }
         if !INDEX_DAYS.contains(&self.ingest.index_days) {
             bail!("ingest.index_days is 1 to 365");

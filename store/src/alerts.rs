@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use leeway_core::alert::{Evidence, Finding, Notice, Severity, State};
 use leeway_core::clock::Micros;
 
+use crate::streams::DetectorState;
 use crate::{Lease, Row, Store, StoreError, args};
 
 /// How far a rule has been evaluated: the end of its last window.
@@ -48,6 +49,8 @@ pub struct EvaluationWrite {
     pub alerts: Vec<AlertRow>,
     pub findings: Vec<Finding>,
     pub notices: Vec<Notice>,
+    /// Of a rule with detectors.
+    pub state: Option<DetectorState>,
 }
 
 #[derive(Debug, Clone)]
@@ -209,6 +212,9 @@ impl Store {
         let sql = "INSERT INTO rule_progress (rule, version, through) VALUES ($1, $2, $3) ON CONFLICT (rule) DO UPDATE SET \
                    version = excluded.version, through = excluded.through";
         conn.run(sql, args![&progress.rule, &progress.version, progress.through]).await?;
+        if let Some(state) = &write.state {
+            crate::streams::write_state(conn, &progress.rule, state).await?;
+        }
         for row in &write.alerts {
             let evidence = to_json(&row.evidence);
             let sql = "INSERT INTO alert (fingerprint, rule, rule_version, severity, labels, state, active_at, fired_at, resolved_at, \

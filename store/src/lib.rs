@@ -18,6 +18,7 @@ mod postgres;
 mod read;
 mod rollup;
 mod sqlite;
+mod streams;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ pub use panes::{SeriesPane, headline};
 pub use partition::{Acquired, LogRange, PartitionKey};
 pub use postgres::encode as copy_bytes;
 pub use read::{Import, LedgerTotals, PartitionRow, TenantLoad};
+pub use streams::{DetectorState, StreamRow};
 
 /// The source name of the topic of mentions: what it says was counted as telemetry before.
 pub const MENTIONS: &str = "mentions";

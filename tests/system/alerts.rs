@@ -211,6 +211,7 @@ fn notice(receiver: &str, sequence: u64, status: State) -> Notice {
         window_end: at,
         coverage: 1.0,
         drift: None,
+        usual: None,
     };
     Notice {
         id: notice_id("g:abc", receiver, sequence),

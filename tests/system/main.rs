@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod alerts;
 #[cfg(test)]
+mod anomaly;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod backtest;

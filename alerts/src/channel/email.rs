@@ -217,6 +217,7 @@ mod tests {
             window_end: 1_795_225_500_000_000,
             coverage: 1.0,
             drift: None,
+            usual: None,
         };
         Notice {
             id: "msg_2".into(),

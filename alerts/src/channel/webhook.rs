@@ -60,6 +60,7 @@ pub fn body(notice: &Notice) -> Value {
                 "window": { "from": rfc3339(e.window_start), "to": rfc3339(e.window_end) },
                 "coverage": e.coverage,
                 "drift": e.drift,
+                "usual": e.usual,
                 "text": format!("{} was {}, {}", e.what(), e.shown_value(), e.shown_threshold()),
             },
             "links": notice.links,

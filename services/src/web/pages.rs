@@ -363,16 +363,17 @@ fn rule_line(rule: &leeway_alerts::rule::Rule) -> RuleLine {
     let (drift, unit) = match rule.kind {
         Kind::Drift(drift) => (format!("{} of ", drift.test.title()), drift.test.unit(&rule.measure)),
         Kind::Threshold => (String::new(), rule.measure.unit()),
+        Kind::Anomaly(_) => ("change from the usual of ".to_owned(), leeway_core::measure::Unit::Change),
     };
     let bound = unit.show(rule.bound.limit());
+    let least = if rule.min_events > 0 { format!(", at least {} events", rule.min_events) } else { String::new() };
     RuleLine {
         id: rule.id.clone(),
         what: format!(
-            "{drift}{quantile}{} {} {bound} over {}, {by}, at least {} events",
+            "{drift}{quantile}{} {} {bound} over {}, {by}{least}",
             rule.measure,
             rule.bound.name(),
             readable_span(rule.window),
-            rule.min_events
         ),
         hold: readable_span(rule.hold),
         receivers: rule.receivers.join(", "),

@@ -1,0 +1,486 @@
+//! What is usual: hour-of-week cells learnt from past blocks.
+//!
+//! Each block gives one observation y of its cell with variance σ² + s²/n: s² among the block's own values, σ² from block to block beyond
+//! that (by moments from the residuals). Cells are shrunk to their hour of the day and hours to the whole by empirical
+//! Bayes, with the spread between cells by DerSimonian and Laird's moments (Controlled Clinical Trials 7, 1986): where hours do not differ, all
+//! blocks speak for each. Observations further than [`CUT`] deviations from their cell's mean are drawn in to that (Huber), so that an incident inside
+//! the reference moves little; known incidents are left out by their times. The band around a cell is its 97.5 % limits (of rates Clopper and
+//! Pearson's with the cell's effective number) and a tolerance; the variance used is its 90 % upper limit.
+
+use leeway_core::clock::{HOUR, Micros};
+use statrs::function::beta::{beta_reg, ln_beta};
+
+use super::block::{BINS, Block, Way};
+use super::{Kind, Untestable};
+
+/// Deviations beyond which an observation is drawn in.
+const CUT: f64 = 4.0;
+/// The normal law's 97.5 % and 90 % points.
+pub(super) const SURE: f64 = 1.959_963_984_540_054;
+const NINETY: f64 = 1.281_551_565_544_600_4;
+/// Changes up to so many deviations of a value are none.
+const TOLERANCE: f64 = 0.1;
+/// Changes of a rate by up to this factor are none.
+const TOLERATED: f64 = 1.1;
+const LEAST_EVENTS: u64 = 200;
+/// Where fewer than one call in a hundred is a hit.
+const LEAST_RARE: u64 = 1_000;
+const LEAST_BLOCKS: u64 = 12;
+/// Values of all hours that each hour's shares of the bins are mixed with.
+const MIXED: f64 = 500.0;
+/// More dependence than this is a walk.
+const WALK: f64 = 0.95;
+const ROUNDS: usize = 4;
+
+/// Whether hours differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Season {
+    /// One cell for all time: streams without a clock.
+    None,
+    /// 168 cells; which hour the week begins with does not matter.
+    Week,
+}
+
+impl Season {
+    fn cells(self) -> usize {
+        match self {
+            Self::None => 1,
+            Self::Week => 168,
+        }
+    }
+
+    fn hours(self) -> usize {
+        self.cells().min(24)
+    }
+
+    fn cell(self, at: Micros) -> usize {
+        at.div_euclid(HOUR).rem_euclid(self.cells() as i64) as usize
+    }
+}
+
+/// One cell: what is expected, and between which limits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cell {
+    mean: f64,
+    low: f64,
+    high: f64,
+    /// Half the width of the mean's own interval.
+    error: f64,
+}
+
+/// Shares of the bins at one hour of the day.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Shape {
+    shares: [f64; BINS],
+    /// Values behind them.
+    sample: f64,
+    /// Upper limits of the shares of the last two bins together, and of the last.
+    beyond: [f64; 2],
+}
+
+/// A frozen baseline. The same blocks in the same order give the same bits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Baseline {
+    kind: Kind,
+    season: Season,
+    cells: Vec<Cell>,
+    shapes: Vec<Shape>,
+    /// Variance of a value in its block, and of blocks beyond that: upper limits.
+    within: f64,
+    between: f64,
+    /// Correlation of neighbouring blocks.
+    dependence: f64,
+    /// How much more than a multinomial's the bins' counts vary, in each way.
+    dispersion: [f64; Way::ALL.len()],
+    pub events: f64,
+    pub blocks: u64,
+}
+
+/// The estimate of one cell.
+#[derive(Debug, Clone, Copy, Default)]
+struct Estimate {
+    mean: f64,
+    variance: f64,
+}
+
+/// Observations of one group: the sum of their weights, and their weighted mean.
+#[derive(Debug, Clone, Copy, Default)]
+struct Group {
+    weight: f64,
+    sum: f64,
+}
+
+impl Group {
+    fn mean(&self) -> f64 {
+        if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
+    }
+}
+
+/// What the rounds settle.
+struct Fit {
+    cells: Vec<Estimate>,
+    between: f64,
+    dependence: f64,
+    /// Numbers that the cells took from the observations.
+    taken: f64,
+    /// Sum of squared standardised residuals.
+    squares: f64,
+}
+
+impl Baseline {
+    /// Learns from blocks in order of time; those that begin within an excluded stretch are left out.
+    pub fn learn(
+        kind: Kind,
+        season: Season,
+        blocks: &[Block],
+        excluded: &[(Micros, Micros)],
+    ) -> Result<Self, Untestable> {
+        let counts =
+            |block: &&Block| block.n > 0.0 && !excluded.iter().any(|(from, to)| (*from..*to).contains(&block.at));
+        let mut blocks: Vec<Block> = blocks.iter().filter(counts).copied().collect();
+        let (events, within) = suffices(kind, season, &blocks)?;
+        if kind == Kind::Volume {
+            // Weighed by what is expected: by what came, quiet blocks would count for less.
+            let usual = events / blocks.len() as f64;
+            blocks.iter_mut().for_each(|block| block.n = usual);
+        }
+        let blocks: Vec<&Block> = blocks.iter().collect();
+        let fit = Fit::of(season, &blocks, within);
+        if fit.dependence >= WALK {
+            return Err(Untestable::Walk);
+        }
+        let n = blocks.len() as f64;
+        let freedom = (n - fit.taken).max(1.0);
+        // Where blocks vary no more than their values make them, there are as many witnesses as values.
+        let plain = fit.squares <= chi_square(freedom, NINETY) && events > 2.0 * n;
+        let witnesses = if plain { events - n } else { freedom };
+        let upper = witnesses / chi_square(witnesses, -NINETY);
+        let (mut within, mut between) = (within, if plain { 0.0 } else { fit.between });
+        let cells = fit.cells.iter().map(|cell| limits(kind, *cell, within)).collect();
+        if kind != Kind::Rate {
+            (within, between) = (within * upper, between * upper);
+        }
+        let mut baseline = Self {
+            kind,
+            season,
+            cells,
+            shapes: Vec::new(),
+            within,
+            between,
+            dependence: fit.dependence,
+            dispersion: [1.0; Way::ALL.len()],
+            events,
+            blocks: blocks.len() as u64,
+        };
+        if kind == Kind::Values {
+            baseline.bins(&blocks);
+        }
+        Ok(baseline)
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn cell(&self, at: Micros) -> &Cell {
+        &self.cells[self.season.cell(at)]
+    }
+
+    /// What is expected of a block, and the half width of its 95 % interval.
+    pub fn usual(&self, at: Micros) -> (f64, f64) {
+        let cell = self.cell(at);
+        (cell.mean, cell.error)
+    }
+
+    /// Levels that are nothing unusual.
+    pub fn band(&self, at: Micros) -> (f64, f64) {
+        let cell = self.cell(at);
+        (cell.low, cell.high)
+    }
+
+    /// Standard deviation of the block's mean; of a number of events it is that of what is expected.
+    pub fn deviation(&self, block: &Block) -> f64 {
+        let n = if self.kind == Kind::Volume { self.cell(block.at).mean.exp().max(0.5) } else { block.n };
+        (self.between + self.within / n).sqrt()
+    }
+
+    /// By how much logarithms of likelihood ratios shrink for the dependence of blocks.
+    pub fn independent(&self) -> f64 {
+        (1.0 - self.dependence) / (1.0 + self.dependence)
+    }
+
+    /// The same of a block of calls, whose hits also vary more than a binomial's.
+    pub fn share(&self, block: &Block) -> f64 {
+        self.independent() / (1.0 + self.between * block.n / self.within)
+    }
+
+    /// The same of a block's bins, in one way.
+    pub fn shape_share(&self, way: Way) -> f64 {
+        self.independent() / self.dispersion[way as usize]
+    }
+
+    /// Shares of the bins, and how many values they come from.
+    pub fn shares(&self, at: Micros) -> (&[f64; BINS], f64) {
+        let shape = self.shape(at);
+        (&shape.shares, shape.sample)
+    }
+
+    /// Upper limit of the share of values in the last two bins, or in the last one.
+    pub fn beyond(&self, at: Micros, last: bool) -> f64 {
+        self.shape(at).beyond[usize::from(last)]
+    }
+
+    fn shape(&self, at: Micros) -> &Shape {
+        &self.shapes[self.season.cell(at) % self.season.hours()]
+    }
+
+    /// Shares of the bins by hour of the day, and how much more than by chance blocks differ in them.
+    fn bins(&mut self, blocks: &[&Block]) {
+        let hours = self.season.hours();
+        let mut counts = vec![[0.0; BINS]; hours];
+        let mut all = [0.0; BINS];
+        for block in blocks {
+            let hour = &mut counts[self.season.cell(block.at) % hours];
+            for ((hour, all), count) in hour.iter_mut().zip(&mut all).zip(&block.bins) {
+                *hour += count;
+                *all += count;
+            }
+        }
+        let total: f64 = all.iter().sum();
+        let overall = all.map(|count| (count + 0.5) / (total + 0.5 * BINS as f64));
+        let mixed = MIXED.min(total);
+        let shares = |counts: &[f64; BINS]| {
+            let n: f64 = counts.iter().sum();
+            let mut shares = [0.0; BINS];
+            for ((share, count), overall) in shares.iter_mut().zip(counts).zip(&overall) {
+                *share = (count + mixed * overall) / (n + mixed).max(1.0);
+            }
+            let sample = if hours == 1 { total } else { (n + mixed).min(total) };
+            (if hours == 1 { overall } else { shares }, sample.max(1.0))
+        };
+        let known: Vec<([f64; BINS], f64)> = counts.iter().map(shares).collect();
+        self.dispersion = Way::ALL.map(|way| {
+            let hour = |block: &Block| &known[self.season.cell(block.at) % hours].0;
+            dispersion(blocks.iter().filter_map(|block| way.squared(&block.bins, hour(block))))
+        });
+        let shape = |(shares, sample): ([f64; BINS], f64)| {
+            let upper = |way: Way, from: usize| {
+                let share: f64 = shares[from..].iter().sum();
+                let sample = sample * self.independent() / self.dispersion[way as usize];
+                (beta_quantile(share * sample + 1.0, (1.0 - share) * sample, SURE) * TOLERATED).min(0.999)
+            };
+            Shape { shares, sample, beyond: [upper(Way::Tail, BINS - 2), upper(Way::FarTail, BINS - 1)] }
+        };
+        self.shapes = known.into_iter().map(shape).collect();
+    }
+}
+
+/// Whether the reference can be learnt from; its number of values and their variance within blocks.
+fn suffices(kind: Kind, season: Season, blocks: &[Block]) -> Result<(f64, f64), Untestable> {
+    let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Err(Untestable::NoReference) };
+    let finite = |block: &Block| block.n.is_finite() && block.mean.is_finite() && block.squares.is_finite();
+    if !blocks.iter().all(finite) {
+        return Err(Untestable::NotFinite);
+    }
+    let events: f64 = blocks.iter().map(|block| block.n).sum();
+    let hits: f64 = blocks.iter().map(|block| block.n * block.mean).sum();
+    let rare = kind == Kind::Rate && hits.min(events - hits) < 0.01 * events;
+    let needed = if rare { LEAST_RARE } else { LEAST_EVENTS };
+    if events < needed as f64 {
+        return Err(Untestable::TooFew { events: events as u64, needed });
+    }
+    if (blocks.len() as u64) < LEAST_BLOCKS {
+        return Err(Untestable::TooFewBlocks { blocks: blocks.len() as u64, needed: LEAST_BLOCKS });
+    }
+    let hours = (last.at - first.at) / HOUR;
+    if season == Season::Week && hours < 23 {
+        return Err(Untestable::TooYoung { hours: hours as u64 });
+    }
+    if kind == Kind::Values && blocks.iter().all(|block| block.squares == 0.0 && block.mean == first.mean) {
+        return Err(Untestable::Alike);
+    }
+    let within = match kind {
+        Kind::Rate => {
+            let p = (hits + 0.5) / (events + 1.0);
+            p * (1.0 - p)
+        }
+        Kind::Volume => 1.0,
+        Kind::Values => {
+            let (squares, freedom) = blocks.iter().fold((0.0, 0.0), |(squares, freedom), block| {
+                (squares + block.squares, freedom + (block.n - 1.0).max(0.0))
+            });
+            if freedom > 0.0 { squares / freedom } else { 0.0 }
+        }
+    };
+    Ok((events, within))
+}
+
+impl Fit {
+    fn of(season: Season, blocks: &[&Block], within: f64) -> Self {
+        let n = blocks.len() as f64;
+        let whole: f64 = blocks.iter().map(|block| block.mean).sum::<f64>() / n;
+        let spread = blocks.iter().map(|block| (block.mean - whole).powi(2)).sum::<f64>() / n;
+        // Weights stay finite where a cell explains all.
+        let least = 1e-12 * (spread + within);
+        let mut drawn: Vec<f64> = blocks.iter().map(|block| block.mean).collect();
+        // Without values' own variance, blocks' spread is all there is to weigh them by.
+        let mut fit = Self {
+            cells: Vec::new(),
+            between: if within > 0.0 { 0.0 } else { spread },
+            dependence: 0.0,
+            taken: 1.0,
+            squares: 0.0,
+        };
+        for _ in 0..ROUNDS {
+            let variance = |block: &Block, between: f64| (between + within / block.n).max(least);
+            let independent = (1.0 - fit.dependence) / (1.0 + fit.dependence);
+            let weights: Vec<f64> = blocks.iter().map(|block| independent / variance(block, fit.between)).collect();
+            fit.cells = cells(season, blocks, &drawn, &weights);
+            let mut residuals = Vec::with_capacity(blocks.len());
+            (fit.taken, fit.squares) = (0.0, 0.0);
+            let (mut beyond, mut sampling) = (0.0, 0.0);
+            for ((block, drawn), weight) in blocks.iter().zip(&mut drawn).zip(&weights) {
+                let cell = fit.cells[season.cell(block.at)];
+                let deviation = variance(block, fit.between).sqrt();
+                *drawn = block.mean.clamp(cell.mean - CUT * deviation, cell.mean + CUT * deviation);
+                let off = *drawn - cell.mean;
+                residuals.push((block.at, off / deviation));
+                fit.taken += (cell.variance * weight / independent).min(1.0);
+                fit.squares += off * off * block.n / within.max(f64::MIN_POSITIVE);
+                beyond += off * off;
+                sampling += within / block.n;
+            }
+            let freedom = (n - fit.taken).max(1.0);
+            fit.between = (beyond / freedom - sampling / n).max(0.0);
+            fit.dependence = dependence(&residuals);
+        }
+        fit
+    }
+}
+
+/// Cells from observations: shrunk to hours, those to the whole.
+fn cells(season: Season, blocks: &[&Block], observed: &[f64], weights: &[f64]) -> Vec<Estimate> {
+    let mut groups = vec![Group::default(); season.cells()];
+    for ((block, value), weight) in blocks.iter().zip(observed).zip(weights) {
+        let group = &mut groups[season.cell(block.at)];
+        group.weight += weight;
+        group.sum += weight * value;
+    }
+    let sum = |of: &mut dyn Iterator<Item = &Group>| {
+        of.fold(Group::default(), |all, group| Group { weight: all.weight + group.weight, sum: all.sum + group.sum })
+    };
+    let whole = sum(&mut groups.iter());
+    let whole = Estimate { mean: whole.mean(), variance: 1.0 / whole.weight };
+    if season == Season::None {
+        return vec![whole];
+    }
+    let hours: Vec<Group> = (0..24).map(|hour| sum(&mut groups.iter().skip(hour).step_by(24))).collect();
+    let hours = shrunk(&hours, &[whole]);
+    shrunk(&groups, &hours)
+}
+
+/// Groups drawn towards their parents, as far as groups do not differ.
+fn shrunk(groups: &[Group], parents: &[Estimate]) -> Vec<Estimate> {
+    let parent = |index: usize| parents[index % parents.len()];
+    let (mut q, mut weight, mut squares, mut present) = (0.0, 0.0, 0.0, 0.0);
+    for (index, group) in groups.iter().enumerate().filter(|(_, group)| group.weight > 0.0) {
+        q += group.weight * (group.mean() - parent(index).mean).powi(2);
+        weight += group.weight;
+        squares += group.weight * group.weight;
+        present += 1.0;
+    }
+    let freedom = (present - parents.len() as f64).max(1.0);
+    let spread = ((q - freedom) / (weight - squares / weight)).max(0.0);
+    let estimate = |(index, group): (usize, &Group)| {
+        let parent = parent(index);
+        if spread <= 0.0 || !spread.is_finite() {
+            return parent;
+        }
+        let own = group.weight / (group.weight + 1.0 / spread);
+        Estimate {
+            mean: own * group.mean() + (1.0 - own) * parent.mean,
+            variance: 1.0 / (group.weight + 1.0 / spread) + (1.0 - own).powi(2) * parent.variance,
+        }
+    };
+    groups.iter().enumerate().map(estimate).collect()
+}
+
+/// Correlation of neighbours in time; what chance makes of none in nine cases of ten is none.
+fn dependence(residuals: &[(Micros, f64)]) -> f64 {
+    let step = residuals.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap_or(0);
+    let (mut products, mut squares, mut n) = (0.0, 0.0, 0.0f64);
+    for pair in residuals.windows(2).filter(|pair| pair[1].0 - pair[0].0 == step) {
+        products += pair[0].1 * pair[1].1;
+        squares += (pair[0].1.powi(2) + pair[1].1.powi(2)) / 2.0;
+        n += 1.0;
+    }
+    // Rounding is no dependence.
+    let found = if squares > 1e-9 * n { products / squares } else { 0.0 };
+    if found > NINETY / n.max(1.0).sqrt() { found.min(1.0) } else { 0.0 }
+}
+
+/// The band of a cell.
+fn limits(kind: Kind, cell: Estimate, within: f64) -> Cell {
+    let (mean, error) = (cell.mean, SURE * cell.variance.sqrt());
+    match kind {
+        Kind::Values | Kind::Volume => {
+            let half = error + TOLERANCE * within.sqrt();
+            Cell { mean, low: mean - half, high: mean + half, error }
+        }
+        Kind::Rate => {
+            let mean = mean.clamp(0.0, 1.0);
+            let n = within / cell.variance;
+            let hits = mean * n;
+            let high = beta_quantile(hits + 1.0, (n - hits).max(1e-9), SURE);
+            let low = if hits < 1e-9 { 0.0 } else { beta_quantile(hits, n - hits + 1.0, -SURE) };
+            // The tolerance is one of hits, and of misses where these are the rarer ones.
+            let high = (high * TOLERATED).min(1.0 - (1.0 - high) / TOLERATED);
+            let low = (low / TOLERATED).max(1.0 - (1.0 - low) * TOLERATED);
+            Cell { mean, low: low.clamp(1e-12, 1.0 - 1e-9), high: high.clamp(1e-9, 1.0 - 1e-12), error }
+        }
+    }
+}
+
+/// How much more than they should squares vary whose mean should be 1: the upper limit, where it is surely more.
+fn dispersion(squares: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = squares.fold((0.0, 0.0), |(sum, n), square| (sum + square, n + 1.0));
+    if n > 0.0 && sum > chi_square(n, NINETY) { sum / chi_square(n, -NINETY) } else { 1.0 }
+}
+
+/// The quantile of χ² at the normal point `z` (Wilson and Hilferty 1931).
+fn chi_square(freedom: f64, z: f64) -> f64 {
+    let ninth = 2.0 / (9.0 * freedom);
+    freedom * (1.0 - ninth + z * ninth.sqrt()).max(1e-3).powi(3)
+}
+
+/// The quantile of Beta(a, b) at the normal point `z`: Abramowitz and Stegun 26.5.22, then Newton's steps.
+fn beta_quantile(a: f64, b: f64, z: f64) -> f64 {
+    let target = 1.0 - leeway_core::special::normal_tail(z);
+    let mut x = if a > 1.0 && b > 1.0 {
+        let (lambda, ta, tb) = ((z * z - 3.0) / 6.0, 1.0 / (2.0 * a - 1.0), 1.0 / (2.0 * b - 1.0));
+        let h = 2.0 / (ta + tb);
+        let w = z * (h + lambda).max(0.0).sqrt() / h - (tb - ta) * (lambda + 5.0 / 6.0 - 2.0 / (3.0 * h));
+        // The book's w is of the upper point.
+        a / (a + b * (-2.0 * w).exp())
+    } else {
+        a / (a + b)
+    };
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        x = x.clamp(1e-300, 1.0 - 1e-16);
+        let off = beta_reg(a, b, x) - target;
+        if off > 0.0 {
+            high = x
+        } else {
+            low = x
+        }
+        let density = ((a - 1.0) * x.ln() + (b - 1.0) * (-x).ln_1p() - ln_beta(a, b)).exp();
+        let next = x - off / density;
+        let next = if next > low && next < high { next } else { (low + high) / 2.0 };
+        if (next - x).abs() <= 1e-12 * x {
+            return next;
+        }
+        x = next;
+    }
+    x
+}

@@ -1,0 +1,33 @@
+//! One setting for the whole fleet: B false pages a week.
+//!
+//! A stream's evidence M less its number of blocks is a supermartingale under the null, and an alarm at M ≥ A uses A of it up. With T
+//! blocks a week and weights w that sum to 1 or less, bars A = T/(B·w) leave B false pages a week in expectation, whatever the streams'
+//! dependence on one another. What is affected is then ranked by e-d-BH (Dandapanthula and Ramdas 2025, arXiv 2501.04130): e-BH (Wang and Ramdas 2022)
+//! on the evidence of the moment, at the level α/T, so that the false discovery rate divided by the time waited stays below α a week.
+
+/// The evidence at which a stream with this share of the budget pages.
+pub fn bar(blocks_a_week: f64, pages_a_week: f64, weight: f64) -> f64 {
+    blocks_a_week / (pages_a_week * weight)
+}
+
+/// The weight of one of a rule's streams: `of` is the rule's share of the budget, `streams` how many it has. The number counts
+/// as the next power of two, so that bars move seldom.
+pub fn weight(of: f64, streams: usize) -> f64 {
+    of / streams.max(1).next_power_of_two() as f64
+}
+
+/// e-BH: the places of the hypotheses rejected at level `alpha`, the strongest first. FDR ≤ `alpha` under any dependence.
+pub fn e_bh(evidence: &[f64], alpha: f64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..evidence.len()).collect();
+    order.sort_by(|a, b| evidence[*b].total_cmp(&evidence[*a]));
+    let all = evidence.len() as f64;
+    let passes = |k: &usize| evidence[order[k - 1]] >= all / (alpha * *k as f64);
+    let rejected = (1..=order.len()).rev().find(passes).unwrap_or(0);
+    order.truncate(rejected);
+    order
+}
+
+/// e-d-BH: which of all streams are affected now, the strongest first.
+pub fn affected(evidence: &[f64], alpha: f64, blocks_a_week: f64) -> Vec<usize> {
+    e_bh(evidence, alpha / blocks_a_week)
+}

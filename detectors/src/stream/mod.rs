@@ -1,0 +1,178 @@
+//! One measure of one label set, block of time by block, against what is usual at that hour of the week.
+//!
+//! A [`Baseline`] is learnt from past blocks and frozen; [`Watch`] weighs new blocks against it with Shiryaev–Roberts
+//! e-detectors (Shin, Ramdas and Rinaldo, 2022, arXiv 2203.03532). Null: in each block, given the past, the measure lies
+//! within a band around the baseline that holds the baseline's own error and a tolerance. Guarantee: under the null the
+//! expected number of blocks until the evidence reaches A is at least A, whatever the blocks' dependence through the
+//! band; [`fleet`] turns that into false pages a week. Assumptions beyond the null: within their band, values are at most as dispersed and
+//! as dependent from block to block as those of the reference, whose upper limits are used; blocks' means of logarithms are normal.
+
+mod baseline;
+mod block;
+mod change;
+pub mod fleet;
+mod level;
+mod rate;
+mod shape;
+mod sr;
+mod tail;
+
+pub use baseline::{Baseline, Season};
+pub use block::{BINS, Block, Edges, decode, encode};
+pub use change::{Asked, Change, change, explain};
+use leeway_core::drift::Direction;
+use thiserror::Error;
+
+/// Why a stream cannot be tested; never a quiet "nothing unusual".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Untestable {
+    #[error("there is nothing to learn from yet")]
+    NoReference,
+    #[error("the reference has {events} values; {needed} are needed")]
+    TooFew { events: u64, needed: u64 },
+    #[error("the reference has {blocks} blocks with values; {needed} are needed")]
+    TooFewBlocks { blocks: u64, needed: u64 },
+    #[error("the reference spans {hours} hours; a day is needed to know the hours apart")]
+    TooYoung { hours: u64 },
+    #[error("a value of the reference is not a finite number")]
+    NotFinite,
+    #[error("all values of the reference are alike")]
+    Alike,
+    #[error("there are more streams than are tested; the busiest {most} of the rule are")]
+    TooMany { most: u64 },
+    #[error("blocks follow one another like a walk: there is no usual level")]
+    Walk,
+}
+
+/// What a stream is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// So many of so many.
+    Rate,
+    /// Values, as logarithms.
+    Values,
+    /// How many events came, as a logarithm.
+    Volume,
+}
+
+/// Which detector speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    Rate,
+    Level,
+    Shape,
+    Tail,
+}
+
+impl Speaker {
+    pub fn parse(id: &str) -> Option<Self> {
+        [Self::Rate, Self::Level, Self::Shape, Self::Tail].into_iter().find(|speaker| speaker.id() == id)
+    }
+
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Level => "level",
+            Self::Shape => "shape",
+            Self::Tail => "tail",
+        }
+    }
+}
+
+/// The evidence of a stream, and which of its detectors has most of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evidence {
+    /// The mean of the detectors' values, an e-detector itself.
+    pub value: f64,
+    pub speaker: Speaker,
+}
+
+/// The state of one stream: what its detectors hold against the present.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watch {
+    rate: rate::Rate,
+    level: level::Level,
+    shape: shape::Shape,
+    tail: tail::Tail,
+}
+
+impl Watch {
+    pub fn new() -> Self {
+        Self {
+            rate: rate::Rate::new(),
+            level: level::Level::new(),
+            shape: shape::Shape::new(),
+            tail: tail::Tail::new(),
+        }
+    }
+
+    /// Weighs one block; an empty one says nothing, and counts as a block all the same.
+    pub fn step(&mut self, block: &Block, baseline: &Baseline) {
+        match baseline.kind() {
+            Kind::Rate => self.rate.step(block, baseline),
+            Kind::Volume => self.level.step(block, baseline),
+            Kind::Values => {
+                self.level.step(block, baseline);
+                self.shape.step(block, baseline);
+                self.tail.step(block, baseline);
+            }
+        }
+    }
+
+    /// The evidence for changes in a direction. The shape has none, and speaks where both are asked for.
+    pub fn evidence(&self, kind: Kind, direction: Direction) -> Evidence {
+        let all: &[(Speaker, f64)] = &match (kind, direction) {
+            (Kind::Rate, _) => vec![(Speaker::Rate, self.rate.value(direction))],
+            (Kind::Values, Direction::Down) | (Kind::Volume, _) => vec![(Speaker::Level, self.level.value(direction))],
+            (Kind::Values, Direction::Up) => {
+                vec![(Speaker::Level, self.level.value(direction)), (Speaker::Tail, self.tail.value())]
+            }
+            (Kind::Values, Direction::Both) => vec![
+                (Speaker::Level, self.level.value(direction)),
+                (Speaker::Tail, self.tail.value()),
+                (Speaker::Shape, self.shape.value()),
+            ],
+        };
+        let value = all.iter().map(|(_, value)| value).sum::<f64>() / all.len() as f64;
+        let loudest = all.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        Evidence { value, speaker: loudest.map_or(Speaker::Level, |(speaker, _)| *speaker) }
+    }
+
+    /// Forgets the evidence: after an alarm, or with a new baseline's other meaning.
+    pub fn calm(&mut self) {
+        *self = Self::new();
+    }
+
+    fn numbers(&self) -> [&[f64]; 4] {
+        [self.rate.numbers(), self.level.numbers(), self.shape.numbers(), self.tail.numbers()]
+    }
+
+    /// Little-endian doubles, always as many.
+    pub fn encode(&self) -> Vec<u8> {
+        self.numbers().concat().into_iter().flat_map(f64::to_le_bytes).collect()
+    }
+
+    /// What [`Self::encode`] wrote; `None` where it is of another length or holds what no evidence is.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        let mut numbers = chunks.iter().map(|chunk| f64::from_le_bytes(*chunk));
+        let mut watch = Self::new();
+        for sums in
+            [watch.rate.numbers_mut(), watch.level.numbers_mut(), watch.shape.numbers_mut(), watch.tail.numbers_mut()]
+        {
+            for sum in sums {
+                *sum = numbers.next().filter(|number| number.is_finite() && *number >= 0.0)?;
+            }
+        }
+        (rest.is_empty() && numbers.next().is_none()).then_some(watch)
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,305 @@
+use leeway_core::clock::{HOUR, MINUTE};
+use leeway_core::drift::Direction;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+const BLOCK: i64 = 5 * MINUTE;
+
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+fn hits(rng: &mut ChaCha8Rng, n: usize, p: f64) -> f64 {
+    (0..n).filter(|_| rng.random::<f64>() < p).count() as f64
+}
+
+fn seeded(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed)
+}
+
+/// Blocks of a stream with a daily wave of `wave` and a wandering of blocks of `wander` deviations.
+struct Traffic {
+    rng: ChaCha8Rng,
+    wave: f64,
+    wander: f64,
+    last: f64,
+    edges: Edges,
+}
+
+impl Traffic {
+    fn new(seed: u64, wave: f64, wander: f64) -> Self {
+        let mut rng = seeded(seed);
+        let sample: Vec<f64> = (0..20_000).map(|_| normal(&mut rng)).collect();
+        Self { rng, wave, wander, last: 0.0, edges: Edges::of_values(&sample) }
+    }
+
+    fn values(&mut self, number: i64, n: usize, [shift, spread, slow]: [f64; 3]) -> Block {
+        let at = number * BLOCK;
+        let phase = std::f64::consts::TAU * (at as f64 / (24 * HOUR) as f64);
+        self.last = 0.5 * self.last + normal(&mut self.rng) * 0.75f64.sqrt();
+        let level = self.wave * phase.sin() + self.wander * self.last + shift;
+        let value = |rng: &mut ChaCha8Rng| {
+            let far = if rng.random::<f64>() < slow { 5f64.ln() / 0.6 } else { 0.0 };
+            level + spread * normal(rng) + far
+        };
+        let values: Vec<f64> = (0..n).map(|_| value(&mut self.rng)).collect();
+        Block::values(at, &values, &self.edges)
+    }
+
+    fn usual(&mut self, blocks: std::ops::Range<i64>, n: usize) -> Vec<Block> {
+        blocks.map(|number| self.values(number, n, [0.0, 1.0, 0.0])).collect()
+    }
+}
+
+fn blocks_until(
+    watch: &mut Watch,
+    baseline: &Baseline,
+    direction: Direction,
+    blocks: &[Block],
+    bar: f64,
+) -> Option<usize> {
+    blocks.iter().position(|block| {
+        watch.step(block, baseline);
+        watch.evidence(baseline.kind(), direction).value >= bar
+    })
+}
+
+#[test]
+fn what_changes_is_seen_within_a_few_blocks_and_by_the_detector_meant_for_it() {
+    let week = 7 * 288;
+    let mut traffic = Traffic::new(1, 0.5, 0.1);
+    let reference = traffic.usual(0..4 * week, 60);
+    let baseline = Baseline::learn(Kind::Values, Season::Week, &reference, &[]).unwrap();
+    // One page a week of a fleet of a thousand streams.
+    let bar = fleet::bar(week as f64, 1.0, 0.001);
+    for (shift, spread, slow, speaker, within) in [
+        (0.5, 1.0, 0.0, Speaker::Level, 24),
+        (-0.5, 1.0, 0.0, Speaker::Level, 24),
+        // More spread is most plainly a longer tail.
+        (0.0, 1.5, 0.0, Speaker::Tail, 12),
+        (0.0, 0.6, 0.0, Speaker::Shape, 12),
+        (0.0, 1.0, 0.05, Speaker::Tail, 40),
+    ] {
+        let mut watch = Watch::new();
+        let after: Vec<Block> =
+            (4 * week..4 * week + 200).map(|number| traffic.values(number, 60, [shift, spread, slow])).collect();
+        let seen = blocks_until(&mut watch, &baseline, Direction::Both, &after, bar);
+        let Some(seen) = seen.filter(|seen| *seen < within) else { panic!("{shift} {spread} {slow}: {seen:?}") };
+        let before: Vec<Block> = traffic.usual(4 * week - 200..4 * week, 60);
+        let all = [&before[..], &after[..=seen]].concat();
+        let asked = Asked { direction: Direction::Both, least: 0.1 };
+        let loudest = watch.evidence(Kind::Values, Direction::Both).speaker;
+        let (said, change) = explain(&all, &baseline, asked, loudest).unwrap();
+        let off = (change.at - after[0].at) / BLOCK;
+        println!(
+            "  {shift} sd, spread {spread}, {slow} slow: after {seen} blocks by {}, {off} off, {:.2}",
+            said.id(),
+            change.effect
+        );
+        assert_eq!(said, speaker);
+        assert!(off.abs() <= 2, "{off}");
+        if said == Speaker::Level {
+            assert!(change.size(Direction::Both).1 > 0.1, "{change:?}");
+            let (low, high) = (change.interval.low.unwrap(), change.interval.high.unwrap());
+            assert!(low < shift.exp_m1() && shift.exp_m1() < high, "{change:?}");
+        }
+        let again = Watch::decode(&watch.encode()).unwrap();
+        assert_eq!(again, watch);
+        // Half a kilobyte and no more.
+        assert!(watch.encode().len() <= 512);
+    }
+}
+
+#[test]
+fn a_rate_that_changes_is_seen_and_one_that_does_not_is_left_alone() {
+    let week = 7 * 288;
+    let mut rng = seeded(7);
+    let mut blocks = |from: i64, count: i64, p: f64| -> Vec<Block> {
+        (from..from + count).map(|number| Block::rate(number * BLOCK, hits(&mut rng, 100, p), 100.0)).collect()
+    };
+    let reference = blocks(0, 4 * week, 0.01);
+    let baseline = Baseline::learn(Kind::Rate, Season::Week, &reference, &[]).unwrap();
+    let bar = fleet::bar(week as f64, 1.0, 0.001);
+    let after = blocks(4 * week, 600, 0.03);
+    let mut watch = Watch::new();
+    let seen = blocks_until(&mut watch, &baseline, Direction::Up, &after, bar);
+    assert!(seen.is_some_and(|seen| seen < 15), "{seen:?}");
+    let fewer = blocks(4 * week, 600, 0.002);
+    let mut watch = Watch::new();
+    assert_eq!(blocks_until(&mut watch, &baseline, Direction::Up, &fewer, bar), None);
+    let seen = blocks_until(&mut Watch::new(), &baseline, Direction::Down, &fewer, bar);
+    assert!(seen.is_some_and(|seen| seen < 100), "{seen:?}");
+    // Within the tolerance nothing has changed, however long it lasts.
+    let near = blocks(4 * week, 4 * week, 0.0105);
+    assert_eq!(blocks_until(&mut Watch::new(), &baseline, Direction::Both, &near, bar), None);
+}
+
+/// Nulls: at a bar of A blocks, alarms come at most once in A blocks, and for nine references of ten.
+#[test]
+fn false_alarms_stay_within_the_bar() {
+    const BAR: f64 = 300.0;
+    const REFERENCES: u64 = 40;
+    type Null = (&'static str, Kind, Season, fn(&mut Traffic, i64) -> Block);
+    let nulls: [Null; 7] = [
+        ("normal", Kind::Values, Season::None, |traffic, number| {
+            traffic.wave = 0.0;
+            traffic.wander = 0.0;
+            traffic.values(number, 40, [0.0, 1.0, 0.0])
+        }),
+        ("daily wave", Kind::Values, Season::Week, |traffic, number| traffic.values(number, 40, [0.0, 1.0, 0.0])),
+        ("dependent blocks", Kind::Values, Season::None, |traffic, number| {
+            (traffic.wave, traffic.wander) = (0.0, 0.5);
+            traffic.values(number, 40, [0.0, 1.0, 0.0])
+        }),
+        ("volume of a fifth to three times", Kind::Values, Season::None, |traffic, number| {
+            (traffic.wave, traffic.wander) = (0.0, 0.0);
+            let n = 8.0 * 15f64.powf(traffic.rng.random());
+            traffic.values(number, n as usize, [0.0, 1.0, 0.0])
+        }),
+        ("rate of 5 %", Kind::Rate, Season::None, |traffic, number| {
+            Block::rate(number * BLOCK, hits(&mut traffic.rng, 40, 0.05), 40.0)
+        }),
+        ("rate of 1 %", Kind::Rate, Season::None, |traffic, number| {
+            Block::rate(number * BLOCK, hits(&mut traffic.rng, 40, 0.01), 40.0)
+        }),
+        ("rate of 5 % that varies", Kind::Rate, Season::None, |traffic, number| {
+            let p = 0.05 * (0.3 * normal(&mut traffic.rng)).exp();
+            Block::rate(number * BLOCK, hits(&mut traffic.rng, 40, p), 40.0)
+        }),
+    ];
+    for (name, kind, season, block) in nulls {
+        let reference_blocks = if season == Season::Week { 14 * 288 } else { 60 };
+        let (mut alarms, mut blocks, mut late) = (0, 0, 0);
+        for seed in 0..REFERENCES {
+            let mut traffic = Traffic::new(100 + seed, 0.5, 0.0);
+            let reference: Vec<Block> = (0..reference_blocks).map(|number| block(&mut traffic, number)).collect();
+            let baseline = Baseline::learn(kind, season, &reference, &[]).unwrap();
+            let (mut watch, mut own) = (Watch::new(), 0);
+            for number in reference_blocks..reference_blocks + 3_000 {
+                watch.step(&block(&mut traffic, number), &baseline);
+                if watch.evidence(kind, Direction::Both).value >= BAR {
+                    own += 1;
+                    watch.calm();
+                }
+            }
+            alarms += own;
+            blocks += 3_000;
+            late += u64::from(f64::from(own) <= 3_000.0 / BAR);
+        }
+        println!(
+            "  {name}: {alarms} alarms in {blocks} blocks, asked for {}; {late} of {REFERENCES} references keep it",
+            blocks as f64 / BAR
+        );
+        assert!(f64::from(alarms) <= blocks as f64 / BAR, "{name}: {alarms}");
+        assert!(late * 10 >= REFERENCES * 9, "{name}: {late} of {REFERENCES}");
+    }
+}
+
+#[test]
+fn an_incident_in_the_reference_moves_little_and_a_known_one_nothing() {
+    let week = 7 * 288;
+    let mut traffic = Traffic::new(3, 0.5, 0.1);
+    let clean = traffic.usual(0..4 * week, 30);
+    let usual = Baseline::learn(Kind::Values, Season::Week, &clean, &[]).unwrap();
+    let mut struck = clean.clone();
+    // Six hours, three deviations up.
+    let hit = 10 * 288..10 * 288 + 72;
+    struck[hit.clone()].iter_mut().for_each(|block| block.mean += 3.0);
+    let moved = Baseline::learn(Kind::Values, Season::Week, &struck, &[]).unwrap();
+    let times = [(clean[hit.start].at, clean[hit.end].at)];
+    let left_out = Baseline::learn(Kind::Values, Season::Week, &struck, &times).unwrap();
+    let same = Baseline::learn(Kind::Values, Season::Week, &clean, &times).unwrap();
+    assert_eq!(left_out, same);
+    let at = clean[10 * 288 + 30].at + 28 * 24 * HOUR;
+    let off = (moved.usual(at).0 - usual.usual(at).0).abs();
+    assert!(off < 0.3, "{off}");
+}
+
+#[test]
+fn what_cannot_be_tested_says_why() {
+    let learn = |kind, season, blocks: &[Block]| Baseline::learn(kind, season, blocks, &[]).map(|_| ()).unwrap_err();
+    let edges = Edges([0.0; BINS - 1]);
+    let many = |block: &dyn Fn(i64) -> Block, count: i64| (0..count).map(block).collect::<Vec<_>>();
+    let rate = |number: i64| Block::rate(number * BLOCK, 1.0, 10.0);
+    assert_eq!(learn(Kind::Rate, Season::None, &[]), Untestable::NoReference);
+    let few = Untestable::TooFew { events: 50, needed: 200 };
+    assert_eq!(learn(Kind::Rate, Season::None, &many(&rate, 5)), few);
+    let rare = |number: i64| Block::rate(number * BLOCK, 0.0, 50.0);
+    let few = Untestable::TooFew { events: 500, needed: 1_000 };
+    assert_eq!(learn(Kind::Rate, Season::None, &many(&rare, 10)), few);
+    let big = |number: i64| Block::rate(number * BLOCK, 5.0, 100.0);
+    let blocks = Untestable::TooFewBlocks { blocks: 3, needed: 12 };
+    assert_eq!(learn(Kind::Rate, Season::None, &many(&big, 3)), blocks);
+    assert_eq!(learn(Kind::Rate, Season::Week, &many(&big, 24)), Untestable::TooYoung { hours: 1 });
+    let constant = |number: i64| Block::values(number * BLOCK, &[2.0; 20], &edges);
+    assert_eq!(learn(Kind::Values, Season::None, &many(&constant, 24)), Untestable::Alike);
+    let strange = |number: i64| Block { mean: f64::NAN, ..constant(number) };
+    assert_eq!(learn(Kind::Values, Season::None, &many(&strange, 24)), Untestable::NotFinite);
+    let mut rng = seeded(5);
+    let mut level = 0.0;
+    let walk: Vec<Block> = (0..2_000)
+        .map(|number| {
+            level += normal(&mut rng);
+            Block::values(number * BLOCK, &[level; 3], &edges)
+        })
+        .collect();
+    assert_eq!(learn(Kind::Values, Season::None, &walk), Untestable::Walk);
+    // As many each time: Poisson's law stands for what was never seen to vary.
+    let steady: Vec<Block> = (0..864).map(|number| Block::volume(number * BLOCK, 30.0)).collect();
+    let baseline = Baseline::learn(Kind::Volume, Season::Week, &steady, &[]).unwrap();
+    let gone: Vec<Block> = (864..900).map(|number| Block::volume(number * BLOCK, 0.0)).collect();
+    let seen = blocks_until(&mut Watch::new(), &baseline, Direction::Down, &gone, 1e6);
+    assert!(seen.is_some_and(|seen| seen < 4), "{seen:?}");
+    // Ones and nothings, empty blocks, infinite evidence: numbers stay numbers.
+    for p in [0.0, 1.0] {
+        let all = many(&|number| Block::rate(number * BLOCK, 100.0 * p, 100.0), 24);
+        let baseline = Baseline::learn(Kind::Rate, Season::None, &all, &[]).unwrap();
+        let mut watch = Watch::new();
+        for number in 0..5_000 {
+            watch.step(&Block::rate(number * BLOCK, 100.0 * (1.0 - p), 100.0), &baseline);
+            watch.step(&Block::rate(number * BLOCK, 0.0, 0.0), &baseline);
+        }
+        let evidence = watch.evidence(Kind::Rate, Direction::Both).value;
+        assert!(evidence.is_finite() && evidence > 1e100, "{evidence}");
+        assert_eq!(Watch::decode(&watch.encode()), Some(watch));
+    }
+    assert_eq!(Watch::decode(&[0; 7]), None);
+    assert_eq!(Watch::decode(&f64::NAN.to_le_bytes().repeat(36)), None);
+}
+
+#[test]
+fn the_limits_of_a_rate_are_clopper_and_pearsons() {
+    use leeway_core::interval::clopper_pearson;
+    for (hits, n) in [(0u64, 1_500u64), (3, 400), (50, 1_000), (999, 1_000), (1_000, 1_000)] {
+        let blocks: Vec<Block> =
+            (0..20).map(|number| Block::rate(number * BLOCK, hits as f64 / 20.0, n as f64 / 20.0)).collect();
+        let Ok(baseline) = Baseline::learn(Kind::Rate, Season::None, &blocks, &[]) else { continue };
+        let (low, high) = baseline.band(0);
+        let exact = clopper_pearson(hits, n, 0.95);
+        let (upper, lower) = (exact.high.unwrap(), exact.low.unwrap());
+        // Over the tolerance, and the estimate of p(1 − p) has half a hit more.
+        let widest = (upper * 1.1).min(1.0 - (1.0 - upper) / 1.1);
+        assert!((high / widest - 1.0).abs() < 0.02 || high > 1.0 - 1e-6, "{hits} of {n}: {high} {widest}");
+        assert!(low <= lower + 1e-9, "{hits} of {n}: {low} {lower}");
+    }
+}
+
+#[test]
+fn e_bh_is_online_fdrs() {
+    let Some(all) = crate::golden::shared("oracles/oracle_online_fdr.json") else { return };
+    let list = |value: &serde_json::Value| -> Vec<f64> {
+        value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    };
+    let mut rejected = 0;
+    for stream in all["streams"].as_array().unwrap() {
+        let evidence = list(&stream["e"]);
+        let mut theirs = vec![0.0; evidence.len()];
+        fleet::e_bh(&evidence, 0.05).into_iter().for_each(|place| theirs[place] = 1.0);
+        assert_eq!(theirs, list(&stream["e-bh a=.05"]));
+        rejected += theirs.iter().filter(|reject| **reject > 0.0).count();
+    }
+    assert!(rejected > 0, "the golden file rejects something");
+}

@@ -1,0 +1,324 @@
+//! Anomaly rules: each block of each stream is weighed against what is usual, and speaks from the bar on that the fleet's
+//! budget of false pages leaves it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use leeway_alerts::rule::{Anomaly, Kind, Rule};
+use leeway_alerts::state::Verdict;
+use leeway_core::alert::{AlertLabels, Evidence, State, UsualEvidence};
+use leeway_core::clock::{DAY, HOUR, Micros, day_of};
+use leeway_core::measure::{Measure, Unit};
+use leeway_core::pane::Pane;
+use leeway_core::varint::{self, Corrupt, Reader};
+use leeway_detectors::stream::{Asked, Block, Change, Edges, Speaker, Untestable, Watch, change, explain, fleet};
+use leeway_store::DetectorState;
+
+use crate::evaluate::{Evaluator, Subject, bare, silent};
+use crate::usual::{self, Known, Usual};
+
+const WEEK: Micros = 7 * DAY;
+/// How far back a change is looked for: a day, and a week where it seems to be older than that.
+const LOOK: [Micros; 2] = [DAY, WEEK];
+/// What fires goes on while the last hour shows this part of the least change.
+const GOES_ON: f64 = 0.5;
+/// The false discovery rate, per week waited, of the streams that are told as affected.
+const DISCOVERIES: f64 = 0.05;
+/// Streams that are told by name.
+const TOLD: usize = 10;
+
+/// What the detectors of a rule's streams hold, by fingerprint.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watches {
+    basis: String,
+    held: BTreeMap<String, Watch>,
+}
+
+impl Watches {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        varint::write(&mut out, self.held.len() as u128);
+        for (stream, watch) in &self.held {
+            varint::write_text(&mut out, stream);
+            let numbers = watch.encode();
+            varint::write(&mut out, numbers.len() as u128);
+            out.extend(numbers);
+        }
+        out
+    }
+
+    fn decode(basis: String, bytes: &[u8]) -> Result<Self, Corrupt> {
+        let mut reader = Reader(bytes);
+        let mut held = BTreeMap::new();
+        for _ in 0..reader.number()? {
+            let stream = reader.text()?.to_owned();
+            let length = reader.number()? as usize;
+            let watch = Watch::decode(reader.bytes(length)?).ok_or(Corrupt::Truncated)?;
+            held.insert(stream, watch);
+        }
+        Ok(Self { basis, held })
+    }
+}
+
+/// One stream at one block.
+struct Weighed<'a> {
+    known: Result<&'a Known, Untestable>,
+    block: Option<Block>,
+    /// What the detectors hold now, and which speaks.
+    value: f64,
+    speaker: Speaker,
+    /// An alert is open: nothing is weighed until it is over.
+    open: bool,
+}
+
+impl Weighed<'_> {
+    fn asks(&self, bar: f64) -> bool {
+        self.open || self.value >= bar
+    }
+}
+
+impl Evaluator {
+    /// One block of all streams of a rule: verdicts and evidence in the order of the subjects, and the state to write.
+    pub(crate) async fn weigh(
+        &mut self,
+        rule: &Rule,
+        asked: Anomaly,
+        subjects: &[Subject<'_>],
+    ) -> Result<(Vec<(Verdict, Evidence)>, DetectorState)> {
+        let mut watches = self.watches(rule).await?;
+        let streams = self.memory.usual.get(&rule.id).map(|usual| &usual.streams);
+        let share = asked.weight / self.weights();
+        let weight = fleet::weight(share, streams.map_or(0, BTreeMap::len));
+        let bar = fleet::bar((WEEK / rule.window) as f64, self.false_pages_a_week, weight);
+        let mut weighed = Vec::new();
+        for subject in subjects {
+            let known = streams.and_then(|streams| streams.get(subject.labels));
+            let watch = watches.held.entry(subject.print.to_owned()).or_default();
+            weighed.push(weigh(subject, asked, known, watch));
+        }
+        let wanted = Asked { direction: asked.direction, least: rule.bound.limit() };
+        let changes = self.changes(rule, wanted, bar, (&mut weighed, subjects)).await?;
+        let values: Vec<f64> = weighed.iter().map(|weighed| weighed.value).collect();
+        let ranked = fleet::affected(&values, DISCOVERIES, (WEEK / rule.window) as f64);
+        let affected: Vec<AlertLabels> =
+            ranked.iter().take(TOLD).map(|place| subjects[*place].labels.clone()).collect();
+        let mut found = Vec::new();
+        for ((subject, weighed), change) in subjects.iter().zip(&weighed).zip(&changes) {
+            let verdict = verdict(subject, asked, weighed, *change);
+            let mut usual = told(subject, weighed, *change);
+            (usual.bar, usual.false_pages_a_week) = (bar, self.false_pages_a_week * weight);
+            if verdict == Verdict::Breach {
+                (usual.affected, usual.affected_count) = (affected.clone(), ranked.len());
+                // An alarm uses its evidence up.
+                watches.held.entry(subject.print.to_owned()).or_default().calm();
+            }
+            found.push((verdict, evidence(subject, asked, *change, usual)));
+        }
+        // Who was forgotten by the alerts is forgotten here.
+        watches.held.retain(|stream, _| subjects.iter().any(|subject| subject.print == stream));
+        let state = DetectorState { basis: watches.basis.clone(), body: watches.encode() };
+        self.memory.watches.insert(rule.id.clone(), watches);
+        Ok((found, state))
+    }
+
+    /// Whether the baselines of the day in which a block begins are at hand; where they are not they are made meanwhile.
+    pub(crate) async fn knows(&mut self, rule: &Rule, start: Micros) -> Result<bool> {
+        let day = day_of(start);
+        let known = self.memory.usual.get(&rule.id).is_some_and(|usual| usual.day == day);
+        if known || !matches!(rule.kind, Kind::Anomaly(_)) {
+            return Ok(true);
+        }
+        if let Some(learnt) = self.memory.learning.try_join_next() {
+            let (of, learnt) = learnt.context("the making of baselines ended")??;
+            self.learnt(of, learnt);
+        } else if self.memory.learning.is_empty() {
+            let (store, learner) = (self.store.clone(), rule.clone());
+            self.memory.learning.spawn(async move {
+                let learnt = usual::learn(&store, &learner, day).await?;
+                Ok((learner.id, learnt))
+            });
+        }
+        Ok(self.memory.usual.get(&rule.id).is_some_and(|usual| usual.day == day))
+    }
+
+    /// Takes new baselines; of more streams than are tested the busiest.
+    fn learnt(&mut self, rule: String, mut learnt: Usual) {
+        let rules = self.rules.iter().filter(|rule| matches!(rule.kind, Kind::Anomaly(_))).count().max(1);
+        let most = (self.streams / rules).max(1);
+        let mut busiest: Vec<(f64, AlertLabels)> = Vec::new();
+        for (labels, known) in &learnt.streams {
+            busiest.extend(known.baseline.as_ref().ok().map(|baseline| (baseline.events, labels.clone())));
+        }
+        busiest.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        for (_, labels) in busiest.iter().skip(most) {
+            if let Some(known) = learnt.streams.get_mut(labels) {
+                known.baseline = Err(Untestable::TooMany { most: most as u64 });
+            }
+        }
+        let untestable = learnt.streams.values().filter(|known| known.baseline.is_err()).count();
+        self.metrics.streams(&rule, learnt.streams.len() - untestable, untestable);
+        self.memory.usual.insert(rule, learnt);
+    }
+
+    /// What the rule's detectors held after the last block; nothing where the rule measures something else since.
+    async fn watches(&mut self, rule: &Rule) -> Result<Watches> {
+        let basis = usual::basis(rule);
+        if let Some(watches) = self.memory.watches.remove(&rule.id) {
+            return Ok(watches);
+        }
+        let stored = self.store.detector_state(&rule.id).await?.filter(|stored| stored.basis == basis);
+        let Some(stored) = stored else { return Ok(Watches { basis, held: BTreeMap::new() }) };
+        Watches::decode(basis, &stored.body).with_context(|| format!("state of rule {}", rule.id))
+    }
+
+    /// The weights of all anomaly rules.
+    fn weights(&self) -> f64 {
+        let weight = |rule: &Rule| if let Kind::Anomaly(asked) = rule.kind { asked.weight } else { 0.0 };
+        self.rules.iter().map(weight).sum()
+    }
+
+    /// Of streams that speak: since when, and by how much; of those with an open alert what the last hour shows.
+    async fn changes(
+        &self,
+        rule: &Rule,
+        wanted: Asked,
+        bar: f64,
+        streams: (&mut [Weighed<'_>], &[Subject<'_>]),
+    ) -> Result<Vec<Option<Change>>> {
+        let (weighed, subjects) = streams;
+        let end = subjects.first().map_or(0, |subject| subject.end);
+        let mut changes: Vec<Option<Change>> = vec![None; weighed.len()];
+        let mut waiting: Vec<usize> = (0..weighed.len()).filter(|place| weighed[*place].asks(bar)).collect();
+        let spans = if waiting.iter().all(|place| weighed[*place].open) { &[HOUR][..] } else { &LOOK[..] };
+        for span in spans {
+            if waiting.is_empty() {
+                break;
+            }
+            let from = end - span;
+            let found = usual::blocks(&self.store, rule, from, end).await?;
+            for place in std::mem::take(&mut waiting) {
+                let (weighed, subject) = (&mut weighed[place], &subjects[place]);
+                let Ok(Known { edges, baseline: Ok(baseline) }) = weighed.known else { continue };
+                let mut blocks = filled(rule, found.get(subject.labels), edges, from, end);
+                if weighed.open {
+                    blocks.retain(|block| block.at >= end - HOUR);
+                }
+                if weighed.open {
+                    changes[place] = change(&blocks, baseline, weighed.speaker, wanted.direction, true);
+                    continue;
+                }
+                let Some((speaker, found)) = explain(&blocks, baseline, wanted, weighed.speaker) else { continue };
+                if found.at == from {
+                    waiting.push(place);
+                }
+                (weighed.speaker, changes[place]) = (speaker, Some(found));
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// Every block of a time; those in which nothing came as well, which is news of a number of calls.
+fn filled(rule: &Rule, panes: Option<&BTreeMap<Micros, Pane>>, edges: &Edges, from: Micros, to: Micros) -> Vec<Block> {
+    let empty = Pane::default();
+    let starts = (from.div_euclid(rule.window)..to.div_euclid(rule.window)).map(|number| number * rule.window);
+    let pane = |at: &Micros| panes.and_then(|panes| panes.get(at)).unwrap_or(&empty);
+    starts.filter_map(|at| Block::of(at, &rule.measure, pane(&at), edges)).collect()
+}
+
+/// Weighs one block of one stream.
+fn weigh<'a>(subject: &Subject<'_>, asked: Anomaly, known: Option<&'a Known>, watch: &mut Watch) -> Weighed<'a> {
+    let rule = subject.rule;
+    let speaker =
+        subject.before.and_then(|row| row.evidence.usual.as_ref()).and_then(|usual| Speaker::parse(&usual.detector));
+    let open = subject.before.is_some_and(|row| matches!(row.state, State::Firing | State::Pending));
+    let mut weighed = Weighed {
+        known: known.ok_or(Untestable::NoReference),
+        block: None,
+        value: 0.0,
+        speaker: speaker.unwrap_or(Speaker::Level),
+        open,
+    };
+    let Some(known) = known else { return weighed };
+    weighed.block = Block::of(subject.end - rule.window, &rule.measure, subject.pane, &known.edges);
+    match (&known.baseline, &weighed.block) {
+        (Err(reason), _) => weighed.known = Err(*reason),
+        (Ok(baseline), Some(block)) if !open => {
+            watch.step(block, baseline);
+            let evidence = watch.evidence(baseline.kind(), asked.direction);
+            (weighed.value, weighed.speaker) = (evidence.value, evidence.speaker);
+        }
+        _ => {}
+    }
+    weighed
+}
+
+/// Both gates: evidence, and a change that is surely larger than the least.
+fn verdict(subject: &Subject<'_>, asked: Anomaly, weighed: &Weighed<'_>, change: Option<Change>) -> Verdict {
+    let least = subject.rule.bound.limit();
+    match (&weighed.known, change) {
+        // An open alert whose stream can no longer be tested is kept by the state as it is.
+        (Err(_), _) if subject.pane.calls() == 0 => silent(subject.rule),
+        (Err(_), _) => Verdict::Insufficient,
+        (_, Some(change)) if weighed.open => {
+            if change.size(asked.direction).0 > GOES_ON * least {
+                Verdict::Breach
+            } else {
+                Verdict::Clear
+            }
+        }
+        (_, Some(change)) if change.size(asked.direction).1 > least => Verdict::Breach,
+        _ if weighed.block.is_none_or(|block| block.n <= 0.0) => silent(subject.rule),
+        _ => Verdict::Clear,
+    }
+}
+
+fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) -> UsualEvidence {
+    let rule = subject.rule;
+    // An open alert keeps what it was opened with.
+    let opened = subject.before.filter(|_| weighed.open).and_then(|row| row.evidence.usual.as_ref());
+    let shape = weighed.speaker == Speaker::Shape;
+    let share = weighed.speaker == Speaker::Tail || rule.measure.is_rate();
+    let level = |mean: f64| match rule.measure {
+        _ if share => mean,
+        Measure::Calls => mean.exp() - 0.5,
+        _ => mean.exp() * rule.measure.scale(),
+    };
+    let baseline = weighed.known.as_ref().ok().and_then(|known| known.baseline.as_ref().ok());
+    let levels = change.filter(|_| !shape).map(|change| (level(change.usual), level(change.now)));
+    UsualEvidence {
+        detector: weighed.speaker.id().to_owned(),
+        evidence: opened.map_or(weighed.value, |opened| opened.evidence),
+        bar: 0.0,
+        false_pages_a_week: 0.0,
+        before: levels.map(|(before, _)| before),
+        now: levels.map(|(_, now)| now),
+        level_unit: if share { Unit::Share } else { rule.measure.unit() },
+        since: opened.map_or(change.map(|change| change.at), |opened| opened.since),
+        baseline_day: baseline.map_or(0, |_| weighed.block.map_or(0, |block| day_of(block.at))),
+        baseline_events: baseline.map_or(0.0, |baseline| baseline.events),
+        baseline_blocks: baseline.map_or(0, |baseline| baseline.blocks),
+        untestable: weighed.known.as_ref().err().map_or_else(String::new, ToString::to_string),
+        affected: Vec::new(),
+        affected_count: 0,
+    }
+}
+
+fn evidence(subject: &Subject<'_>, asked: Anomaly, change: Option<Change>, usual: UsualEvidence) -> Evidence {
+    use leeway_core::drift::Direction;
+    let direction = match asked.direction {
+        Direction::Up => "up by more than",
+        Direction::Down => "down by more than",
+        Direction::Both => "off by more than",
+    };
+    Evidence {
+        unit: if usual.detector == Speaker::Shape.id() { Unit::Share } else { Unit::Change },
+        value: change.map(|change| change.effect),
+        low: change.and_then(|change| change.interval.low),
+        high: change.and_then(|change| change.interval.high),
+        n: change.map_or_else(|| subject.pane.calls(), |change| change.n as u64),
+        direction: direction.to_owned(),
+        usual: Some(usual),
+        ..bare(subject)
+    }
+}

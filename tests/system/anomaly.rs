@@ -1,0 +1,169 @@
+//! Anomaly rules through the whole system: what is usual is learnt from the store, a change is told once with its time and
+//! size, and whoever dies meanwhile changes no bit of it.
+
+use serde_json::Value;
+
+use crate::harness::{Database, Node, call, get, now_us, produce, topic, wait_for};
+use crate::traces::database_ready;
+
+const MINUTE: i64 = 60_000_000;
+const BLOCK: i64 = 5 * MINUTE;
+/// Calls of an app in a block.
+const EACH: usize = 30;
+const DAYS: i64 = 2;
+
+/// A number in [0, 1) by its place (SplitMix64).
+fn chance(seed: u64) -> f64 {
+    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// One block of one app: lognormal durations with a daily wave, a share of failures.
+fn block(app: &str, at: i64, failing: f64, slower: f64) -> Vec<(i64, String)> {
+    let wave = 0.2 * (std::f64::consts::TAU * (at as f64 / (24.0 * 60.0 * MINUTE as f64))).sin();
+    let one = |i: usize| {
+        let seed = (at / BLOCK) as u64 * 1_000 + i as u64 * 7 + app.len() as u64 * 1_000_003;
+        let (u, v, w) = (chance(seed), chance(seed + 1), chance(seed + 2));
+        let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+        let time = at + i as i64 * (BLOCK / EACH as i64);
+        let text = call(&format!("{app}-{at}-{i}"), time, app, slower * 400.0 * (wave + 0.5 * normal).exp());
+        let failed = w < failing;
+        (
+            time,
+            if failed {
+                text.replace("\"status\":\"ok\"", "\"status\":\"error\",\"error_type\":\"timeout\"")
+            } else {
+                text
+            },
+        )
+    };
+    (0..EACH).map(one).collect()
+}
+
+fn write(topic: &str, mut calls: Vec<(i64, String)>) {
+    calls.sort();
+    produce(topic, calls.iter().enumerate().map(|(i, (at, text))| ((i % 2) as i32, *at, text.as_bytes())));
+}
+
+fn traffic(from: i64, to: i64, failing: f64, slower: f64) -> Vec<(i64, String)> {
+    let starts = (from / BLOCK..to / BLOCK).map(|number| number * BLOCK);
+    starts
+        .flat_map(|at| {
+            let mut calls = block("steady", at, 0.04, 1.0);
+            calls.extend(block("broken", at, failing, 1.0));
+            calls.extend(block("slowing", at, 0.04, slower));
+            calls
+        })
+        .collect()
+}
+
+const RULES: &str = r#"
+[[rule]]
+id = "failures"
+kind = "anomaly"
+measure = "error_rate"
+by = ["app"]
+direction = "up"
+severity = "page"
+
+[[rule]]
+id = "durations"
+kind = "anomaly"
+measure = "duration_ms"
+by = ["app"]
+severity = "ticket"
+
+[[rule]]
+id = "volume"
+kind = "anomaly"
+measure = "calls"
+by = ["app"]
+direction = "down"
+severity = "ticket"
+"#;
+
+/// (rule, app, state, evidence) of the first finding that fired, in order.
+fn fired(database: &Database) -> Result<Vec<Value>, String> {
+    let rows = database.query("SELECT body FROM finding ORDER BY id")?;
+    let read = |row: &Vec<String>| serde_json::from_str::<Value>(&row.join("|")).map_err(|error| error.to_string());
+    let all: Result<Vec<Value>, String> = rows.iter().map(read).collect();
+    Ok(all?.into_iter().filter(|finding| finding["to"] == "firing").collect())
+}
+
+/// Reads two days, then the change; `deaths`: how often the process is killed on the way.
+fn run(deaths: usize, now: i64) -> (Database, Vec<Value>) {
+    let (database, topic) = (Database::new(), topic(2));
+    let (start, changed) = (now - 5 * 60 * MINUTE, now - 3 * 60 * MINUTE);
+    let mut node = Node::new(&database, &topic);
+    // What is read is hours old, and silence after it no news.
+    node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
+    let history = traffic(start - DAYS * 24 * 60 * MINUTE, start, 0.04, 1.0);
+    let calls = history.len();
+    write(&topic, history);
+    let mut process = node.start();
+    database_ready(&database);
+    database.wait_number("the history", 120, "SELECT COALESCE(sum(on_time + late), 0) FROM ledger", calls as i64);
+    process.kill();
+    // Rules begin where the calls end, in every run.
+    node.rules = RULES.to_owned();
+    let mut process = node.start();
+    database.wait_number("rules", 60, "SELECT count(*) FROM rule_progress", 3);
+    process.kill();
+    write(&topic, traffic(start, changed, 0.04, 1.0));
+    write(&topic, traffic(changed, now, 0.16, 1.5));
+    let progress = format!("SELECT COALESCE(min(through), 0) / {MINUTE} FROM rule_progress");
+    let mut process = node.start();
+    for death in 1..=deaths as i64 {
+        let until = (start + death * (now - start) / (deaths as i64 + 2)) / MINUTE;
+        wait_for("progress", 120, || {
+            let through = database.number(&progress);
+            if through >= until { Ok(()) } else { Err(format!("{through} of {until}")) }
+        });
+        process.kill();
+        process = node.start();
+    }
+    let sql = format!("SELECT count(*) FROM rule_progress WHERE through >= {}", now - BLOCK);
+    database.wait_number("every window", 120, &sql, 3);
+    let url = crate::harness::address(&process);
+    let metrics = get(&format!("{url}/metrics"));
+    for rule in ["failures", "durations", "volume"] {
+        assert!(metrics.contains(&format!("leeway_streams{{rule=\"{rule}\",state=\"tested\"}} 3")), "{metrics}");
+    }
+    let found = fired(&database).unwrap();
+    for finding in &found {
+        let page = get(&format!("{url}/alerts/{}", finding["fingerprint"].as_str().unwrap()));
+        assert!(page.contains("unusual ") && page.contains("e-detector") && page.contains("is usual"), "{page}");
+    }
+    (database, found)
+}
+
+#[test]
+fn a_change_is_told_once_with_its_time_and_size_whoever_dies() {
+    let now = now_us() / BLOCK * BLOCK;
+    let (_database, found) = run(0, now);
+    let told: Vec<(&str, &str)> = found
+        .iter()
+        .map(|finding| (finding["rule"].as_str().unwrap(), finding["evidence"]["usual"]["detector"].as_str().unwrap()))
+        .collect();
+    println!("  {told:?}");
+    assert_eq!(told.len(), 2, "{found:#?}");
+    let changed = now - 3 * 60 * MINUTE;
+    for finding in &found {
+        let (evidence, usual) = (&finding["evidence"], &finding["evidence"]["usual"]);
+        let number = |value: &Value| value.as_f64().unwrap();
+        let (truth, speaker) = if finding["rule"] == "failures" { (3.0, "rate") } else { (0.5, "level") };
+        assert_eq!(usual["detector"], speaker);
+        assert!(number(&evidence["low"]) < truth && truth < number(&evidence["high"]), "{evidence:#}");
+        assert!(number(&usual["evidence"]) >= number(&usual["bar"]), "{usual:#}");
+        let off = (usual["since"].as_i64().unwrap() - changed).abs();
+        assert!(off <= 2 * BLOCK, "{} minutes off", off / MINUTE);
+        let delay = (finding["at"].as_i64().unwrap() - changed) / MINUTE;
+        println!("  {}: after {delay} minutes, {} to {}", finding["rule"], evidence["low"], evidence["high"]);
+        assert!((5..=90).contains(&delay), "{delay}");
+        assert_eq!(usual["affected_count"], 1);
+    }
+    let (_database, again) = run(2, now);
+    assert_eq!(again, found);
+}
