@@ -136,6 +136,9 @@ pub struct UsualEvidence {
     pub baseline_day: i64,
     pub baseline_events: f64,
     pub baseline_blocks: u64,
+    /// The rise that would be told within an hour in nine cases of ten, relative to what is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sees: Option<f64>,
     /// Why nothing can be tested; empty where it can.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub untestable: String,
@@ -167,8 +170,14 @@ impl UsualEvidence {
                 format!("; {count} affected: {}", names.join(", "))
             }
         };
+        let sees = match self.sees {
+            Some(rise) => {
+                format!("; would tell a rise of {} within an hour, in nine cases of ten", Unit::Change.show(rise))
+            }
+            None => String::new(),
+        };
         format!(
-            "e-detector `{}`: evidence {:.2e}, speaks from {:.2e} ({:.2e} false pages a week){levels}{since}{affected}; usual by {} blocks with {:.0} events",
+            "e-detector `{}`: evidence {:.2e}, speaks from {:.2e} ({:.2e} false pages a week){levels}{since}{affected}{sees}; usual by {} blocks with {:.0} events",
             self.detector, self.evidence, self.bar, self.false_pages_a_week, self.baseline_blocks, self.baseline_events
         )
     }

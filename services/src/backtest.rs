@@ -15,6 +15,7 @@ use leeway_detectors::online::column::{Alarm, Column, DETECTORS, Watch};
 use serde_json::{Value as Json, json};
 
 mod columns;
+mod rules;
 
 use columns::{Layout, SAMPLE, Source, delimiter, unreadable};
 
@@ -22,8 +23,23 @@ use columns::{Layout, SAMPLE, Source, delimiter, unreadable};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Rows in order of time, with a line of column names: timestamp,value or timestamp,count,sum; `-` is standard input
-    #[arg(long, value_name = "FILE")]
-    csv: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "rules", conflicts_with = "rules")]
+    csv: Option<PathBuf>,
+    /// A file of rules: each window of the time is judged over what the store holds, with the rules' whole state machine
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["value", "time", "detector", "scores"])]
+    rules: Option<PathBuf>,
+    /// One rule of the file alone
+    #[arg(long, value_name = "ID", requires = "rules")]
+    rule: Option<String>,
+    /// Where the time begins (RFC 3339); without it a week before its end
+    #[arg(long, value_name = "TIME", requires = "rules")]
+    from: Option<String>,
+    /// Where the time ends; without it where the stored calls do
+    #[arg(long, value_name = "TIME", requires = "rules")]
+    to: Option<String>,
+    /// Settings file, for the store
+    #[arg(long, value_name = "FILE", requires = "rules")]
+    config: Option<PathBuf>,
     /// The column that is watched; without it `value`, else sum/count, else the first column of numbers
     #[arg(long, value_name = "COLUMN")]
     value: Option<String>,
@@ -51,9 +67,23 @@ pub struct Args {
 const NAMED: usize = 8_192;
 
 pub fn run(args: &Args) -> Result<()> {
+    match (&args.rules, &args.csv) {
+        (Some(rules), _) => {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+            runtime.block_on(rules::run(args, rules))
+        }
+        (None, Some(csv)) => column(args, csv),
+        (None, None) => bail!("give --csv FILE or --rules FILE"),
+    }
+}
+
+/// A column of a file.
+fn column(args: &Args, csv: &Path) -> Result<()> {
     let began = Instant::now();
-    let told = replay(args)?;
-    let incidents = args.incidents.as_deref().map(|path| judged(path, &told)).transpose()?;
+    let told = replay(args, csv)?;
+    let starts: Vec<Micros> = told.alarms.iter().map(|told| told.when).collect();
+    let incidents = args.incidents.as_deref().map(|path| judged(path, told.form, &starts)).transpose()?;
     let mut out = io::stdout().lock();
     if args.json {
         let mut report = told.json(began.elapsed().as_secs_f64(), args.false_alarm_every);
@@ -89,7 +119,7 @@ struct Report {
 }
 
 /// Runs the detectors over the file.
-fn replay(args: &Args) -> Result<Report> {
+fn replay(args: &Args, csv: &Path) -> Result<Report> {
     if !(args.false_alarm_every >= 2.0 && args.false_alarm_every <= 1e12) {
         bail!("--false-alarm-every is a number of rows from 2 to 10^12, not {}", args.false_alarm_every);
     }
@@ -100,28 +130,28 @@ fn replay(args: &Args) -> Result<Report> {
             format!("there is no detector `{id}`; there are\n{}", known.join("\n"))
         })?,
     };
-    let mut input = BufReader::new(open(&args.csv)?);
-    let delimiter = delimiter(input.fill_buf().with_context(|| format!("read {}", args.csv.display()))?);
+    let mut input = BufReader::new(open(csv)?);
+    let delimiter = delimiter(input.fill_buf().with_context(|| format!("read {}", csv.display()))?);
     let mut reader =
         csv::ReaderBuilder::new().flexible(true).has_headers(false).delimiter(delimiter).from_reader(input);
     let mut bytes = ByteRecord::new();
     let mut next = || -> Result<Option<StringRecord>> {
-        let more = reader.read_byte_record(&mut bytes).with_context(|| format!("read {}", args.csv.display()))?;
+        let more = reader.read_byte_record(&mut bytes).with_context(|| format!("read {}", csv.display()))?;
         // Names in other encodings are no reason to stop: numbers and times are ASCII.
         Ok(more.then(|| StringRecord::from_byte_record_lossy(bytes.clone())))
     };
-    let Some(head) = next()? else { bail!("{} is empty: it needs a line of column names", args.csv.display()) };
+    let Some(head) = next()? else { bail!("{} is empty: it needs a line of column names", csv.display()) };
     let mut pending = VecDeque::new();
     while pending.len() < SAMPLE
         && let Some(record) = next()?
     {
         pending.push_back(record);
     }
-    let (layout, headless) = Layout::new(&head, pending.make_contiguous(), args)?;
+    let (layout, headless) = Layout::new(&head, pending.make_contiguous(), args, csv)?;
     if headless {
         pending.push_front(head);
     }
-    let mut scores = args.scores.as_deref().map(|path| Scores::create(path, &args.csv)).transpose()?;
+    let mut scores = args.scores.as_deref().map(|path| Scores::create(path, csv)).transpose()?;
     let mut run = Run::new(&layout, watch, args.false_alarm_every);
     let mut line = u64::from(!headless);
     while let Some(record) = match pending.pop_front() {
@@ -272,7 +302,7 @@ struct Incidents {
     alarms: usize,
 }
 
-fn judged(path: &Path, report: &Report) -> Result<Incidents> {
+fn judged(path: &Path, form: Option<Stamp>, alarms: &[Micros]) -> Result<Incidents> {
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_path(path)
@@ -287,7 +317,7 @@ fn judged(path: &Path, report: &Report) -> Result<Incidents> {
         let record = record.with_context(|| format!("read {}", path.display()))?;
         let at = |place: usize| -> Result<Micros> {
             let text = record.get(place).unwrap_or_default();
-            let at = report.form.and_then(|form| form.at(text)).or_else(|| Stamp::of(text)?.at(text));
+            let at = form.and_then(|form| form.at(text)).or_else(|| Stamp::of(text)?.at(text));
             at.with_context(|| format!("{}, line {}: {}", path.display(), number + 2, unreadable(text)))
         };
         let (from, to) = (at(start)?, at(end)?);
@@ -296,14 +326,14 @@ fn judged(path: &Path, report: &Report) -> Result<Incidents> {
         }
         spans.push((record.get(start).unwrap_or_default().to_owned(), from, to));
     }
-    let inside = |told: &&Told, span: &(String, Micros, Micros)| (span.1..=span.2).contains(&told.when);
+    let inside = |at: &&Micros, span: &(String, Micros, Micros)| (span.1..=span.2).contains(*at);
     let found = spans.iter().map(|span| {
-        let first = report.alarms.iter().find(|told| inside(told, span));
-        (span.0.clone(), first.map(|told| told.when - span.1))
+        let first = alarms.iter().find(|at| inside(at, span));
+        (span.0.clone(), first.map(|at| at - span.1))
     });
     let found: Vec<_> = found.collect();
-    let false_alarms = report.alarms.iter().filter(|told| !spans.iter().any(|span| inside(told, span))).count();
-    Ok(Incidents { found, false_alarms, alarms: report.alarms.len() })
+    let false_alarms = alarms.iter().filter(|at| !spans.iter().any(|span| inside(at, span))).count();
+    Ok(Incidents { found, false_alarms, alarms: alarms.len() })
 }
 
 impl Incidents {

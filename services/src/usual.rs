@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
 use leeway_alerts::rule::Rule;
-use leeway_core::alert::{AlertLabels, State, fingerprint};
+use leeway_core::alert::{AlertLabels, Finding, State, fingerprint};
 use leeway_core::clock::{DAY, HOUR, Micros};
 use leeway_core::measure::Measure;
 use leeway_core::pane::Pane;
@@ -71,16 +71,22 @@ pub async fn blocks(
     Ok(found)
 }
 
-/// Reads the days that nobody read yet, and makes the baselines for `day`.
-pub async fn learn(store: &Store, rule: &Rule, day: i64) -> Result<Usual> {
+/// Reads the days that nobody read yet, and makes the baselines for `day`. A backtest brings its own findings.
+pub async fn learn(store: &Store, rule: &Rule, day: i64, replayed: Option<Vec<Finding>>) -> Result<Usual> {
     let (basis, oldest) = (basis(rule), day - DAYS);
     let first = store.first_pane_day().await?.map_or(day, |first| first.max(oldest));
     let read = store.stream_days(&basis, oldest).await?;
     for past in (first..day).filter(|past| !read.contains(past)) {
         read_day(store, rule, &basis, past).await.with_context(|| format!("read day {past} into blocks"))?;
     }
-    store.forget_streams(&basis, oldest).await?;
-    let incidents = incidents(store, rule, oldest * DAY, day * DAY).await?;
+    let findings = match replayed {
+        Some(replayed) => replayed,
+        None => {
+            store.forget_streams(&basis, oldest).await?;
+            store.findings_between(oldest * DAY, day * DAY, FINDINGS).await?
+        }
+    };
+    let incidents = incidents(rule, findings);
     let mut streams = BTreeMap::new();
     for row in store.streams(&basis).await? {
         let labels: AlertLabels = serde_json::from_str(&row.labels).context("read stored labels")?;
@@ -157,14 +163,9 @@ fn edges_of(measure: &Measure, pane: &Pane) -> Option<Edges> {
 }
 
 /// When the rule's alerts fired, by instance, a week each at most.
-async fn incidents(
-    store: &Store,
-    rule: &Rule,
-    from: Micros,
-    to: Micros,
-) -> Result<HashMap<String, Vec<(Micros, Micros)>>> {
+fn incidents(rule: &Rule, findings: Vec<Finding>) -> HashMap<String, Vec<(Micros, Micros)>> {
     let mut found: HashMap<String, Vec<(Micros, Micros)>> = HashMap::new();
-    for finding in store.findings_between(from, to, FINDINGS).await? {
+    for finding in findings {
         if finding.rule != rule.id {
             continue;
         }
@@ -176,5 +177,5 @@ async fn incidents(
             _ => {}
         }
     }
-    Ok(found)
+    found
 }

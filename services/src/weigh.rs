@@ -11,7 +11,7 @@ use leeway_core::clock::{DAY, HOUR, Micros, day_of};
 use leeway_core::measure::{Measure, Unit};
 use leeway_core::pane::Pane;
 use leeway_core::varint::{self, Corrupt, Reader};
-use leeway_detectors::stream::{Asked, Block, Change, Edges, Speaker, Untestable, Watch, change, explain, fleet};
+use leeway_detectors::stream::{Asked, Block, Change, Edges, Speaker, Untestable, Watch, change, explain, fleet, sees};
 use leeway_store::DetectorState;
 
 use crate::evaluate::{Evaluator, Subject, bare, silent};
@@ -35,6 +35,10 @@ pub(crate) struct Watches {
 }
 
 impl Watches {
+    pub(crate) fn new(rule: &Rule) -> Self {
+        Self { basis: usual::basis(rule), held: BTreeMap::new() }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         varint::write(&mut out, self.held.len() as u128);
@@ -72,6 +76,12 @@ struct Weighed<'a> {
 }
 
 impl Weighed<'_> {
+    /// What the stream can see within so many blocks like this one.
+    fn sees(&self, bar: f64, blocks: f64) -> Option<f64> {
+        let baseline = self.known.as_ref().ok()?.baseline.as_ref().ok()?;
+        sees(self.block.as_ref()?, baseline, bar, blocks)
+    }
+
     fn asks(&self, bar: f64) -> bool {
         self.open || self.value >= bar
     }
@@ -107,6 +117,7 @@ impl Evaluator {
             let verdict = verdict(subject, asked, weighed, *change);
             let mut usual = told(subject, weighed, *change);
             (usual.bar, usual.false_pages_a_week) = (bar, self.false_pages_a_week * weight);
+            usual.sees = weighed.sees(bar, (HOUR / rule.window) as f64);
             if verdict == Verdict::Breach {
                 (usual.affected, usual.affected_count) = (affected.clone(), ranked.len());
                 // An alarm uses its evidence up.
@@ -132,9 +143,9 @@ impl Evaluator {
             let (of, learnt) = learnt.context("the making of baselines ended")??;
             self.learnt(of, learnt);
         } else if self.memory.learning.is_empty() {
-            let (store, learner) = (self.store.clone(), rule.clone());
+            let (store, learner, replayed) = (self.store.clone(), rule.clone(), self.memory.replayed.clone());
             self.memory.learning.spawn(async move {
-                let learnt = usual::learn(&store, &learner, day).await?;
+                let learnt = usual::learn(&store, &learner, day, replayed).await?;
                 Ok((learner.id, learnt))
             });
         }
@@ -167,8 +178,14 @@ impl Evaluator {
             return Ok(watches);
         }
         let stored = self.store.detector_state(&rule.id).await?.filter(|stored| stored.basis == basis);
-        let Some(stored) = stored else { return Ok(Watches { basis, held: BTreeMap::new() }) };
+        let Some(stored) = stored else { return Ok(Watches::new(rule)) };
         Watches::decode(basis, &stored.body).with_context(|| format!("state of rule {}", rule.id))
+    }
+
+    /// False alarms a week that the budget leaves a rule; `None` of kinds that promise nothing.
+    pub(crate) fn budget(&self, rule: &Rule) -> Option<f64> {
+        let Kind::Anomaly(asked) = rule.kind else { return None };
+        Some(self.false_pages_a_week * asked.weight / self.weights())
     }
 
     /// The weights of all anomaly rules.
@@ -298,6 +315,7 @@ fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) ->
         baseline_day: baseline.map_or(0, |_| weighed.block.map_or(0, |block| day_of(block.at))),
         baseline_events: baseline.map_or(0.0, |baseline| baseline.events),
         baseline_blocks: baseline.map_or(0, |baseline| baseline.blocks),
+        sees: None,
         untestable: weighed.known.as_ref().err().map_or_else(String::new, ToString::to_string),
         affected: Vec::new(),
         affected_count: 0,

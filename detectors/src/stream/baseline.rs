@@ -186,6 +186,11 @@ impl Baseline {
         &self.cells[self.season.cell(at)]
     }
 
+    /// Bytes that it takes.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + size_of_val(&self.cells[..]) + size_of_val(&self.shapes[..])
+    }
+
     /// What is expected of a block, and the half width of its 95 % interval.
     pub fn usual(&self, at: Micros) -> (f64, f64) {
         let cell = self.cell(at);

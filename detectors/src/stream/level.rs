@@ -11,14 +11,14 @@ use super::sr::Mixture;
 use super::{Baseline, Block};
 
 /// Tilts, in deviations of a block.
-const TILTS: [f64; 6] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6];
+pub(super) const TILTS: [f64; 7] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
 const SIDE: usize = TILTS.len();
 /// One block counts for at most so many deviations: it may be an outlier.
-const CUT: f64 = 4.0;
+pub(super) const CUT: f64 = 4.0;
 
 /// Upward, then downward.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Level(Mixture<{ 2 * SIDE }>);
+pub(super) struct Level(pub Mixture<{ 2 * SIDE }>);
 
 impl Level {
     pub fn new() -> Self {
@@ -39,18 +39,6 @@ impl Level {
     }
 
     pub fn value(&self, direction: Direction) -> f64 {
-        match direction {
-            Direction::Up => self.0.mean(0..SIDE),
-            Direction::Down => self.0.mean(SIDE..2 * SIDE),
-            Direction::Both => self.0.mean(0..2 * SIDE),
-        }
-    }
-
-    pub fn numbers(&self) -> &[f64] {
-        &self.0.0
-    }
-
-    pub fn numbers_mut(&mut self) -> &mut [f64] {
-        &mut self.0.0
+        self.0.sided(direction)
     }
 }

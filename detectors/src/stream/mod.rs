@@ -10,8 +10,10 @@
 mod baseline;
 mod block;
 mod change;
+pub mod fast;
 pub mod fleet;
 mod level;
+mod power;
 mod rate;
 mod shape;
 mod sr;
@@ -21,6 +23,7 @@ pub use baseline::{Baseline, Season};
 pub use block::{BINS, Block, Edges, decode, encode};
 pub use change::{Asked, Change, change, explain};
 use leeway_core::drift::Direction;
+pub use power::sees;
 use thiserror::Error;
 
 /// Why a stream cannot be tested; never a quiet "nothing unusual".
@@ -144,7 +147,11 @@ impl Watch {
     }
 
     fn numbers(&self) -> [&[f64]; 4] {
-        [self.rate.numbers(), self.level.numbers(), self.shape.numbers(), self.tail.numbers()]
+        [&self.rate.0.0, &self.level.0.0, &self.shape.0.0, &self.tail.0.0]
+    }
+
+    fn numbers_mut(&mut self) -> [&mut [f64]; 4] {
+        [&mut self.rate.0.0, &mut self.level.0.0, &mut self.shape.0.0, &mut self.tail.0.0]
     }
 
     /// Little-endian doubles, always as many.
@@ -157,9 +164,7 @@ impl Watch {
         let (chunks, rest) = bytes.as_chunks::<8>();
         let mut numbers = chunks.iter().map(|chunk| f64::from_le_bytes(*chunk));
         let mut watch = Self::new();
-        for sums in
-            [watch.rate.numbers_mut(), watch.level.numbers_mut(), watch.shape.numbers_mut(), watch.tail.numbers_mut()]
-        {
+        for sums in watch.numbers_mut() {
             for sum in sums {
                 *sum = numbers.next().filter(|number| number.is_finite() && *number >= 0.0)?;
             }

@@ -11,18 +11,22 @@ use super::sr::Mixture;
 use super::{Baseline, Block};
 
 /// Alternatives, as multiples of the band's edge.
-const FACTORS: [f64; 6] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+pub(super) const FACTORS: [f64; 6] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
 const SIDE: usize = FACTORS.len();
 
 /// Upward, then downward.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rate(Mixture<{ 2 * SIDE }>);
+pub(super) struct Rate(pub Mixture<{ 2 * SIDE }>);
+
+/// From a half on it is the misses that become rarer by the factor.
+pub(super) fn alternative(p0: f64, factor: f64) -> f64 {
+    if p0 * factor < 0.5 { p0 * factor } else { 1.0 - (1.0 - p0) / factor }
+}
 
 /// ln of the likelihood ratio of each alternative above `p0`, of `hits` among `n`.
 pub(super) fn gains(p0: f64, hits: f64, n: f64, share: f64) -> impl Iterator<Item = f64> {
     FACTORS.into_iter().map(move |factor| {
-        // From a half on it is the misses that become rarer by the factor.
-        let q = if p0 * factor < 0.5 { p0 * factor } else { 1.0 - (1.0 - p0) / factor };
+        let q = alternative(p0, factor);
         share * (hits * (q / p0).ln() + (n - hits) * ((1.0 - q) / (1.0 - p0)).ln())
     })
 }
@@ -44,18 +48,6 @@ impl Rate {
     }
 
     pub fn value(&self, direction: Direction) -> f64 {
-        match direction {
-            Direction::Up => self.0.mean(0..SIDE),
-            Direction::Down => self.0.mean(SIDE..2 * SIDE),
-            Direction::Both => self.0.mean(0..2 * SIDE),
-        }
-    }
-
-    pub fn numbers(&self) -> &[f64] {
-        &self.0.0
-    }
-
-    pub fn numbers_mut(&mut self) -> &mut [f64] {
-        &mut self.0.0
+        self.0.sided(direction)
     }
 }

@@ -18,7 +18,7 @@ const WAYS: [(Way, f64); 4] = [(Way::Place, 1.0), (Way::Place, -1.0), (Way::Spre
 const TILTS: usize = WAYS.len() * SIZES.len();
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Shape(Mixture<TILTS>);
+pub(super) struct Shape(pub Mixture<TILTS>);
 
 impl Shape {
     pub fn new() -> Self {
@@ -49,13 +49,5 @@ impl Shape {
 
     pub fn value(&self) -> f64 {
         self.0.mean(0..TILTS)
-    }
-
-    pub fn numbers(&self) -> &[f64] {
-        &self.0.0
-    }
-
-    pub fn numbers_mut(&mut self) -> &mut [f64] {
-        &mut self.0.0
     }
 }

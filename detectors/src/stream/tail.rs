@@ -12,7 +12,7 @@ const FROM: [usize; 2] = [BINS - 2, BINS - 1];
 const EACH: usize = 6;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Tail(Mixture<{ FROM.len() * EACH }>);
+pub(super) struct Tail(pub Mixture<{ FROM.len() * EACH }>);
 
 impl Tail {
     pub fn new() -> Self {
@@ -34,13 +34,5 @@ impl Tail {
 
     pub fn value(&self) -> f64 {
         self.0.mean(0..FROM.len() * EACH)
-    }
-
-    pub fn numbers(&self) -> &[f64] {
-        &self.0.0
-    }
-
-    pub fn numbers_mut(&mut self) -> &mut [f64] {
-        &mut self.0.0
     }
 }

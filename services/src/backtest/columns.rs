@@ -40,11 +40,11 @@ const TIMES: [&str; 8] = ["timestamp", "time", "datetime", "date", "ts", "ds", "
 
 impl Layout {
     /// From the names and the first rows; also whether the first line holds no names.
-    pub(super) fn new(head: &StringRecord, sample: &[StringRecord], args: &Args) -> Result<(Self, bool)> {
+    pub(super) fn new(head: &StringRecord, sample: &[StringRecord], args: &Args, file: &Path) -> Result<(Self, bool)> {
         let names: Vec<String> =
             head.iter().map(|name| name.trim().trim_start_matches('\u{feff}').to_owned()).collect();
         let headless = names.iter().all(|name| number(name).is_some() || Stamp::of(name).is_some());
-        let columns = Columns { names: &names, head: headless.then_some(head), sample, file: &args.csv };
+        let columns = Columns { names: &names, head: headless.then_some(head), sample, file };
         let time = match columns.asked(args.time.as_deref())? {
             Some(place) if sample.is_empty() => Some((place, Stamp::Place)),
             Some(place) => {

@@ -1,0 +1,228 @@
+//! Rules over what the store holds: each window of a time is judged with the whole state machine, from what it holds and
+//! what lies before it; nothing is written but the blocks that baselines are made of, and nobody is told.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use leeway_alerts::rule::{Kind, Rule};
+use leeway_core::alert::{Finding, State};
+use leeway_core::clock::{Clock, DAY, MINUTE, Micros, minute_of, parse_rfc3339, readable, readable_span, rfc3339};
+use leeway_store::{AlertRow, Store};
+use serde_json::{Value as Json, json};
+
+use super::{Args, Incidents, judged};
+use crate::evaluate::{Evaluator, Memory};
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+
+/// How far back is looked where nothing is said.
+const BACK: Micros = 7 * DAY;
+const SAY: Duration = Duration::from_secs(5);
+
+/// One alert's time.
+struct Alarm {
+    fired: Finding,
+    until: Option<Micros>,
+    labels: String,
+}
+
+/// What one rule would have done.
+struct Past {
+    rule: Rule,
+    windows: u64,
+    alarms: Vec<Alarm>,
+    /// Expected false alarms a week at most; `None` where the kind promises nothing.
+    false_alarms: Option<f64>,
+}
+
+pub async fn run(args: &Args, file: &Path) -> Result<()> {
+    let began = Instant::now();
+    let mut settings = Settings::load(args.config.as_deref())?;
+    file.clone_into(&mut settings.rules.file);
+    let rules: Vec<Rule> = settings.rules()?;
+    let known: Vec<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
+    if let Some(wanted) = args.rule.as_ref().filter(|wanted| !known.contains(&wanted.as_str())) {
+        bail!("there is no rule `{wanted}` in {}; there are {}", file.display(), known.join(", "));
+    }
+    let store = Store::open(&settings.location()).await.context("open the store (store.url)")?;
+    let (from, to) = span(args, &store).await?;
+    let mut pasts = Vec::new();
+    for rule in rules.iter().filter(|rule| args.rule.as_ref().is_none_or(|wanted| *wanted == rule.id)) {
+        pasts.push(replay(&store, &settings, &rules, rule, (from, to)).await?);
+    }
+    let starts: Vec<Micros> = pasts.iter().flat_map(|past| past.alarms.iter().map(|alarm| alarm.fired.at)).collect();
+    let incidents = args.incidents.as_deref().map(|path| judged(path, None, &starts)).transpose()?;
+    let seconds = began.elapsed().as_secs_f64();
+    let told = if args.json {
+        format!("{}\n", json((from, to), &pasts, incidents.as_ref(), seconds))
+    } else {
+        text((from, to), &pasts, incidents.as_ref(), seconds)
+    };
+    std::io::stdout().lock().write_all(told.as_bytes()).context("print")
+}
+
+/// The time to look at, in whole minutes: what is asked for, else the last week of what is stored.
+async fn span(args: &Args, store: &Store) -> Result<(Micros, Micros)> {
+    let time = |name: &str, text: &Option<String>| -> Result<Option<Micros>> {
+        let read = |text: &String| {
+            parse_rfc3339(text).with_context(|| format!("--{name}: `{text}` is no time such as 2026-11-01T00:00:00Z"))
+        };
+        text.as_ref().map(read).transpose()
+    };
+    let newest = store.partitions().await?.into_iter().map(|row| row.watermark).max().unwrap_or_default();
+    let to = minute_of(time("to", &args.to)?.unwrap_or(newest));
+    let from = minute_of(time("from", &args.from)?.unwrap_or(to - BACK));
+    if newest == 0 {
+        bail!("the store is empty: there is nothing to look back at");
+    }
+    if from >= to {
+        bail!("--from lies before --to: {} and {}", rfc3339(from), rfc3339(to));
+    }
+    Ok((from, to))
+}
+
+/// Every window of one rule, in order.
+async fn replay(
+    store: &Store,
+    settings: &Settings,
+    rules: &[Rule],
+    rule: &Rule,
+    (from, to): (Micros, Micros),
+) -> Result<Past> {
+    // Nobody is told.
+    let quiet = |rule: &Rule| Rule { receivers: Vec::new(), ..rule.clone() };
+    let mut evaluator = Evaluator {
+        store: store.clone(),
+        rules: rules.iter().map(quiet).collect(),
+        clock: Clock::System,
+        owner: String::new(),
+        external_url: String::new(),
+        simulated: false,
+        metrics: Arc::new(Metrics::default()),
+        false_pages_a_week: settings.rules.false_pages_a_week,
+        streams: settings.rules.streams,
+        memory: Memory::replay(rule),
+    };
+    let rule = quiet(rule);
+    let (mut rows, mut past): (BTreeMap<String, AlertRow>, _) = (
+        BTreeMap::new(),
+        Past { rule: rule.clone(), windows: 0, alarms: Vec::new(), false_alarms: evaluator.budget(&rule) },
+    );
+    let (mut end, mut said) = (from + MINUTE, Instant::now());
+    while end <= to {
+        while !evaluator.knows(&rule, end - rule.window).await? {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let before = rows.values().cloned().collect();
+        let write =
+            evaluator.evaluate(&rule, end, before).await.with_context(|| format!("evaluate rule {}", rule.id))?;
+        rows.extend(write.alerts.into_iter().map(|row| (row.fingerprint.clone(), row)));
+        for finding in write.findings {
+            past.take(&finding, &rows);
+            evaluator.memory.remember(finding);
+        }
+        past.windows += u64::from(end % rule.window == 0 || !matches!(rule.kind, Kind::Anomaly(_)));
+        if said.elapsed() > SAY {
+            // Nobody to tell is no reason to stop.
+            let _ =
+                writeln!(std::io::stderr(), "{}: at {}, {} alarms so far", rule.id, readable(end), past.alarms.len());
+            said = Instant::now();
+        }
+        end += MINUTE;
+    }
+    Ok(past)
+}
+
+impl Past {
+    fn take(&mut self, finding: &Finding, rows: &BTreeMap<String, AlertRow>) {
+        let labels = rows.get(&finding.fingerprint).map_or_else(String::new, |row| row.labels.clone());
+        if finding.to == State::Firing {
+            self.alarms.push(Alarm { fired: finding.clone(), until: None, labels });
+        } else if finding.from == State::Firing {
+            let open = |alarm: &&mut Alarm| alarm.fired.fingerprint == finding.fingerprint && alarm.until.is_none();
+            if let Some(alarm) = self.alarms.iter_mut().find(open) {
+                alarm.until = Some(finding.at);
+            }
+        }
+    }
+}
+
+fn json((from, to): (Micros, Micros), pasts: &[Past], incidents: Option<&Incidents>, seconds: f64) -> Json {
+    let alarm = |alarm: &Alarm| {
+        let (evidence, labels) = (&alarm.fired.evidence, serde_json::from_str::<Json>(&alarm.labels));
+        let usual = evidence.usual.as_ref();
+        let test = evidence.drift.as_ref().map(|drift| drift.test.clone());
+        json!({
+            "at": rfc3339(alarm.fired.at),
+            "until": alarm.until.map(rfc3339),
+            "labels": labels.unwrap_or_default(),
+            "detector": usual.map(|usual| usual.detector.clone()).or(test).unwrap_or_else(|| "threshold".into()),
+            "effect": evidence.value,
+            "interval": { "low": evidence.low, "high": evidence.high },
+            "change_estimated_at": usual.and_then(|usual| usual.since).map(rfc3339),
+            "evidence": evidence,
+        })
+    };
+    let rule = |past: &Past| {
+        json!({
+            "rule": past.rule.id,
+            "version": past.rule.version,
+            "windows": past.windows,
+            "false_alarms_a_week_at_most": past.false_alarms,
+            "alarms": past.alarms.iter().map(alarm).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "from": rfc3339(from),
+        "to": rfc3339(to),
+        "rules": pasts.iter().map(rule).collect::<Vec<_>>(),
+        "incidents": incidents.map_or(Json::Null, Incidents::json),
+        "seconds": seconds,
+    })
+}
+
+fn text((from, to): (Micros, Micros), pasts: &[Past], incidents: Option<&Incidents>, seconds: f64) -> String {
+    let weeks = (to - from) as f64 / (7 * DAY) as f64;
+    let mut lines = vec![format!("{} to {}, in {seconds:.1} s", readable(from), readable(to))];
+    for past in pasts {
+        let promise = match past.false_alarms {
+            Some(most) => format!("at most {most:.3} false ones a week expected"),
+            None => "false ones are not bounded for this kind of rule".to_owned(),
+        };
+        lines.push(String::new());
+        lines.push(format!(
+            "{}: {} alarm{} in {} windows, {:.1} a week; {promise}",
+            past.rule.id,
+            past.alarms.len(),
+            if past.alarms.len() == 1 { "" } else { "s" },
+            past.windows,
+            past.alarms.len() as f64 / weeks
+        ));
+        for alarm in &past.alarms {
+            let evidence = &alarm.fired.evidence;
+            let lasted = alarm.until.map_or_else(
+                || "still firing at the end".to_owned(),
+                |until| format!("for {}", readable_span(until - alarm.fired.at)),
+            );
+            let sure = evidence.shown_interval();
+            let sure = if sure.is_empty() { sure } else { format!(" ({sure})") };
+            lines.push(format!(
+                "  {} {lasted}: {} {} was {}{sure}, {}",
+                readable(alarm.fired.at),
+                alarm.labels,
+                evidence.what(),
+                evidence.shown_value(),
+                evidence.shown_threshold()
+            ));
+        }
+    }
+    if let Some(incidents) = incidents {
+        lines.push(String::new());
+        lines.push(incidents.text());
+    }
+    lines.join("\n") + "\n"
+}
