@@ -132,6 +132,9 @@ pub struct UsualEvidence {
     /// When the change began, as estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Micros>,
+    /// The change that the alert was opened for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<f64>,
     /// The day for which the baseline was made, and what it was made of.
     pub baseline_day: i64,
     pub baseline_events: f64,

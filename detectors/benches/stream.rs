@@ -50,10 +50,10 @@ fn main() {
         let blocks: Vec<Block> = (0..sketches.len()).map(made).collect();
         let hits: Vec<Block> =
             (0..2_000).map(|number| Block::rate(number * BLOCK, f64::from(number % 7 == 0), each as f64)).collect();
-        let values = Baseline::learn(Kind::Values, Season::Week, &blocks, &[]).expect("a reference");
-        let rate = Baseline::learn(Kind::Rate, Season::Week, &hits, &[]).expect("a reference");
+        let values = Baseline::learn(Kind::Values, Season::Week, 0.1, &blocks, &[]).expect("a reference");
+        let rate = Baseline::learn(Kind::Rate, Season::Week, 0.1, &hits, &[]).expect("a reference");
         let per_event = |seconds: f64| seconds * 1e9 / (blocks.len() * each) as f64;
-        let making = best(|| (0..sketches.len()).for_each(|number| drop(black_box(made(number)))));
+        let making = best(|| (0..sketches.len()).for_each(|number| _ = black_box(made(number))));
         let mut watch = Watch::new();
         let weighing = best(|| blocks.iter().for_each(|block| watch.step(block, &values)));
         let rating = best(|| hits.iter().for_each(|block| watch.step(block, &rate)));
@@ -69,8 +69,8 @@ fn main() {
     let hits: Vec<Block> =
         (0..WEEKS).map(|number| Block::rate(number * BLOCK, f64::from(number % 7 == 0), 30.0)).collect();
     for (name, kind, blocks) in [("values", Kind::Values, &blocks), ("rate", Kind::Rate, &hits)] {
-        let learning = best(|| drop(black_box(Baseline::learn(kind, Season::Week, blocks, &[]))));
-        let baseline = Baseline::learn(kind, Season::Week, blocks, &[]).expect("a reference");
+        let learning = best(|| drop(black_box(Baseline::learn(kind, Season::Week, 0.1, blocks, &[]))));
+        let baseline = Baseline::learn(kind, Season::Week, 0.1, blocks, &[]).expect("a reference");
         let (state, memory) = (Watch::new().encode().len(), baseline.size());
         println!(
             "{name}: four weeks of {WEEKS} blocks learnt in {:.2} ms; baseline {memory} bytes, detectors {state} bytes",

@@ -135,6 +135,7 @@ impl Evaluator {
             // Another owner's evaluations may lie between.
             self.memory.watches.clear();
             self.retire(&lease).await?;
+            self.keep_streams().await?;
         }
         self.memory.held = Some(lease.clone());
         let horizon = self.horizon().await?;
@@ -415,7 +416,7 @@ pub(crate) struct Subject<'a> {
     reference: Option<&'a Pane>,
     pub before: Option<&'a AlertRow>,
     pub end: Micros,
-    coverage: f64,
+    pub coverage: f64,
 }
 
 impl Subject<'_> {

@@ -1,27 +1,32 @@
 //! Anomaly rules: each block of each stream is weighed against what is usual, and speaks from the bar on that the fleet's
 //! budget of false pages leaves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, Result};
 use leeway_alerts::rule::{Anomaly, Kind, Rule};
 use leeway_alerts::state::Verdict;
 use leeway_core::alert::{AlertLabels, Evidence, State, UsualEvidence};
 use leeway_core::clock::{DAY, HOUR, Micros, day_of};
+use leeway_core::drift::Direction;
 use leeway_core::measure::{Measure, Unit};
-use leeway_core::pane::Pane;
 use leeway_core::varint::{self, Corrupt, Reader};
-use leeway_detectors::stream::{Asked, Block, Change, Edges, Speaker, Untestable, Watch, change, explain, fleet, sees};
-use leeway_store::DetectorState;
+use leeway_detectors::stream::{
+    self, Asked, Baseline, Block, Change, Edges, Speaker, Untestable, Watch, change, explain, fleet, sees,
+};
+use leeway_store::{AlertRow, DetectorState};
 
 use crate::evaluate::{Evaluator, Subject, bare, silent};
 use crate::usual::{self, Known, Usual};
 
 const WEEK: Micros = 7 * DAY;
-/// How far back a change is looked for: a day, and a week where it seems to be older than that.
-const LOOK: [Micros; 2] = [DAY, WEEK];
-/// What fires goes on while the last hour shows this part of the least change.
+/// How far back is looked: for a change a day, and a week where it seems to be older than that; for the present of an open
+/// alert as short as can tell.
+const LOOK: [Micros; 4] = [HOUR, 6 * HOUR, DAY, WEEK];
+/// What fires goes on while the last hours show this part of the least change.
 const GOES_ON: f64 = 0.5;
+/// Evidence this many times the bar is asked about once an hour: the change is there, and its size is what is too small.
+const PLAIN: f64 = 1e12;
 /// The false discovery rate, per week waited, of the streams that are told as affected.
 const DISCOVERIES: f64 = 0.05;
 /// Streams that are told by name.
@@ -72,7 +77,40 @@ struct Weighed<'a> {
     value: f64,
     speaker: Speaker,
     /// An alert is open: nothing is weighed until it is over.
-    open: bool,
+    open: Option<Opened>,
+}
+
+/// What an open alert was opened with.
+#[derive(Clone, Copy)]
+struct Opened {
+    since: Micros,
+    effect: f64,
+    evidence: f64,
+    /// The side that it is about.
+    direction: Direction,
+}
+
+impl Opened {
+    fn of(row: &AlertRow, asked: Direction) -> Option<Self> {
+        if !matches!(row.state, State::Firing | State::Pending) {
+            return None;
+        }
+        let usual = row.evidence.usual.as_ref();
+        let effect = usual.and_then(|usual| usual.opened).unwrap_or(0.0);
+        let side = if effect < 0.0 { Direction::Down } else { Direction::Up };
+        let direction = if asked == Direction::Both { side } else { asked };
+        let since = usual.and_then(|usual| usual.since).unwrap_or(row.active_at.unwrap_or_default());
+        Some(Self { since, effect, evidence: usual.map_or(0.0, |usual| usual.evidence), direction })
+    }
+
+    /// What the time since `from` shows, as far as it is the alert's; and whether a longer time is needed to tell.
+    fn goes_on(self, blocks: &[Block], baseline: &Baseline, speaker: Speaker, from: Micros) -> (Option<Change>, bool) {
+        let start = blocks.partition_point(|block| block.at < self.since.max(from));
+        let found = change(&blocks[start..], baseline, speaker, self.direction, true);
+        let half = found.and_then(|found| Some((found.interval.high? - found.interval.low?) / 2.0));
+        let vague = half.is_none_or(|half| half > self.effect.abs() / 2.0);
+        (found, vague && from > self.since)
+    }
 }
 
 impl Weighed<'_> {
@@ -82,8 +120,9 @@ impl Weighed<'_> {
         sees(self.block.as_ref()?, baseline, bar, blocks)
     }
 
-    fn asks(&self, bar: f64) -> bool {
-        self.open || self.value >= bar
+    fn asks(&self, bar: f64, end: Micros) -> bool {
+        let plain = self.value >= PLAIN * bar && end % HOUR != 0;
+        self.open.is_some() || (self.value >= bar && !plain)
     }
 }
 
@@ -103,12 +142,13 @@ impl Evaluator {
         let mut weighed = Vec::new();
         for subject in subjects {
             let known = streams.and_then(|streams| streams.get(subject.labels));
-            let watch = watches.held.entry(subject.print.to_owned()).or_default();
-            weighed.push(weigh(subject, asked, known, watch));
+            weighed.push(weigh(subject, asked, known, &mut watches));
         }
         let wanted = Asked { direction: asked.direction, least: rule.bound.limit() };
         let changes = self.changes(rule, wanted, bar, (&mut weighed, subjects)).await?;
-        let values: Vec<f64> = weighed.iter().map(|weighed| weighed.value).collect();
+        // What is open was told before, and counts by what it was told with.
+        let value = |weighed: &Weighed<'_>| weighed.open.map_or(weighed.value, |opened| opened.evidence);
+        let values: Vec<f64> = weighed.iter().map(value).collect();
         let ranked = fleet::affected(&values, DISCOVERIES, (WEEK / rule.window) as f64);
         let affected: Vec<AlertLabels> =
             ranked.iter().take(TOLD).map(|place| subjects[*place].labels.clone()).collect();
@@ -126,7 +166,8 @@ impl Evaluator {
             found.push((verdict, evidence(subject, asked, *change, usual)));
         }
         // Who was forgotten by the alerts is forgotten here.
-        watches.held.retain(|stream, _| subjects.iter().any(|subject| subject.print == stream));
+        let prints: HashSet<&str> = subjects.iter().map(|subject| subject.print).collect();
+        watches.held.retain(|stream, _| prints.contains(stream.as_str()));
         let state = DetectorState { basis: watches.basis.clone(), body: watches.encode() };
         self.memory.watches.insert(rule.id.clone(), watches);
         Ok((found, state))
@@ -194,7 +235,7 @@ impl Evaluator {
         self.rules.iter().map(weight).sum()
     }
 
-    /// Of streams that speak: since when, and by how much; of those with an open alert what the last hour shows.
+    /// Of streams that speak: since when, and by how much; of those with an open alert what the last hours show.
     async fn changes(
         &self,
         rule: &Rule,
@@ -205,67 +246,84 @@ impl Evaluator {
         let (weighed, subjects) = streams;
         let end = subjects.first().map_or(0, |subject| subject.end);
         let mut changes: Vec<Option<Change>> = vec![None; weighed.len()];
-        let mut waiting: Vec<usize> = (0..weighed.len()).filter(|place| weighed[*place].asks(bar)).collect();
-        let spans = if waiting.iter().all(|place| weighed[*place].open) { &[HOUR][..] } else { &LOOK[..] };
-        for span in spans {
-            if waiting.is_empty() {
+        let mut waiting: Vec<usize> = (0..weighed.len()).filter(|place| weighed[*place].asks(bar, end)).collect();
+        for span in LOOK {
+            let asked: BTreeMap<AlertLabels, Edges> = waiting
+                .iter()
+                .filter_map(|place| Some((subjects[*place].labels.clone(), weighed[*place].known.ok()?.edges)))
+                .collect();
+            if asked.is_empty() {
                 break;
             }
             let from = end - span;
-            let found = usual::blocks(&self.store, rule, from, end).await?;
+            let found = usual::since(&self.store, rule, &asked, (from, end)).await?;
             for place in std::mem::take(&mut waiting) {
-                let (weighed, subject) = (&mut weighed[place], &subjects[place]);
-                let Ok(Known { edges, baseline: Ok(baseline) }) = weighed.known else { continue };
-                let mut blocks = filled(rule, found.get(subject.labels), edges, from, end);
-                if weighed.open {
-                    blocks.retain(|block| block.at >= end - HOUR);
-                }
-                if weighed.open {
-                    changes[place] = change(&blocks, baseline, weighed.speaker, wanted.direction, true);
-                    continue;
-                }
-                let Some((speaker, found)) = explain(&blocks, baseline, wanted, weighed.speaker) else { continue };
-                if found.at == from {
+                let weighed = &mut weighed[place];
+                let Ok(Known { baseline: Ok(baseline), .. }) = weighed.known else { continue };
+                let blocks = found.get(subjects[place].labels).map_or(&[][..], Vec::as_slice);
+                let (answer, more) = match weighed.open {
+                    Some(opened) => opened.goes_on(blocks, baseline, weighed.speaker, from),
+                    None if span < DAY => (None, true),
+                    None => {
+                        let found = explain(blocks, baseline, wanted, weighed.speaker);
+                        weighed.speaker = found.map_or(weighed.speaker, |(speaker, _)| speaker);
+                        (found.map(|(_, change)| change), found.is_some_and(|(_, change)| change.at == from))
+                    }
+                };
+                changes[place] = answer;
+                if more {
                     waiting.push(place);
                 }
-                (weighed.speaker, changes[place]) = (speaker, Some(found));
             }
         }
         Ok(changes)
     }
-}
 
-/// Every block of a time; those in which nothing came as well, which is news of a number of calls.
-fn filled(rule: &Rule, panes: Option<&BTreeMap<Micros, Pane>>, edges: &Edges, from: Micros, to: Micros) -> Vec<Block> {
-    let empty = Pane::default();
-    let starts = (from.div_euclid(rule.window)..to.div_euclid(rule.window)).map(|number| number * rule.window);
-    let pane = |at: &Micros| panes.and_then(|panes| panes.get(at)).unwrap_or(&empty);
-    starts.filter_map(|at| Block::of(at, &rule.measure, pane(&at), edges)).collect()
+    /// Forgets streams and states that no rule has any more.
+    pub(crate) async fn keep_streams(&self) -> Result<()> {
+        let rules = || self.rules.iter().filter(|rule| matches!(rule.kind, Kind::Anomaly(_)));
+        let (bases, ids): (Vec<String>, Vec<String>) =
+            rules().map(|rule| (usual::basis(rule), rule.id.clone())).unzip();
+        Ok(self.store.keep_streams(&bases, &ids).await?)
+    }
 }
 
 /// Weighs one block of one stream.
-fn weigh<'a>(subject: &Subject<'_>, asked: Anomaly, known: Option<&'a Known>, watch: &mut Watch) -> Weighed<'a> {
+fn weigh<'a>(subject: &Subject<'_>, asked: Anomaly, known: Option<&'a Known>, watches: &mut Watches) -> Weighed<'a> {
     let rule = subject.rule;
-    let speaker =
-        subject.before.and_then(|row| row.evidence.usual.as_ref()).and_then(|usual| Speaker::parse(&usual.detector));
-    let open = subject.before.is_some_and(|row| matches!(row.state, State::Firing | State::Pending));
+    let open = subject.before.and_then(|row| Opened::of(row, asked.direction));
     let mut weighed = Weighed {
         known: known.ok_or(Untestable::NoReference),
         block: None,
         value: 0.0,
-        speaker: speaker.unwrap_or(Speaker::Level),
+        speaker: Speaker::first(usual::kind(&rule.measure)),
         open,
     };
     let Some(known) = known else { return weighed };
-    weighed.block = Block::of(subject.end - rule.window, &rule.measure, subject.pane, &known.edges);
-    match (&known.baseline, &weighed.block) {
-        (Err(reason), _) => weighed.known = Err(*reason),
-        (Ok(baseline), Some(block)) if !open => {
-            watch.step(block, baseline);
-            let evidence = watch.evidence(baseline.kind(), asked.direction);
-            (weighed.value, weighed.speaker) = (evidence.value, evidence.speaker);
+    let start = subject.end - rule.window;
+    weighed.block = Block::of(start, &rule.measure, subject.pane, &known.edges);
+    let (baseline, block) = match (&known.baseline, &weighed.block) {
+        (Ok(baseline), Some(block)) => (baseline, block),
+        (Err(reason), _) => {
+            weighed.known = Err(*reason);
+            return weighed;
         }
-        _ => {}
+        _ => return weighed,
+    };
+    if !baseline.knows(start) {
+        weighed.known = Err(Untestable::UnseenHour);
+    } else if baseline.kind() == stream::Kind::Volume && subject.coverage < 1.0 {
+        // What is still to come is no drop.
+        weighed.known = Err(Untestable::Incomplete);
+    } else if open.is_some() {
+        let stored = subject.before.and_then(|row| row.evidence.usual.as_ref());
+        let speaker = stored.and_then(|usual| Speaker::parse(&usual.detector));
+        weighed.speaker = speaker.filter(|speaker| speaker.suits(baseline.kind())).unwrap_or(weighed.speaker);
+    } else {
+        let watch = watches.held.entry(subject.print.to_owned()).or_default();
+        watch.step(block, baseline);
+        let evidence = watch.evidence(baseline.kind(), asked.direction);
+        (weighed.value, weighed.speaker) = (evidence.value, evidence.speaker);
     }
     weighed
 }
@@ -277,23 +335,26 @@ fn verdict(subject: &Subject<'_>, asked: Anomaly, weighed: &Weighed<'_>, change:
         // An open alert whose stream can no longer be tested is kept by the state as it is.
         (Err(_), _) if subject.pane.calls() == 0 => silent(subject.rule),
         (Err(_), _) => Verdict::Insufficient,
-        (_, Some(change)) if weighed.open => {
-            if change.size(asked.direction).0 > GOES_ON * least {
-                Verdict::Breach
-            } else {
-                Verdict::Clear
-            }
+        (Ok(_), Some(change)) => {
+            let breach = match weighed.open {
+                Some(opened) => change.size(opened.direction).0 > GOES_ON * least,
+                None => change.size(asked.direction).1 > least,
+            };
+            if breach { Verdict::Breach } else { Verdict::Clear }
         }
-        (_, Some(change)) if change.size(asked.direction).1 > least => Verdict::Breach,
         _ if weighed.block.is_none_or(|block| block.n <= 0.0) => silent(subject.rule),
         _ => Verdict::Clear,
     }
 }
 
+/// What is usual of a stream's level at its block.
+fn usual_level(weighed: &Weighed<'_>) -> Option<f64> {
+    let (known, block) = (weighed.known.as_ref().ok()?, weighed.block.as_ref()?);
+    known.baseline.as_ref().ok().filter(|_| weighed.speaker != Speaker::Tail).map(|baseline| baseline.usual(block.at).0)
+}
+
 fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) -> UsualEvidence {
     let rule = subject.rule;
-    // An open alert keeps what it was opened with.
-    let opened = subject.before.filter(|_| weighed.open).and_then(|row| row.evidence.usual.as_ref());
     let shape = weighed.speaker == Speaker::Shape;
     let share = weighed.speaker == Speaker::Tail || rule.measure.is_rate();
     let level = |mean: f64| match rule.measure {
@@ -305,13 +366,14 @@ fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) ->
     let levels = change.filter(|_| !shape).map(|change| (level(change.usual), level(change.now)));
     UsualEvidence {
         detector: weighed.speaker.id().to_owned(),
-        evidence: opened.map_or(weighed.value, |opened| opened.evidence),
+        evidence: weighed.open.map_or(weighed.value, |opened| opened.evidence),
         bar: 0.0,
         false_pages_a_week: 0.0,
-        before: levels.map(|(before, _)| before),
+        before: levels.map(|(before, _)| before).or_else(|| usual_level(weighed).filter(|_| !shape).map(level)),
         now: levels.map(|(_, now)| now),
         level_unit: if share { Unit::Share } else { rule.measure.unit() },
-        since: opened.map_or(change.map(|change| change.at), |opened| opened.since),
+        since: weighed.open.map_or(change.map(|change| change.at), |opened| Some(opened.since)),
+        opened: weighed.open.map_or(change.map(|change| change.effect), |opened| Some(opened.effect)),
         baseline_day: baseline.map_or(0, |_| weighed.block.map_or(0, |block| day_of(block.at))),
         baseline_events: baseline.map_or(0.0, |baseline| baseline.events),
         baseline_blocks: baseline.map_or(0, |baseline| baseline.blocks),
@@ -323,7 +385,6 @@ fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) ->
 }
 
 fn evidence(subject: &Subject<'_>, asked: Anomaly, change: Option<Change>, usual: UsualEvidence) -> Evidence {
-    use leeway_core::drift::Direction;
     let direction = match asked.direction {
         Direction::Up => "up by more than",
         Direction::Down => "down by more than",

@@ -172,6 +172,13 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// A rule's findings of `[from, to)` in order of time.
+    pub async fn findings_of_rule(&self, rule: &str, from: Micros, to: Micros) -> Result<Vec<Finding>, StoreError> {
+        let sql = "SELECT body FROM finding WHERE rule = $1 AND at >= $2 AND at < $3 ORDER BY at, id";
+        let rows = self.conn().await?.query(sql, args![rule, from, to]).await?;
+        rows.iter().map(|row| read_json(&row.text(0)?)).collect()
+    }
+
     pub async fn notices(&self, fingerprint: &str) -> Result<Vec<NoticeRow>, StoreError> {
         let sql = format!("{NOTICE} WHERE fingerprint = $1 ORDER BY sequence, receiver");
         let rows = self.conn().await?.query(&sql, args![fingerprint]).await?;

@@ -84,6 +84,24 @@ impl Store {
         tx.commit().await
     }
 
+    /// Forgets what no rule of these measures any more.
+    pub async fn keep_streams(&self, bases: &[String], rules: &[String]) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let conn = tx.conn()?;
+        for (table, column, kept) in
+            [("stream_day", "basis", bases), ("stream", "basis", bases), ("detector_state", "rule", rules)]
+        {
+            let found = conn.query(&format!("SELECT DISTINCT {column} FROM {table}"), &[]).await?;
+            for row in found {
+                let name = row.text(0)?;
+                if !kept.contains(&name) {
+                    conn.run(&format!("DELETE FROM {table} WHERE {column} = $1"), args![&name]).await?;
+                }
+            }
+        }
+        tx.commit().await
+    }
+
     /// The oldest day with calls.
     pub async fn first_pane_day(&self) -> Result<Option<i64>, StoreError> {
         let row = self.conn().await?.query_one("SELECT MIN(day) FROM tenant_day", &[]).await?;

@@ -7,7 +7,7 @@
 //! the reference moves little; known incidents are left out by their times. The band around a cell is its 97.5 % limits (of rates Clopper and
 //! Pearson's with the cell's effective number) and a tolerance; the variance used is its 90 % upper limit.
 
-use leeway_core::clock::{HOUR, Micros};
+use leeway_core::clock::{DAY, HOUR, Micros};
 use statrs::function::beta::{beta_reg, ln_beta};
 
 use super::block::{BINS, Block, Way};
@@ -66,6 +66,8 @@ struct Cell {
     high: f64,
     /// Half the width of the mean's own interval.
     error: f64,
+    /// Whether any block of the reference was of this cell.
+    seen: bool,
 }
 
 /// Shares of the bins at one hour of the day.
@@ -92,6 +94,12 @@ pub struct Baseline {
     dependence: f64,
     /// How much more than a multinomial's the bins' counts vary, in each way.
     dispersion: [f64; Way::ALL.len()],
+    /// How far whole days lie along each way, in deviations of a value: its standard deviation, the upper limit.
+    wander: [f64; Way::ALL.len()],
+    /// Of a number of calls: effective calls by call.
+    thinning: f64,
+    /// The least change that matters, as a factor.
+    least: f64,
     pub events: f64,
     pub blocks: u64,
 }
@@ -125,13 +133,17 @@ struct Fit {
     taken: f64,
     /// Sum of squared standardised residuals.
     squares: f64,
+    /// Standard deviation of whole days beyond that of their blocks, its 90 % upper limit, and how many days there were.
+    days: (f64, f64),
 }
 
 impl Baseline {
-    /// Learns from blocks in order of time; those that begin within an excluded stretch are left out.
+    /// Learns from blocks in order of time; those that begin within an excluded stretch are left out. Changes up to `least`,
+    /// relative to what is usual, are within the band.
     pub fn learn(
         kind: Kind,
         season: Season,
+        least: f64,
         blocks: &[Block],
         excluded: &[(Micros, Micros)],
     ) -> Result<Self, Untestable> {
@@ -139,6 +151,7 @@ impl Baseline {
             |block: &&Block| block.n > 0.0 && !excluded.iter().any(|(from, to)| (*from..*to).contains(&block.at));
         let mut blocks: Vec<Block> = blocks.iter().filter(counts).copied().collect();
         let (events, within) = suffices(kind, season, &blocks)?;
+        let came: f64 = blocks.iter().map(|block| block.mean.exp()).sum();
         if kind == Kind::Volume {
             // Weighed by what is expected: by what came, quiet blocks would count for less.
             let usual = events / blocks.len() as f64;
@@ -156,7 +169,10 @@ impl Baseline {
         let witnesses = if plain { events - n } else { freedom };
         let upper = witnesses / chi_square(witnesses, -NINETY);
         let (mut within, mut between) = (within, if plain { 0.0 } else { fit.between });
-        let cells = fit.cells.iter().map(|cell| limits(kind, *cell, within)).collect();
+        let mut seen = vec![false; season.cells()];
+        blocks.iter().for_each(|block| seen[season.cell(block.at)] = true);
+        let band = Band { kind, within, days: fit.days, least };
+        let cells = fit.cells.iter().zip(seen).map(|(cell, seen)| Cell { seen, ..band.limits(*cell) }).collect();
         if kind != Kind::Rate {
             (within, between) = (within * upper, between * upper);
         }
@@ -169,6 +185,9 @@ impl Baseline {
             between,
             dependence: fit.dependence,
             dispersion: [1.0; Way::ALL.len()],
+            wander: [0.0; Way::ALL.len()],
+            thinning: if kind == Kind::Volume { (events / came).min(1.0) } else { 1.0 },
+            least: 1.0 + least,
             events,
             blocks: blocks.len() as u64,
         };
@@ -184,6 +203,11 @@ impl Baseline {
 
     fn cell(&self, at: Micros) -> &Cell {
         &self.cells[self.season.cell(at)]
+    }
+
+    /// Whether this hour was ever seen: another is not held against anything.
+    pub fn knows(&self, at: Micros) -> bool {
+        self.cell(at).seen
     }
 
     /// Bytes that it takes.
@@ -205,7 +229,8 @@ impl Baseline {
 
     /// Standard deviation of the block's mean; of a number of events it is that of what is expected.
     pub fn deviation(&self, block: &Block) -> f64 {
-        let n = if self.kind == Kind::Volume { self.cell(block.at).mean.exp().max(0.5) } else { block.n };
+        let n =
+            if self.kind == Kind::Volume { (self.cell(block.at).mean.exp() * self.thinning).max(0.5) } else { block.n };
         (self.between + self.within / n).sqrt()
     }
 
@@ -222,6 +247,11 @@ impl Baseline {
     /// The same of a block's bins, in one way.
     pub fn shape_share(&self, way: Way) -> f64 {
         self.independent() / self.dispersion[way as usize]
+    }
+
+    /// How far along a way whole days lie, in deviations of a value.
+    pub fn wander(&self, way: Way) -> f64 {
+        self.wander[way as usize]
     }
 
     /// Shares of the bins, and how many values they come from.
@@ -264,15 +294,24 @@ impl Baseline {
             (if hours == 1 { overall } else { shares }, sample.max(1.0))
         };
         let known: Vec<([f64; BINS], f64)> = counts.iter().map(shares).collect();
-        self.dispersion = Way::ALL.map(|way| {
+        let scores = |way: Way| -> Vec<(Micros, f64, f64)> {
             let hour = |block: &Block| &known[self.season.cell(block.at) % hours].0;
-            dispersion(blocks.iter().filter_map(|block| way.squared(&block.bins, hour(block))))
-        });
+            let score = |block: &&Block| way.score(&block.bins, hour(block)).map(|(sum, n)| (block.at, sum, n));
+            blocks.iter().filter_map(score).collect()
+        };
+        let scores = Way::ALL.map(scores);
+        for (way, scores) in Way::ALL.into_iter().zip(&scores) {
+            let excess = dispersion(scores.iter().map(|(_, sum, n)| sum * sum / n));
+            self.dispersion[way as usize] = excess;
+            self.wander[way as usize] = if self.season == Season::Week { wander(scores, excess) } else { 0.0 };
+        }
         let shape = |(shares, sample): ([f64; BINS], f64)| {
             let upper = |way: Way, from: usize| {
                 let share: f64 = shares[from..].iter().sum();
                 let sample = sample * self.independent() / self.dispersion[way as usize];
-                (beta_quantile(share * sample + 1.0, (1.0 - share) * sample, SURE) * TOLERATED).min(0.999)
+                let day = 2.0 * self.wander[way as usize] * (share * (1.0 - share)).sqrt();
+                let upper = beta_quantile(share * sample + 1.0, (1.0 - share) * sample, SURE) + day;
+                (upper * TOLERATED.max(self.least)).min(0.999)
             };
             Shape { shares, sample, beyond: [upper(Way::Tail, BINS - 2), upper(Way::FarTail, BINS - 1)] }
         };
@@ -335,7 +374,10 @@ impl Fit {
             dependence: 0.0,
             taken: 1.0,
             squares: 0.0,
+            days: (0.0, 1.0),
         };
+        // What each block's day has beyond its cells.
+        let mut shared = vec![0.0; blocks.len()];
         for _ in 0..ROUNDS {
             let variance = |block: &Block, between: f64| (between + within / block.n).max(least);
             let independent = (1.0 - fit.dependence) / (1.0 + fit.dependence);
@@ -344,11 +386,12 @@ impl Fit {
             let mut residuals = Vec::with_capacity(blocks.len());
             (fit.taken, fit.squares) = (0.0, 0.0);
             let (mut beyond, mut sampling) = (0.0, 0.0);
-            for ((block, drawn), weight) in blocks.iter().zip(&mut drawn).zip(&weights) {
+            for (((block, drawn), weight), shared) in blocks.iter().zip(&mut drawn).zip(&weights).zip(&shared) {
                 let cell = fit.cells[season.cell(block.at)];
                 let deviation = variance(block, fit.between).sqrt();
-                *drawn = block.mean.clamp(cell.mean - CUT * deviation, cell.mean + CUT * deviation);
-                let off = *drawn - cell.mean;
+                let middle = cell.mean + shared;
+                *drawn = block.mean.clamp(middle - CUT * deviation, middle + CUT * deviation);
+                let off = *drawn - middle;
                 residuals.push((block.at, off / deviation));
                 fit.taken += (cell.variance * weight / independent).min(1.0);
                 fit.squares += off * off * block.n / within.max(f64::MIN_POSITIVE);
@@ -358,6 +401,9 @@ impl Fit {
             let freedom = (n - fit.taken).max(1.0);
             fit.between = (beyond / freedom - sampling / n).max(0.0);
             fit.dependence = dependence(&residuals);
+            if season == Season::Week {
+                (fit.days, shared) = days(season, blocks, &drawn, &fit.cells, &weights);
+            }
         }
         fit
     }
@@ -384,18 +430,85 @@ fn cells(season: Season, blocks: &[&Block], observed: &[f64], weights: &[f64]) -
     shrunk(&groups, &hours)
 }
 
-/// Groups drawn towards their parents, as far as groups do not differ.
-fn shrunk(groups: &[Group], parents: &[Estimate]) -> Vec<Estimate> {
-    let parent = |index: usize| parents[index % parents.len()];
+/// The variance between groups beyond what their weights tell (DerSimonian and Laird), around means of which so many were taken from them.
+fn spread<'g>(groups: impl Iterator<Item = (&'g Group, f64)>, taken: usize) -> f64 {
     let (mut q, mut weight, mut squares, mut present) = (0.0, 0.0, 0.0, 0.0);
-    for (index, group) in groups.iter().enumerate().filter(|(_, group)| group.weight > 0.0) {
-        q += group.weight * (group.mean() - parent(index).mean).powi(2);
+    for (group, around) in groups.filter(|(group, _)| group.weight > 0.0) {
+        q += group.weight * (group.mean() - around).powi(2);
         weight += group.weight;
         squares += group.weight * group.weight;
         present += 1.0;
     }
-    let freedom = (present - parents.len() as f64).max(1.0);
-    let spread = ((q - freedom) / (weight - squares / weight)).max(0.0);
+    let freedom = (present - taken as f64).max(1.0);
+    ((q - freedom) / (weight - squares / weight)).max(0.0)
+}
+
+/// How much whole days differ beyond their blocks: the deviation's upper limit with the number of days, and what each block's day has
+/// beyond its cells. Days are held against the same days of other weeks; where these are too few to tell, a difference of weekdays
+/// counts as one of days.
+fn days(
+    season: Season,
+    blocks: &[&Block],
+    drawn: &[f64],
+    cells: &[Estimate],
+    weights: &[f64],
+) -> ((f64, f64), Vec<f64>) {
+    let by_day = |off: &dyn Fn(usize) -> f64| {
+        let mut groups: Vec<(i64, Group)> = Vec::new();
+        for (place, (block, weight)) in blocks.iter().zip(weights).enumerate() {
+            let day = block.at.div_euclid(DAY);
+            if groups.last().is_none_or(|(last, _)| *last != day) {
+                groups.push((day, Group::default()));
+            }
+            if let Some((_, group)) = groups.last_mut() {
+                group.weight += weight;
+                group.sum += weight * off(place);
+            }
+        }
+        groups
+    };
+    let groups = by_day(&|place| drawn[place] - cells[season.cell(blocks[place].at)].mean);
+    let n = groups.len() as f64;
+    let mut weekdays = [Group::default(); 7];
+    let weekday = |day: i64| day.rem_euclid(7) as usize;
+    for (day, group) in &groups {
+        weekdays[weekday(*day)].weight += group.weight;
+        weekdays[weekday(*day)].sum += group.sum;
+    }
+    let repeated = weekdays.iter().filter(|group| group.weight > 0.0).count();
+    let mut freedom = n - repeated as f64;
+    let variance = if freedom >= 5.0 {
+        spread(groups.iter().map(|(day, group)| (group, weekdays[weekday(*day)].mean())), repeated)
+    } else {
+        let mut hours = vec![Group::default(); season.hours()];
+        let hour = |at: Micros| season.cell(at) % season.hours();
+        for ((block, value), weight) in blocks.iter().zip(drawn).zip(weights) {
+            hours[hour(block.at)].weight += weight;
+            hours[hour(block.at)].sum += weight * value;
+        }
+        freedom = n - 1.0;
+        spread(
+            by_day(&|place| drawn[place] - hours[hour(blocks[place].at)].mean()).iter().map(|(_, group)| (group, 0.0)),
+            1,
+        )
+    };
+    let variance = if variance.is_finite() && freedom >= 1.0 { variance } else { 0.0 };
+    let upper = (variance * freedom.max(1.0) / chi_square(freedom.max(1.0), -NINETY)).sqrt();
+    let of = |group: &Group| group.mean() * variance / (variance + 1.0 / group.weight);
+    let mut place = 0;
+    let shared = blocks.iter().map(|block| {
+        while groups[place].0 != block.at.div_euclid(DAY) {
+            place += 1;
+        }
+        of(&groups[place].1)
+    });
+    ((upper, n), shared.collect())
+}
+
+/// Groups drawn towards their parents, as far as groups do not differ.
+fn shrunk(groups: &[Group], parents: &[Estimate]) -> Vec<Estimate> {
+    let parent = |index: usize| parents[index % parents.len()];
+    let spread = spread(groups.iter().enumerate().map(|(index, group)| (group, parent(index).mean)), parents.len());
     let estimate = |(index, group): (usize, &Group)| {
         let parent = parent(index);
         if spread <= 0.0 || !spread.is_finite() {
@@ -424,24 +537,49 @@ fn dependence(residuals: &[(Micros, f64)]) -> f64 {
     if found > NINETY / n.max(1.0).sqrt() { found.min(1.0) } else { 0.0 }
 }
 
-/// The band of a cell.
-fn limits(kind: Kind, cell: Estimate, within: f64) -> Cell {
-    let (mean, error) = (cell.mean, SURE * cell.variance.sqrt());
-    match kind {
-        Kind::Values | Kind::Volume => {
-            let half = error + TOLERANCE * within.sqrt();
-            Cell { mean, low: mean - half, high: mean + half, error }
-        }
-        Kind::Rate => {
-            let mean = mean.clamp(0.0, 1.0);
-            let n = within / cell.variance;
-            let hits = mean * n;
-            let high = beta_quantile(hits + 1.0, (n - hits).max(1e-9), SURE);
-            let low = if hits < 1e-9 { 0.0 } else { beta_quantile(hits, n - hits + 1.0, -SURE) };
-            // The tolerance is one of hits, and of misses where these are the rarer ones.
-            let high = (high * TOLERATED).min(1.0 - (1.0 - high) / TOLERATED);
-            let low = (low / TOLERATED).max(1.0 - (1.0 - low) * TOLERATED);
-            Cell { mean, low: low.clamp(1e-12, 1.0 - 1e-9), high: high.clamp(1e-9, 1.0 - 1e-12), error }
+/// What the bands of all cells have in common.
+struct Band {
+    kind: Kind,
+    within: f64,
+    /// The deviation of whole days, and how many there were.
+    days: (f64, f64),
+    least: f64,
+}
+
+impl Band {
+    /// The band of a cell. A day's own level is within it: twice the deviation of days.
+    fn limits(&self, cell: Estimate) -> Cell {
+        let (day, days) = self.days;
+        let variance = cell.variance + day * day / (days / 7.0).max(1.0);
+        let (mean, error) = (cell.mean, SURE * variance.sqrt());
+        let (up, down) = (1.0 + self.least, 1.0 - self.least);
+        match self.kind {
+            Kind::Values | Kind::Volume => {
+                let tolerance = TOLERANCE * self.within.sqrt();
+                // Nothing falls by more than all of it.
+                let fall = if down > 0.0 { -down.ln() } else { f64::INFINITY };
+                let (low, high) =
+                    (mean - error - 2.0 * day - fall.max(tolerance), mean + error + 2.0 * day + up.ln().max(tolerance));
+                Cell { mean, low, high, error, seen: false }
+            }
+            Kind::Rate => {
+                let mean = mean.clamp(0.0, 1.0);
+                let n = self.within / variance;
+                let hits = mean * n;
+                let high = beta_quantile(hits + 1.0, (n - hits).max(1e-9), SURE) + 2.0 * day;
+                let low = if hits < 1e-9 { 0.0 } else { beta_quantile(hits, n - hits + 1.0, -SURE) - 2.0 * day };
+                // The tolerance is one of hits, and of misses where these are the rarer ones.
+                let (up, down) = (up.max(TOLERATED), down.min(1.0 / TOLERATED));
+                let high = (high * up).min(1.0 - (1.0 - high) / up);
+                let low = (low * down).max(1.0 - (1.0 - low) / down.max(1e-9));
+                Cell {
+                    mean,
+                    low: low.clamp(1e-12, 1.0 - 1e-9),
+                    high: high.clamp(1e-9, 1.0 - 1e-12),
+                    error,
+                    seen: false,
+                }
+            }
         }
     }
 }
@@ -450,6 +588,28 @@ fn limits(kind: Kind, cell: Estimate, within: f64) -> Cell {
 fn dispersion(squares: impl Iterator<Item = f64>) -> f64 {
     let (sum, n) = squares.fold((0.0, 0.0), |(sum, n), square| (sum + square, n + 1.0));
     if n > 0.0 && sum > chi_square(n, NINETY) { sum / chi_square(n, -NINETY) } else { 1.0 }
+}
+
+/// The deviation of whole days' mean scores beyond that of their blocks, its upper limit; 0 where there are too few days.
+fn wander(scores: &[(Micros, f64, f64)], excess: f64) -> f64 {
+    let mut groups: Vec<(i64, Group)> = Vec::new();
+    for (at, sum, n) in scores {
+        let day = at.div_euclid(DAY);
+        if groups.last().is_none_or(|(last, _)| *last != day) {
+            groups.push((day, Group::default()));
+        }
+        if let Some((_, group)) = groups.last_mut() {
+            group.weight += n / excess;
+            group.sum += sum / excess;
+        }
+    }
+    let freedom = groups.len() as f64 - 1.0;
+    let variance = spread(groups.iter().map(|(_, group)| (group, 0.0)), 1);
+    if freedom < 1.0 || !variance.is_finite() {
+        0.0
+    } else {
+        (variance * freedom / chi_square(freedom, -NINETY)).sqrt()
+    }
 }
 
 /// The quantile of χ² at the normal point `z` (Wilson and Hilferty 1931).

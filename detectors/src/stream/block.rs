@@ -43,8 +43,9 @@ impl Way {
         along
     }
 
-    /// The squared standardised sum of what counts lie along the way: 1 in the mean where they are a multinomial's. `None` of no counts.
-    pub fn squared(self, counts: &[f64; BINS], shares: &[f64; BINS]) -> Option<f64> {
+    /// The sum of how far counts lie along the way, in standard deviations of one count, with their number: of a multinomial's
+    /// counts its mean is 0 and its variance the number. `None` of no counts.
+    pub fn score(self, counts: &[f64; BINS], shares: &[f64; BINS]) -> Option<(f64, f64)> {
         let (along, n) = (self.along(shares), counts.iter().sum::<f64>());
         let mean = |weights: &[f64; BINS], of: &dyn Fn(f64) -> f64| -> f64 {
             weights.iter().zip(&along).map(|(weight, along)| weight * of(*along)).sum()
@@ -52,7 +53,7 @@ impl Way {
         let expected = mean(shares, &|along| along);
         let variance = mean(shares, &|along| (along - expected).powi(2));
         let off = mean(counts, &|along| along - expected);
-        (n > 0.0 && variance > 0.0).then(|| off * off / (n * variance))
+        (n > 0.0 && variance > 0.0).then(|| (off / variance.sqrt(), n))
     }
 }
 
@@ -113,10 +114,10 @@ impl Block {
         Self { at, n, mean, squares: n * mean * (1.0 - mean), bins: [0.0; BINS] }
     }
 
-    /// A number of events: its logarithm.
-    pub fn volume(at: Micros, events: f64) -> Self {
+    /// A number of events: its logarithm; of sampled ones `effective` says how many they are worth.
+    pub fn volume(at: Micros, events: f64, effective: f64) -> Self {
         // None is news too.
-        Self { at, n: events.max(0.5), mean: (events + 0.5).ln(), squares: 0.0, bins: [0.0; BINS] }
+        Self { at, n: effective.max(0.5), mean: (events + 0.5).ln(), squares: 0.0, bins: [0.0; BINS] }
     }
 
     pub fn values(at: Micros, values: &[f64], edges: &Edges) -> Self {
@@ -148,7 +149,8 @@ impl Block {
             return Some(Self::sketch(at, measure.sketch(pane).unwrap_or(&empty), edges));
         }
         if matches!(measure, Measure::Calls) {
-            return Some(Self::volume(at, pane.calls() as f64));
+            let weight = measure.of(pane, None).map_or(0.0, |estimate| estimate.value);
+            return Some(Self::volume(at, weight, pane.effective_calls()));
         }
         let (hits, n) = measure.counts(pane).unwrap_or((0, 0));
         measure.is_rate().then(|| Self::rate(at, hits as f64, n as f64))

@@ -142,7 +142,8 @@ fn shifted(blocks: &[&Block], baseline: &Baseline, of: Of, direction: Direction,
     let relative = |off: f64| match (baseline.kind(), of) {
         (Kind::Values | Kind::Volume, Of::Mean) => off.exp_m1(),
         // What never came is held against a part of what it may be.
-        _ => off / usual.max((usual + error) / 4.0),
+        // Nothing falls by more than all of it.
+        _ => (off / usual.max((usual + error) / 4.0)).max(-1.0),
     };
     Some(Change {
         at: since[0].at,

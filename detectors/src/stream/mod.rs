@@ -43,6 +43,10 @@ pub enum Untestable {
     Alike,
     #[error("there are more streams than are tested; the busiest {most} of the rule are")]
     TooMany { most: u64 },
+    #[error("not all partitions have reported, so a number of calls is not known yet")]
+    Incomplete,
+    #[error("this hour of the week was never seen before")]
+    UnseenHour,
     #[error("blocks follow one another like a walk: there is no usual level")]
     Walk,
 }
@@ -70,6 +74,16 @@ pub enum Speaker {
 impl Speaker {
     pub fn parse(id: &str) -> Option<Self> {
         [Self::Rate, Self::Level, Self::Shape, Self::Tail].into_iter().find(|speaker| speaker.id() == id)
+    }
+
+    /// The one that a stream of this kind always has.
+    pub fn first(kind: Kind) -> Self {
+        if kind == Kind::Rate { Self::Rate } else { Self::Level }
+    }
+
+    /// Whether streams of this kind have it.
+    pub fn suits(self, kind: Kind) -> bool {
+        kind == Kind::Values && self != Self::Rate || self == Self::first(kind)
     }
 
     pub fn id(self) -> &'static str {
@@ -109,8 +123,11 @@ impl Watch {
         }
     }
 
-    /// Weighs one block; an empty one says nothing, and counts as a block all the same.
+    /// Weighs one block; an empty one says nothing, nor does one of an hour of the week that the baseline never saw.
     pub fn step(&mut self, block: &Block, baseline: &Baseline) {
+        if !baseline.knows(block.at) {
+            return;
+        }
         match baseline.kind() {
             Kind::Rate => self.rate.step(block, baseline),
             Kind::Volume => self.level.step(block, baseline),

@@ -41,7 +41,7 @@ impl Shape {
                 square += shares[bin] * (raised[bin] / total).powi(2);
             }
             let quasi = baseline.shape_share(way);
-            let slack = SURE * ((square - 1.0).max(0.0) / (sample * quasi)).sqrt();
+            let slack = (SURE / (sample * quasi).sqrt() + 2.0 * baseline.wander(way)) * (square - 1.0).max(0.0).sqrt();
             quasi * (gain - n * slack.ln_1p())
         };
         self.0.step(WAYS.into_iter().flat_map(|way| SIZES.map(|size| gain(way, size))));

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 
 const BLOCK: i64 = 5 * MINUTE;
+const LEAST: f64 = 0.1;
 
 fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
@@ -22,6 +23,7 @@ fn seeded(seed: u64) -> ChaCha8Rng {
 
 /// Blocks of a stream with a daily wave of `wave` and a wandering of blocks of `wander` deviations.
 struct Traffic {
+    seed: u64,
     rng: ChaCha8Rng,
     wave: f64,
     wander: f64,
@@ -33,7 +35,7 @@ impl Traffic {
     fn new(seed: u64, wave: f64, wander: f64) -> Self {
         let mut rng = seeded(seed);
         let sample: Vec<f64> = (0..20_000).map(|_| normal(&mut rng)).collect();
-        Self { rng, wave, wander, last: 0.0, edges: Edges::of_values(&sample) }
+        Self { seed, rng, wave, wander, last: 0.0, edges: Edges::of_values(&sample) }
     }
 
     fn values(&mut self, number: i64, n: usize, [shift, spread, slow]: [f64; 3]) -> Block {
@@ -72,7 +74,7 @@ fn what_changes_is_seen_within_a_few_blocks_and_by_the_detector_meant_for_it() {
     let week = 7 * 288;
     let mut traffic = Traffic::new(1, 0.5, 0.1);
     let reference = traffic.usual(0..4 * week, 60);
-    let baseline = Baseline::learn(Kind::Values, Season::Week, &reference, &[]).unwrap();
+    let baseline = Baseline::learn(Kind::Values, Season::Week, LEAST, &reference, &[]).unwrap();
     // One page a week of a fleet of a thousand streams.
     let bar = fleet::bar(week as f64, 1.0, 0.001);
     for (shift, spread, slow, speaker, within) in [
@@ -121,7 +123,7 @@ fn a_rate_that_changes_is_seen_and_one_that_does_not_is_left_alone() {
         (from..from + count).map(|number| Block::rate(number * BLOCK, hits(&mut rng, 100, p), 100.0)).collect()
     };
     let reference = blocks(0, 4 * week, 0.01);
-    let baseline = Baseline::learn(Kind::Rate, Season::Week, &reference, &[]).unwrap();
+    let baseline = Baseline::learn(Kind::Rate, Season::Week, LEAST, &reference, &[]).unwrap();
     let bar = fleet::bar(week as f64, 1.0, 0.001);
     let after = blocks(4 * week, 600, 0.03);
     let mut watch = Watch::new();
@@ -143,7 +145,7 @@ fn false_alarms_stay_within_the_bar() {
     const BAR: f64 = 300.0;
     const REFERENCES: u64 = 40;
     type Null = (&'static str, Kind, Season, fn(&mut Traffic, i64) -> Block);
-    let nulls: [Null; 7] = [
+    let nulls: [Null; 8] = [
         ("normal", Kind::Values, Season::None, |traffic, number| {
             traffic.wave = 0.0;
             traffic.wander = 0.0;
@@ -158,6 +160,11 @@ fn false_alarms_stay_within_the_bar() {
             (traffic.wave, traffic.wander) = (0.0, 0.0);
             let n = 8.0 * 15f64.powf(traffic.rng.random());
             traffic.values(number, n as usize, [0.0, 1.0, 0.0])
+        }),
+        ("days that differ", Kind::Values, Season::Week, |traffic, number| {
+            // A sixth of a deviation from day to day.
+            let day = 0.17 * normal(&mut seeded(traffic.seed * 1_000 + (number / 288) as u64));
+            traffic.values(number, 40, [day, 1.0, 0.0])
         }),
         ("rate of 5 %", Kind::Rate, Season::None, |traffic, number| {
             Block::rate(number * BLOCK, hits(&mut traffic.rng, 40, 0.05), 40.0)
@@ -176,7 +183,7 @@ fn false_alarms_stay_within_the_bar() {
         for seed in 0..REFERENCES {
             let mut traffic = Traffic::new(100 + seed, 0.5, 0.0);
             let reference: Vec<Block> = (0..reference_blocks).map(|number| block(&mut traffic, number)).collect();
-            let baseline = Baseline::learn(kind, season, &reference, &[]).unwrap();
+            let baseline = Baseline::learn(kind, season, LEAST, &reference, &[]).unwrap();
             let (mut watch, mut own) = (Watch::new(), 0);
             for number in reference_blocks..reference_blocks + 3_000 {
                 watch.step(&block(&mut traffic, number), &baseline);
@@ -203,15 +210,15 @@ fn an_incident_in_the_reference_moves_little_and_a_known_one_nothing() {
     let week = 7 * 288;
     let mut traffic = Traffic::new(3, 0.5, 0.1);
     let clean = traffic.usual(0..4 * week, 30);
-    let usual = Baseline::learn(Kind::Values, Season::Week, &clean, &[]).unwrap();
+    let usual = Baseline::learn(Kind::Values, Season::Week, LEAST, &clean, &[]).unwrap();
     let mut struck = clean.clone();
     // Six hours, three deviations up.
     let hit = 10 * 288..10 * 288 + 72;
     struck[hit.clone()].iter_mut().for_each(|block| block.mean += 3.0);
-    let moved = Baseline::learn(Kind::Values, Season::Week, &struck, &[]).unwrap();
+    let moved = Baseline::learn(Kind::Values, Season::Week, LEAST, &struck, &[]).unwrap();
     let times = [(clean[hit.start].at, clean[hit.end].at)];
-    let left_out = Baseline::learn(Kind::Values, Season::Week, &struck, &times).unwrap();
-    let same = Baseline::learn(Kind::Values, Season::Week, &clean, &times).unwrap();
+    let left_out = Baseline::learn(Kind::Values, Season::Week, LEAST, &struck, &times).unwrap();
+    let same = Baseline::learn(Kind::Values, Season::Week, LEAST, &clean, &times).unwrap();
     assert_eq!(left_out, same);
     let at = clean[10 * 288 + 30].at + 28 * 24 * HOUR;
     let off = (moved.usual(at).0 - usual.usual(at).0).abs();
@@ -220,7 +227,8 @@ fn an_incident_in_the_reference_moves_little_and_a_known_one_nothing() {
 
 #[test]
 fn what_cannot_be_tested_says_why() {
-    let learn = |kind, season, blocks: &[Block]| Baseline::learn(kind, season, blocks, &[]).map(|_| ()).unwrap_err();
+    let learn =
+        |kind, season, blocks: &[Block]| Baseline::learn(kind, season, LEAST, blocks, &[]).map(|_| ()).unwrap_err();
     let edges = Edges([0.0; BINS - 1]);
     let many = |block: &dyn Fn(i64) -> Block, count: i64| (0..count).map(block).collect::<Vec<_>>();
     let rate = |number: i64| Block::rate(number * BLOCK, 1.0, 10.0);
@@ -248,15 +256,15 @@ fn what_cannot_be_tested_says_why() {
         .collect();
     assert_eq!(learn(Kind::Values, Season::None, &walk), Untestable::Walk);
     // As many each time: Poisson's law stands for what was never seen to vary.
-    let steady: Vec<Block> = (0..864).map(|number| Block::volume(number * BLOCK, 30.0)).collect();
-    let baseline = Baseline::learn(Kind::Volume, Season::Week, &steady, &[]).unwrap();
-    let gone: Vec<Block> = (864..900).map(|number| Block::volume(number * BLOCK, 0.0)).collect();
+    let steady: Vec<Block> = (0..2_016).map(|number| Block::volume(number * BLOCK, 30.0, 30.0)).collect();
+    let baseline = Baseline::learn(Kind::Volume, Season::Week, LEAST, &steady, &[]).unwrap();
+    let gone: Vec<Block> = (2_016..2_052).map(|number| Block::volume(number * BLOCK, 0.0, 0.0)).collect();
     let seen = blocks_until(&mut Watch::new(), &baseline, Direction::Down, &gone, 1e6);
     assert!(seen.is_some_and(|seen| seen < 4), "{seen:?}");
     // Ones and nothings, empty blocks, infinite evidence: numbers stay numbers.
     for p in [0.0, 1.0] {
         let all = many(&|number| Block::rate(number * BLOCK, 100.0 * p, 100.0), 24);
-        let baseline = Baseline::learn(Kind::Rate, Season::None, &all, &[]).unwrap();
+        let baseline = Baseline::learn(Kind::Rate, Season::None, LEAST, &all, &[]).unwrap();
         let mut watch = Watch::new();
         for number in 0..5_000 {
             watch.step(&Block::rate(number * BLOCK, 100.0 * (1.0 - p), 100.0), &baseline);
@@ -276,7 +284,7 @@ fn the_limits_of_a_rate_are_clopper_and_pearsons() {
     for (hits, n) in [(0u64, 1_500u64), (3, 400), (50, 1_000), (999, 1_000), (1_000, 1_000)] {
         let blocks: Vec<Block> =
             (0..20).map(|number| Block::rate(number * BLOCK, hits as f64 / 20.0, n as f64 / 20.0)).collect();
-        let Ok(baseline) = Baseline::learn(Kind::Rate, Season::None, &blocks, &[]) else { continue };
+        let Ok(baseline) = Baseline::learn(Kind::Rate, Season::None, LEAST, &blocks, &[]) else { continue };
         let (low, high) = baseline.band(0);
         let exact = clopper_pearson(hits, n, 0.95);
         let (upper, lower) = (exact.high.unwrap(), exact.low.unwrap());
@@ -377,7 +385,7 @@ fn a_fleet_keeps_its_budget_and_its_share_of_false_discoveries() {
     let reference: Vec<Block> = (0..5_000)
         .map(|hour| Block { n: 1.0, squares: 0.0, ..Block::values(hour * HOUR, &[normal(&mut rng)], &edges) })
         .collect();
-    let baseline = Baseline::learn(Kind::Values, Season::None, &reference, &[]).unwrap();
+    let baseline = Baseline::learn(Kind::Values, Season::None, LEAST, &reference, &[]).unwrap();
     for dependence in [0.0f64, 0.5] {
         let bar = fleet::bar(HOURS as f64, 1.0, fleet::weight(1.0, streams));
         let (mut false_pages, mut delays, mut shares) = (0, Vec::new(), Vec::new());
@@ -433,7 +441,7 @@ fn what_a_stream_says_it_sees_it_sees_in_nine_cases_of_ten() {
     let values: Vec<Block> =
         (0..2_000).map(|number| Block::values(number * BLOCK, &[0; 40].map(|_| normal(&mut rng)), &edges)).collect();
     for (kind, reference) in [(Kind::Rate, &rate), (Kind::Values, &values)] {
-        let baseline = Baseline::learn(kind, Season::None, reference, &[]).unwrap();
+        let baseline = Baseline::learn(kind, Season::None, LEAST, reference, &[]).unwrap();
         let rise = sees(&reference[0], &baseline, BAR, BLOCKS as f64).unwrap();
         let found = (0..300)
             .filter(|_| {
@@ -460,7 +468,7 @@ fn what_a_stream_says_it_sees_it_sees_in_nine_cases_of_ten() {
     }
     // With a hundredth of the traffic less is seen.
     let thin: Vec<Block> = rate.iter().map(|block| Block::rate(block.at, block.mean * 3.0, 3.0)).collect();
-    let baseline = Baseline::learn(Kind::Rate, Season::None, &thin, &[]).unwrap();
+    let baseline = Baseline::learn(Kind::Rate, Season::None, LEAST, &thin, &[]).unwrap();
     let (much, little) = (sees(&rate[0], &baseline, BAR, 12.0).unwrap(), sees(&thin[0], &baseline, BAR, 12.0));
     assert!(little.is_none_or(|little| little > 2.0 * much), "{much} {little:?}");
 }

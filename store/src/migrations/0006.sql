@@ -14,6 +14,7 @@ CREATE TABLE stream_day (
     blocks BYTEA NOT NULL,
     PRIMARY KEY (basis, stream, day)
 );
+CREATE INDEX finding_rule ON finding (rule, at);
 -- What the detectors of a rule's streams hold against the present, written with the rule's progress.
 CREATE TABLE detector_state (
     rule TEXT NOT NULL PRIMARY KEY,
