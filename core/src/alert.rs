@@ -132,6 +132,9 @@ pub struct UsualEvidence {
     /// When the change began, as estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Micros>,
+    /// Beginning of the first block whose evidence is in `evidence`.
+    #[serde(default)]
+    pub weighed_from: Micros,
     /// The change that the alert was opened for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<f64>,

@@ -16,6 +16,7 @@ use serde_json::{Value as Json, json};
 
 mod columns;
 mod rules;
+pub mod verify;
 
 use columns::{Layout, SAMPLE, Source, delimiter, unreadable};
 

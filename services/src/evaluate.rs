@@ -70,6 +70,8 @@ pub struct Memory {
     /// Baselines under way, of one rule at a time.
     pub(crate) learning: JoinSet<Result<(String, Usual)>>,
     held: Option<Lease>,
+    /// What is looked at is past: all of it is there.
+    past: bool,
     /// In a backtest: what it found so far, in the place of what the store has.
     pub(crate) replayed: Option<Vec<Finding>>,
 }
@@ -78,11 +80,18 @@ impl Memory {
     /// Of a backtest of a rule, whose detectors hold nothing yet.
     pub(crate) fn replay(rule: &Rule) -> Self {
         let watches = HashMap::from([(rule.id.clone(), Watches::new(rule))]);
-        Self { watches, replayed: Some(Vec::new()), ..Self::default() }
+        Self { watches, past: true, replayed: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// Of a finding that is looked at again: as a backtest, with what was known then.
+    pub(crate) fn again(rule: &Rule) -> Self {
+        Self { replayed: None, ..Self::replay(rule) }
     }
 
     pub(crate) fn remember(&mut self, finding: Finding) {
-        self.replayed.get_or_insert_default().push(finding);
+        if let Some(replayed) = &mut self.replayed {
+            replayed.push(finding);
+        }
     }
 }
 
@@ -277,8 +286,7 @@ impl Evaluator {
         end: Micros,
         before: Vec<AlertRow>,
     ) -> Result<EvaluationWrite> {
-        // What is looked back at is all there.
-        let coverage = if self.memory.replayed.is_some() { 1.0 } else { self.coverage(end).await? };
+        let coverage = if self.memory.past { 1.0 } else { self.coverage(end).await? };
         if matches!(rule.kind, Kind::Anomaly(_)) && end % rule.window != 0 {
             return Ok(EvaluationWrite::default());
         }

@@ -36,6 +36,9 @@ enum Command {
     Ingest(IngestCommand),
     /// Run detectors over the past and say what they would have alarmed on
     Backtest(backtest::Args),
+    /// Look at what alerts were found from
+    #[command(subcommand)]
+    Finding(FindingCommand),
     /// Find personal data and secrets in a text and say why
     Scan(scan::Args),
     /// Write calls to Kafka and say per minute and series what was written
@@ -44,6 +47,12 @@ enum Command {
     Settings,
     /// Make a webhook signing key
     Token,
+}
+
+#[derive(Debug, Subcommand)]
+enum FindingCommand {
+    /// Compute a finding's evidence again from what the store holds, and say whether it comes out the same
+    Verify(backtest::verify::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -170,6 +179,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Report(args) => report(args).await,
         Command::Settings => say(leeway::settings::BUILT_IN.trim_end()),
         Command::Token => say(&demo::new_signing_key()?),
+        Command::Finding(FindingCommand::Verify(args)) => backtest::verify::run(&args).await,
         Command::Ingest(IngestCommand::Send(args)) => send::run(args).await,
         Command::Ingest(IngestCommand::DeadLetters(args)) => replay::list(args).await,
         Command::Ingest(IngestCommand::Replay(args)) => replay::replay(args).await,

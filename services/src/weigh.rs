@@ -36,7 +36,14 @@ const TOLD: usize = 10;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watches {
     basis: String,
-    held: BTreeMap<String, Watch>,
+    held: BTreeMap<String, Held>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    /// Beginning of the first block that is in it.
+    from: Micros,
+    watch: Watch,
 }
 
 impl Watches {
@@ -47,9 +54,10 @@ impl Watches {
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         varint::write(&mut out, self.held.len() as u128);
-        for (stream, watch) in &self.held {
+        for (stream, held) in &self.held {
             varint::write_text(&mut out, stream);
-            let numbers = watch.encode();
+            varint::write(&mut out, varint::zigzag(held.from.into()));
+            let numbers = held.watch.encode();
             varint::write(&mut out, numbers.len() as u128);
             out.extend(numbers);
         }
@@ -61,9 +69,10 @@ impl Watches {
         let mut held = BTreeMap::new();
         for _ in 0..reader.number()? {
             let stream = reader.text()?.to_owned();
+            let from = i64::try_from(varint::unzigzag(reader.wide()?)).map_err(|_| Corrupt::Overflow)?;
             let length = reader.number()? as usize;
             let watch = Watch::decode(reader.bytes(length)?).ok_or(Corrupt::Truncated)?;
-            held.insert(stream, watch);
+            held.insert(stream, Held { from, watch });
         }
         Ok(Self { basis, held })
     }
@@ -75,6 +84,8 @@ struct Weighed<'a> {
     block: Option<Block>,
     /// What the detectors hold now, and which speaks.
     value: f64,
+    /// Since which block.
+    from: Micros,
     speaker: Speaker,
     /// An alert is open: nothing is weighed until it is over.
     open: Option<Opened>,
@@ -84,6 +95,8 @@ struct Weighed<'a> {
 #[derive(Clone, Copy)]
 struct Opened {
     since: Micros,
+    /// Since which block its evidence was weighed.
+    from: Micros,
     effect: f64,
     evidence: f64,
     /// The side that it is about.
@@ -100,7 +113,8 @@ impl Opened {
         let side = if effect < 0.0 { Direction::Down } else { Direction::Up };
         let direction = if asked == Direction::Both { side } else { asked };
         let since = usual.and_then(|usual| usual.since).unwrap_or(row.active_at.unwrap_or_default());
-        Some(Self { since, effect, evidence: usual.map_or(0.0, |usual| usual.evidence), direction })
+        let from = usual.map_or(since, |usual| usual.weighed_from);
+        Some(Self { since, from, effect, evidence: usual.map_or(0.0, |usual| usual.evidence), direction })
     }
 
     /// What the time since `from` shows, as far as it is the alert's; and whether a longer time is needed to tell.
@@ -161,7 +175,7 @@ impl Evaluator {
             if verdict == Verdict::Breach {
                 (usual.affected, usual.affected_count) = (affected.clone(), ranked.len());
                 // An alarm uses its evidence up.
-                watches.held.entry(subject.print.to_owned()).or_default().calm();
+                watches.held.remove(subject.print);
             }
             found.push((verdict, evidence(subject, asked, *change, usual)));
         }
@@ -248,12 +262,15 @@ impl Evaluator {
         let mut changes: Vec<Option<Change>> = vec![None; weighed.len()];
         let mut waiting: Vec<usize> = (0..weighed.len()).filter(|place| weighed[*place].asks(bar, end)).collect();
         for span in LOOK {
+            // The hours before are asked about open alerts alone: a new change is looked for in a day at once.
+            let now = |place: &&usize| span >= DAY || weighed[**place].open.is_some();
             let asked: BTreeMap<AlertLabels, Edges> = waiting
                 .iter()
+                .filter(now)
                 .filter_map(|place| Some((subjects[*place].labels.clone(), weighed[*place].known.ok()?.edges)))
                 .collect();
             if asked.is_empty() {
-                break;
+                continue;
             }
             let from = end - span;
             let found = usual::since(&self.store, rule, &asked, (from, end)).await?;
@@ -296,6 +313,7 @@ fn weigh<'a>(subject: &Subject<'_>, asked: Anomaly, known: Option<&'a Known>, wa
         known: known.ok_or(Untestable::NoReference),
         block: None,
         value: 0.0,
+        from: open.map_or(subject.end - rule.window, |opened| opened.from),
         speaker: Speaker::first(usual::kind(&rule.measure)),
         open,
     };
@@ -320,9 +338,11 @@ fn weigh<'a>(subject: &Subject<'_>, asked: Anomaly, known: Option<&'a Known>, wa
         let speaker = stored.and_then(|usual| Speaker::parse(&usual.detector));
         weighed.speaker = speaker.filter(|speaker| speaker.suits(baseline.kind())).unwrap_or(weighed.speaker);
     } else {
-        let watch = watches.held.entry(subject.print.to_owned()).or_default();
-        watch.step(block, baseline);
-        let evidence = watch.evidence(baseline.kind(), asked.direction);
+        let new = || Held { from: start, watch: Watch::new() };
+        let held = watches.held.entry(subject.print.to_owned()).or_insert_with(new);
+        held.watch.step(block, baseline);
+        weighed.from = held.from;
+        let evidence = held.watch.evidence(baseline.kind(), asked.direction);
         (weighed.value, weighed.speaker) = (evidence.value, evidence.speaker);
     }
     weighed
@@ -373,6 +393,7 @@ fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) ->
         now: levels.map(|(_, now)| now),
         level_unit: if share { Unit::Share } else { rule.measure.unit() },
         since: weighed.open.map_or(change.map(|change| change.at), |opened| Some(opened.since)),
+        weighed_from: weighed.from,
         opened: weighed.open.map_or(change.map(|change| change.effect), |opened| Some(opened.effect)),
         baseline_day: baseline.map_or(0, |_| weighed.block.map_or(0, |block| day_of(block.at))),
         baseline_events: baseline.map_or(0.0, |baseline| baseline.events),

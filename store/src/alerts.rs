@@ -172,6 +172,11 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    pub async fn finding(&self, id: &str) -> Result<Option<Finding>, StoreError> {
+        let row = self.conn().await?.query_one("SELECT body FROM finding WHERE id = $1", args![id]).await?;
+        row.map(|row| read_json(&row.text(0)?)).transpose()
+    }
+
     /// A rule's findings of `[from, to)` in order of time.
     pub async fn findings_of_rule(&self, rule: &str, from: Micros, to: Micros) -> Result<Vec<Finding>, StoreError> {
         let sql = "SELECT body FROM finding WHERE rule = $1 AND at >= $2 AND at < $3 ORDER BY at, id";

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use leeway_alerts::rule::{Kind, Rule};
-use leeway_core::alert::{Finding, State};
+use leeway_core::alert::{Evidence, Finding, State};
 use leeway_core::clock::{Clock, DAY, MINUTE, Micros, minute_of, parse_rfc3339, readable, readable_span, rfc3339};
 use leeway_store::{AlertRow, Store};
 use serde_json::{Value as Json, json};
@@ -85,17 +85,13 @@ async fn span(args: &Args, store: &Store) -> Result<(Micros, Micros)> {
     Ok((from, to))
 }
 
-/// Every window of one rule, in order.
-async fn replay(
-    store: &Store,
-    settings: &Settings,
-    rules: &[Rule],
-    rule: &Rule,
-    (from, to): (Micros, Micros),
-) -> Result<Past> {
-    // Nobody is told.
-    let quiet = |rule: &Rule| Rule { receivers: Vec::new(), ..rule.clone() };
-    let mut evaluator = Evaluator {
+/// Nobody is told.
+fn quiet(rule: &Rule) -> Rule {
+    Rule { receivers: Vec::new(), ..rule.clone() }
+}
+
+fn evaluator(store: &Store, settings: &Settings, rules: &[Rule], memory: Memory) -> Evaluator {
+    Evaluator {
         store: store.clone(),
         rules: rules.iter().map(quiet).collect(),
         clock: Clock::System,
@@ -105,13 +101,19 @@ async fn replay(
         metrics: Arc::new(Metrics::default()),
         false_pages_a_week: settings.rules.false_pages_a_week,
         streams: settings.rules.streams,
-        memory: Memory::replay(rule),
-    };
+        memory,
+    }
+}
+
+/// Every window of one rule, in order: the states at the end, and each finding as it comes.
+async fn walk(
+    evaluator: &mut Evaluator,
+    rule: &Rule,
+    (from, to): (Micros, Micros),
+    mut found: impl FnMut(&Finding, &BTreeMap<String, AlertRow>),
+) -> Result<BTreeMap<String, AlertRow>> {
     let rule = quiet(rule);
-    let (mut rows, mut past): (BTreeMap<String, AlertRow>, _) = (
-        BTreeMap::new(),
-        Past { rule: rule.clone(), windows: 0, alarms: Vec::new(), false_alarms: evaluator.budget(&rule) },
-    );
+    let mut rows: BTreeMap<String, AlertRow> = BTreeMap::new();
     let (mut end, mut said) = (from + MINUTE, Instant::now());
     while end <= to {
         while !evaluator.knows(&rule, end - rule.window).await? {
@@ -122,19 +124,46 @@ async fn replay(
             evaluator.evaluate(&rule, end, before).await.with_context(|| format!("evaluate rule {}", rule.id))?;
         rows.extend(write.alerts.into_iter().map(|row| (row.fingerprint.clone(), row)));
         for finding in write.findings {
-            past.take(&finding, &rows);
+            found(&finding, &rows);
             evaluator.memory.remember(finding);
         }
-        past.windows += u64::from(end % rule.window == 0 || !matches!(rule.kind, Kind::Anomaly(_)));
         if said.elapsed() > SAY {
             // Nobody to tell is no reason to stop.
-            let _ =
-                writeln!(std::io::stderr(), "{}: at {}, {} alarms so far", rule.id, readable(end), past.alarms.len());
+            let _ = writeln!(std::io::stderr(), "{}: at {}", rule.id, readable(end));
             said = Instant::now();
         }
         end += MINUTE;
     }
+    Ok(rows)
+}
+
+async fn replay(
+    store: &Store,
+    settings: &Settings,
+    rules: &[Rule],
+    rule: &Rule,
+    span: (Micros, Micros),
+) -> Result<Past> {
+    let mut evaluator = evaluator(store, settings, rules, Memory::replay(rule));
+    let step = if matches!(rule.kind, Kind::Anomaly(_)) { rule.window } else { MINUTE };
+    let windows = (span.1.div_euclid(step) - span.0.div_euclid(step)).max(0).cast_unsigned();
+    let mut past = Past { rule: rule.clone(), windows, alarms: Vec::new(), false_alarms: evaluator.budget(rule) };
+    walk(&mut evaluator, rule, span, |finding, rows| past.take(finding, rows)).await?;
     Ok(past)
+}
+
+/// The evidence of one alert at the end of a time, with what was known then; `None` where nothing of it is left.
+pub(super) async fn again(
+    store: &Store,
+    settings: &Settings,
+    rules: &[Rule],
+    finding: &Finding,
+    from: Micros,
+) -> Result<Option<Evidence>> {
+    let Some(rule) = rules.iter().find(|rule| rule.id == finding.rule) else { return Ok(None) };
+    let mut evaluator = evaluator(store, settings, rules, Memory::again(rule));
+    let mut rows = walk(&mut evaluator, rule, (from, finding.at), |_, _| ()).await?;
+    Ok(rows.remove(&finding.fingerprint).filter(|row| row.last_at == finding.at).map(|row| row.evidence))
 }
 
 impl Past {
