@@ -1,5 +1,5 @@
 //! What is usual of the streams of anomaly rules: each past day is read once into blocks, and baselines are made anew
-//! each day from four weeks of them.
+//! each day from four weeks of them, which end a day before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 
 /// Days that a baseline is made of.
 const DAYS: i64 = 28;
+/// Days before a day that its baselines leave out: a change that began there may have yet to be told, and must not be learnt meanwhile.
+const GUARD: i64 = 1;
 /// What fires for longer has become usual.
 const INCIDENT: Micros = 7 * DAY;
 /// Values on its first day from which a stream's bins are cut.
@@ -71,7 +73,7 @@ pub async fn blocks(
 
 /// Reads the days that nobody read yet, and makes the baselines for `day`. A backtest brings its own findings.
 pub async fn learn(store: &Store, rule: &Rule, day: i64, replayed: Option<Vec<Finding>>) -> Result<Usual> {
-    let (basis, oldest) = (basis(rule), day - DAYS);
+    let (basis, oldest) = (basis(rule), day - DAYS - GUARD);
     let first = store.first_pane_day().await?.map_or(day, |first| first.max(oldest));
     let read = store.stream_days(&basis, oldest).await?;
     for past in (first..day).filter(|past| !read.contains(past)) {
@@ -90,11 +92,11 @@ pub async fn learn(store: &Store, rule: &Rule, day: i64, replayed: Option<Vec<Fi
         let labels: AlertLabels = serde_json::from_str(&row.labels).context("read stored labels")?;
         let edges = Edges::decode(&row.edges).with_context(|| format!("edges of stream {}", row.stream))?;
         let mut blocks = Vec::new();
-        for (past, body) in store.stream_blocks(&basis, &row.stream, oldest, day).await? {
+        for (past, body) in store.stream_blocks(&basis, &row.stream, oldest, day - GUARD).await? {
             blocks.extend(decode(&body, past * DAY).with_context(|| format!("blocks of stream {}", row.stream))?);
         }
         if kind(&rule.measure) == Kind::Volume {
-            fill(&mut blocks, rule.window, day * DAY);
+            fill(&mut blocks, rule.window, (day - GUARD) * DAY);
         }
         let excluded = incidents.get(&fingerprint(&rule.id, &labels)).map_or(&[][..], Vec::as_slice);
         let baseline = Baseline::learn(kind(&rule.measure), Season::Week, rule.bound.limit(), &blocks, excluded);
