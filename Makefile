@@ -1,5 +1,5 @@
 # Each target does its own set-up; see README.md.
-.PHONY: demo test test-long check bench eval-scan up
+.PHONY: demo test test-long check bench eval-scan scan-peers up
 
 demo:
 	@scripts/build-needs.sh
@@ -24,6 +24,13 @@ eval-scan:
 	@scripts/build-needs.sh
 	@cargo build --release --locked -p leeway --bins
 	@python3 tests/tools/eval_scan.py target/release/leeway $${SCAN_DATA:-../shared/data/pii-safety}
+
+scan-peers:
+	@scripts/build-needs.sh
+	@cargo build --release --locked -p leeway --bins
+	@test -x .deps/peers/bin/python || python3 -m venv .deps/peers
+	@.deps/peers/bin/pip install --quiet presidio-analyzer==2.2.366 spacy==3.8.18 hyperscan==0.9.1
+	@.deps/peers/bin/python tests/tools/scan_peers.py target/release/leeway $${SCAN_DATA:-../shared/data/pii-safety}
 
 up:
 	docker compose up --build

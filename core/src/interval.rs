@@ -1,6 +1,6 @@
 //! Confidence intervals, two-sided, for the numbers that people see.
 
-use statrs::distribution::{Beta, Binomial, ContinuousCDF, DiscreteCDF, Normal};
+use statrs::distribution::{Beta, Binomial, ContinuousCDF, DiscreteCDF, Gamma, Normal};
 
 use crate::sketch::Sketch;
 
@@ -49,6 +49,14 @@ pub fn clopper_pearson(hits: u64, n: u64, level: f64) -> Interval {
     let low = if hits == 0 { Some(0.0) } else { quantile(k, m - k + 1.0, alpha / 2.0) };
     let high = if hits >= n { Some(1.0) } else { quantile(k + 1.0, m - k, 1.0 - alpha / 2.0) };
     Interval { low, high }
+}
+
+/// Garwood's exact interval (1936) of a Poisson mean of which `n` were seen: covers at least `level`.
+pub fn poisson(n: u64, level: f64) -> Interval {
+    let half = (1.0 - level) / 2.0;
+    let quantile = |shape: f64, p: f64| Gamma::new(shape, 1.0).map(|gamma| gamma.inverse_cdf(p)).ok();
+    let low = if n == 0 { Some(0.0) } else { quantile(n as f64, half) };
+    Interval { low, high: quantile(n as f64 + 1.0, 1.0 - half) }
 }
 
 /// The two-sided normal mixture boundary (Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon, Ann. Statist. 49, 2021,

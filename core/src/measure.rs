@@ -59,6 +59,8 @@ pub enum Measure {
     PiiNovel,
     /// Values of another tenant that are not alike by chance, and are not published: secrets, bank accounts.
     PiiCrossTenantCertain,
+    /// Values of another tenant beyond those that chance would find.
+    PiiCrossTenantExcess,
     /// A quality of texts, its mean over calls.
     Quality(Quality),
     /// Calls in which moderation raised a hazard, of those that it judged: any source, or the one that is named.
@@ -68,7 +70,7 @@ pub enum Measure {
 }
 
 /// The fixed ids, in the order in which pages list them; `score.NAME` comes beside them.
-pub const IDS: [(&str, Measure); 22] = [
+pub const IDS: [(&str, Measure); 23] = [
     ("calls", Measure::Calls),
     ("errors", Measure::Errors),
     ("error_rate", Measure::ErrorRate),
@@ -83,6 +85,7 @@ pub const IDS: [(&str, Measure); 22] = [
     ("pii_leak_rate", Measure::PiiLeakRate),
     ("pii.novel", Measure::PiiNovel),
     ("pii.cross_tenant_certain", Measure::PiiCrossTenantCertain),
+    ("pii.cross_tenant_excess", Measure::PiiCrossTenantExcess),
     ("severe_rate", Measure::SevereRate),
     ("telemetry_held_rate", Measure::TelemetryHeldRate),
     ("scan_coverage", Measure::ScanCoverage),
@@ -160,6 +163,7 @@ impl Measure {
             | Self::Pii(_)
             | Self::PiiNovel
             | Self::PiiCrossTenantCertain
+            | Self::PiiCrossTenantExcess
             | Self::Quality(Quality::Length) => Unit::Count,
             Self::ErrorRate
             | Self::RefusalRate
@@ -299,6 +303,7 @@ impl Measure {
                 let told = exact_hits(self.hits(pane)?)?;
                 return Some(Estimate { interval: self.untold(pane, told.value), ..told });
             }
+            Self::PiiCrossTenantExcess => return excess(pane),
             Self::Quality(quality) => return quality_mean(pane, *quality),
             Self::ScanCoverage => {
                 let (seen, read) = (pane.get(Counter::BytesSeen).n, pane.get(Counter::BytesScanned).n);
@@ -346,7 +351,7 @@ impl Measure {
     fn untold(&self, pane: &Pane, value: f64) -> Interval {
         let around = match self {
             Self::PiiNovel | Self::PiiCrossTenantCertain => true,
-            Self::Pii(origin) => *origin > Origin::Traced,
+            Self::Pii(origin) => matches!(origin, Origin::CrossTenant | Origin::CrossUser | Origin::Recalled),
             _ => false,
         };
         let [unexplained, traced] = [Origin::Unexplained, Origin::Traced].map(|origin| pane.hits.of_origin(origin));
@@ -371,6 +376,7 @@ impl Measure {
                 | Self::Pii(_)
                 | Self::PiiNovel
                 | Self::PiiCrossTenantCertain
+                | Self::PiiCrossTenantExcess
                 | Self::ScanCoverage,
                 _,
             ) => pane.get(Counter::Scanned).n,
@@ -396,6 +402,18 @@ fn hazard_of(pane: &Pane, hazard: Hazard, source: &str) -> (Count, Count) {
         sums = (sums.0.plus(said.hazards[hazard as usize]), sums.1.plus(said.calls));
     }
     sums
+}
+
+/// Values of another tenant less what chance would find, with Garwood's interval of their number; what was not looked up may be
+/// anything. Assumes that values which are made up do so one by one.
+fn excess(pane: &Pane) -> Option<Estimate> {
+    let found = Measure::Pii(Origin::CrossTenant).of(pane, None)?;
+    let chance = pane.hits.chance(Entity::personal);
+    let bounds = interval::poisson(found.value as u64, LEVEL);
+    let more = found.interval.high.map_or(0.0, |high| high - found.value);
+    let interval =
+        Interval { low: bounds.low.map(|low| low - chance), high: bounds.high.map(|high| high + more - chance) };
+    Some(Estimate { value: found.value - chance, interval, n: found.n })
 }
 
 /// Mean of a quality: Wilson's interval where it is a yes or no, Student's otherwise.
@@ -454,6 +472,7 @@ impl Unit {
     /// The number with its unit, short: `4.3 s`, `2.31 %`, `$0.0012`.
     pub fn show(self, value: f64) -> String {
         match self {
+            Self::Count if value <= -0.5 => format!("-{}", group_digits(&format!("{:.0}", -value))),
             Self::Count => group_digits(&format!("{:.0}", value.abs())),
             Self::Share => format!("{:.2} %", value * 100.0),
             Self::Milliseconds if value.abs() >= 10_000.0 => format!("{:.1} s", value / 1000.0),
@@ -583,6 +602,15 @@ mod tests {
         let novel = Measure::PiiNovel.of(&pane, None).unwrap().interval;
         assert_eq!((novel.low, novel.high), (Some(3.0), Some(4.0)), "one was not looked up");
         assert_eq!(of(&pane, "pii.cross_tenant_certain"), Some(0.0), "addresses may be known to both");
+        // Three that another tenant had are no news where chance finds two.
+        pane.hits.add(Entity::Email, Origin::CrossTenant, 2);
+        pane.hits.add_chance(Entity::Email, 2_000_000_000);
+        let excess = Measure::PiiCrossTenantExcess.of(&pane, None).unwrap();
+        // scipy.stats.chi2.ppf([.025, .975], [6, 8]) / 2
+        let (low, high) = (0.618_672_122_5 - 2.0, 8.767_273_069_7 + 1.0 - 2.0);
+        assert!((excess.value - 1.0).abs() < 1e-9, "{excess:?}");
+        assert!((excess.interval.low.unwrap() - low).abs() < 1e-6, "{excess:?}");
+        assert!((excess.interval.high.unwrap() - high).abs() < 1e-6, "{excess:?}");
     }
 
     #[test]

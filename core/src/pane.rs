@@ -15,7 +15,7 @@ pub const UNIT_WEIGHT: u64 = 1_000_000;
 /// Score names beyond this many (that are not declared in the settings) are counted as `other`.
 pub const MAX_SCORE_NAMES: usize = 32;
 /// Written; version 1 (14 counters, nothing after the scores) is still read.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 const SKETCHES_VERSION: u8 = 1;
 /// Raised labels beyond this many names are counted as `other`.
 const MAX_FLAGS: usize = 64;

@@ -137,6 +137,29 @@ impl Entity {
         !matches!(self, Self::Ip | Self::Mac)
     }
 
+    /// How many there may be, at least: those that pass the kind's check, or that people choose from. Somebody who makes a value
+    /// up meets one of n that live with a chance of n in so many.
+    pub fn possible(self) -> f64 {
+        match self {
+            Self::Secret | Self::Jwt | Self::UrlCred | Self::Mrz | Self::Btc | Self::Eth => 1e30,
+            Self::Iban | Self::MxCurp | Self::ItCf | Self::UkDl | Self::InGstin => 1e12,
+            Self::Vin | Self::UsMbi | Self::CnRic => 1e11,
+            Self::Imei | Self::FrNir | Self::DeIdnr | Self::BrCnpj | Self::Card => 1e9,
+            Self::UsSsn | Self::UkNhs | Self::BrCpf | Self::InAadhaar | Self::TrTckn | Self::AuAbn | Self::ArCuit => {
+                8e8
+            }
+            Self::UkNino | Self::InPan | Self::UsNpi | Self::NlBsn | Self::IlId | Self::AuMedicare | Self::Passport => {
+                8e7
+            }
+            Self::UsDl | Self::UsDea | Self::Phone | Self::CaSin | Self::AuTfn | Self::EsDni | Self::EsNie => 4e7,
+            Self::UsItin | Self::PlPesel | Self::BeNn | Self::SePersonnummer | Self::FiHetu | Self::KrRrn => 1e7,
+            Self::ZaId | Self::SgNric | Self::ClRut | Self::MedicalId => 7e6,
+            // Of these few are common: names at large providers, a bank's one code, an office's address.
+            Self::Email | Self::UsAbaRouting | Self::Mac | Self::Ip => 1e6,
+            Self::Swift | Self::Dob => 3e4,
+        }
+    }
+
     /// Two people do not have the same one by chance, and it is not published: 60 bits or more that nobody shares.
     pub fn unmistakable(self) -> bool {
         matches!(self, Self::Secret | Self::Jwt | Self::UrlCred | Self::Iban)
@@ -232,10 +255,12 @@ pub enum Origin {
     CrossUser = 10,
     /// The same conversation had it.
     Recalled = 11,
+    /// A part of a value that is not shown whole, wherever it came from: `**** 4242`.
+    Partial = 12,
 }
 
 impl Origin {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Echo,
         Self::Retrieved,
         Self::System,
@@ -248,6 +273,7 @@ impl Origin {
         Self::CrossTenant,
         Self::CrossUser,
         Self::Recalled,
+        Self::Partial,
     ];
 
     /// Those that the call's own texts tell, of which a policy may speak.
@@ -276,6 +302,7 @@ impl Origin {
             Self::CrossTenant => "cross_tenant",
             Self::CrossUser => "cross_user",
             Self::Recalled => "recalled",
+            Self::Partial => "partial",
         }
     }
 
@@ -287,6 +314,8 @@ impl Origin {
 pub const ENTITIES: usize = Entity::ALL.len();
 /// Room for the origins of one kind.
 const STRIDE: usize = 16;
+/// The place in that room of what chance alone would find, in billionths of a value.
+const CHANCE: usize = STRIDE - 1;
 /// The room that they had before version 4 of the pane.
 const OLD_STRIDE: usize = 5;
 
@@ -319,6 +348,20 @@ impl Hits {
         self.0.iter().filter(|(place, _)| counts(*place)).map(|(_, n)| n).sum()
     }
 
+    /// Adds values of a kind, in billionths, that would be found with another tenant though somebody made them up.
+    pub fn add_chance(&mut self, entity: Entity, billionths: u64) {
+        let slot = self.slot(entity as usize * STRIDE + CHANCE);
+        *slot = slot.saturating_add(billionths);
+    }
+
+    /// How many values of the kinds that are asked for chance alone is expected to find.
+    pub fn chance(&self, kinds: impl Fn(Entity) -> bool) -> f64 {
+        let of = |(place, n): (usize, u64)| {
+            (place % STRIDE == CHANCE && kinds(Entity::ALL[place / STRIDE])).then_some(n as f64 / 1e9)
+        };
+        self.entries().filter_map(of).sum()
+    }
+
     pub fn merge(&mut self, other: &Self) {
         for (place, n) in &other.0 {
             let slot = self.slot(usize::from(*place));
@@ -328,7 +371,8 @@ impl Hits {
 
     /// (entity, origin, count) of what is not zero.
     pub fn values(&self) -> impl Iterator<Item = (Entity, Origin, u64)> + '_ {
-        self.entries().map(|(place, n)| (Entity::ALL[place / STRIDE], Origin::ALL[place % STRIDE], n))
+        let origin = |place: usize| Origin::ALL.get(place % STRIDE).copied();
+        self.entries().filter_map(move |(place, n)| Some((Entity::ALL[place / STRIDE], origin(place)?, n)))
     }
 
     /// Bytes on the heap.
@@ -343,7 +387,8 @@ impl Hits {
 
     /// `false` where no such place is known.
     pub fn set(&mut self, place: usize, n: u64) -> bool {
-        let known = place < ENTITIES * STRIDE && place % STRIDE < Origin::ALL.len();
+        let of = place % STRIDE;
+        let known = place < ENTITIES * STRIDE && (of < Origin::ALL.len() || of == CHANCE);
         if known && n > 0 {
             *self.slot(place) = n;
         }

@@ -83,12 +83,26 @@ fn traced(pane: &Pane) -> String {
     let found = [Origin::CrossTenant, Origin::CrossUser, Origin::Recalled].map(of);
     let novel = traced.saturating_sub(found.iter().sum());
     let [tenants, users, recalled] = found.map(count);
+    let excess = Measure::PiiCrossTenantExcess;
+    let beyond = excess.of(pane, None).map_or_else(String::new, |estimate| {
+        let chance = pane.hits.chance(Entity::personal);
+        format!(
+            " Chance alone would find {} with another tenant; beyond it are {}.",
+            share_of_one(chance),
+            shown(&excess, &estimate)
+        )
+    });
     format!(
-        "Of {} unexplained values {} were compared with all calls of the day before: {tenants} another tenant had, {users} another user, {recalled} the same conversation; {} nobody had.",
+        "Of {} unexplained values {} were compared with all calls of the day before: {tenants} another tenant had, {users} another user, {recalled} the same conversation; {} nobody had.{beyond}",
         count(unexplained),
         count(traced),
         count(novel)
     )
+}
+
+/// `at most 0.001`, `2.3`.
+fn share_of_one(expected: f64) -> String {
+    if expected < 0.001 { "at most 0.001".to_owned() } else { format!("{expected:.3}") }
 }
 
 fn judge((source, said): (&String, &Moderator)) -> Judge {
@@ -195,6 +209,13 @@ mod tests {
         pane.hits.add(Entity::Card, Origin::CrossTenant, 1);
         let told = Texts::of(&pane).render().unwrap();
         assert!(told.contains("1 another tenant had") && told.contains("2 nobody had"), "{told}");
+        assert!(told.contains("Chance alone would find at most 0.001"), "{told}");
+        pane.hits.add_chance(Entity::Card, 3_500_000_000);
+        let told = Texts::of(&pane).render().unwrap();
+        assert!(
+            told.contains("Chance alone would find 3.500 with another tenant; beyond it are -2 (-3 to 2)"),
+            "{told}"
+        );
         assert_eq!(json(&pane)["novel"], 2.0);
     }
 }

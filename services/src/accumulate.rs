@@ -19,7 +19,7 @@ use leeway_detectors::scan::{Scanner, held_beside, quality};
 use leeway_formats::{Sink, UserKey};
 use sha2::{Digest, Sha256};
 
-use crate::mentions::Told;
+use crate::mentions::{Found, Told};
 use crate::settings::CallIndex;
 use crate::withhold;
 
@@ -287,9 +287,9 @@ impl Buffer {
     }
 
     /// Counts what was found out of a value of an earlier call.
-    pub fn traced(&mut self, told: &Told, found: &[(From, u64)], received: Micros) {
+    pub fn traced(&mut self, told: &Told, found: &Found, received: Micros) {
         self.newest_at = self.newest_at.max(told.at.min(received));
-        if found.is_empty() {
+        if !found.any() {
             return;
         }
         let series = self.series.at(&told.key, &mut self.bytes);
@@ -297,7 +297,7 @@ impl Buffer {
             self.bytes += size_of::<Pane>() + 64;
             Pane::default()
         });
-        found.iter().for_each(|(origin, n)| pane.hits.add(told.mention.entity, *origin, *n));
+        found.add_to(told.mention.entity, &mut pane.hits);
     }
 
     /// Counts one call in its pane.

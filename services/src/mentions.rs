@@ -125,17 +125,21 @@ async fn look_in_store(told: &[Told], tx: &mut FlushTx, now: Micros) -> Result<T
     if !asked.is_empty() {
         // The first day began somewhere in its middle.
         memory.begin_at(tx.first_mention_day().await?.map_or(now, |day| (day + 1) * DAY));
+        // The store does not know of what kind its values are: chance is what it would be if all were of one.
+        let first = asked.keys().next().copied().unwrap_or_default();
+        memory.suppose(tx.mentions_since(first).await?);
     }
     for (day, prints) in asked {
         for row in tx.mentions(day, &prints.into_iter().collect::<Vec<_>>()).await? {
             let who = Holder { tenant: &row.tenant, user: row.user, session: row.session };
-            memory.keep(&who, row.at, Print { day: row.print, day_before: 0, keeper: 0 });
+            memory.keep(&who, row.at, Print { day: row.print, day_before: 0, keeper: 0 }, Entity::Secret);
         }
     }
     let mut traced = Traced::new();
     for told in told {
-        for (origin, n) in look(&mut memory, told) {
-            traced.entry((told.key.clone(), told.at)).or_default().add(told.mention.entity, origin, n);
+        let found = look(&mut memory, told);
+        if found.any() {
+            found.add_to(told.mention.entity, traced.entry((told.key.clone(), told.at)).or_default());
         }
     }
     let row = |told: &Told| MentionRow {
@@ -150,10 +154,30 @@ async fn look_in_store(told: &[Told], tx: &mut FlushTx, now: Micros) -> Result<T
     Ok(traced)
 }
 
+/// What was found out of a value: who else had it, and how many such finds chance would make, in billionths.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    origins: Vec<(Origin, u64)>,
+    chance: u64,
+}
+
+impl Found {
+    pub fn any(&self) -> bool {
+        !self.origins.is_empty()
+    }
+
+    pub fn add_to(&self, entity: Entity, hits: &mut Hits) {
+        self.origins.iter().for_each(|(origin, n)| hits.add(entity, *origin, *n));
+        if self.chance > 0 {
+            hits.add_chance(entity, self.chance);
+        }
+    }
+}
+
 /// Who else had an unexplained value, as counts; remembers that this call had it.
-fn look(memory: &mut Memory, told: &Told) -> Vec<(Origin, u64)> {
+fn look(memory: &mut Memory, told: &Told) -> Found {
     let who = Holder { tenant: &told.tenant, user: told.user, session: told.session };
-    let mut found = Vec::new();
+    let mut found = Found::default();
     if told.mention.unexplained && !memory.told(told.at, told.name) {
         let seen = memory.seen(&who, told.at, told.mention.print);
         let n = u64::from(told.mention.n);
@@ -168,11 +192,13 @@ fn look(memory: &mut Memory, told: &Told) -> Vec<(Origin, u64)> {
         };
         // What was found was found; nothing is a finding only where everything was remembered.
         if origin.is_some() || memory.complete(told.at) {
-            found.push((Origin::Traced, n));
-            found.extend(origin.map(|origin| (origin, n)));
+            found.origins.push((Origin::Traced, n));
+            found.origins.extend(origin.map(|origin| (origin, n)));
+            let chance = memory.chance(told.mention.print, told.mention.entity);
+            found.chance = (chance * 1e9 * n as f64).round() as u64;
         }
     }
-    memory.keep(&who, told.at, told.mention.print);
+    memory.keep(&who, told.at, told.mention.print, told.mention.entity);
     found
 }
 
@@ -298,13 +324,18 @@ mod tests {
     #[test]
     fn a_mention_is_looked_up_once_however_often_it_is_told() {
         let mut memory = Memory::new(1_000);
-        assert_eq!(look(&mut memory, &told(1, HOUR, "one", 5, false)), []);
+        let of = |memory: &mut Memory, told: &Told| look(memory, told).origins;
+        assert_eq!(of(&mut memory, &told(1, HOUR, "one", 5, false)), []);
         let found = [(Origin::Traced, 2), (Origin::CrossTenant, 2)];
-        assert_eq!(look(&mut memory, &told(2, 2 * HOUR, "two", 5, true)), found);
-        assert_eq!(look(&mut memory, &told(2, 2 * HOUR, "two", 5, true)), [], "told again");
-        assert_eq!(look(&mut memory, &told(3, 2 * HOUR, "two", 6, true)), [(Origin::Traced, 2)], "nobody had it");
+        let first = look(&mut memory, &told(2, 2 * HOUR, "two", 5, true));
+        assert_eq!(first.origins, found);
+        // One value lives with this keeper, so 64 in all: chance meets one of them twice.
+        let entity = told(2, 2 * HOUR, "two", 5, true).mention.entity;
+        assert_eq!(first.chance, (2.0 * 64.0 / entity.possible() * 1e9).round() as u64);
+        assert_eq!(of(&mut memory, &told(2, 2 * HOUR, "two", 5, true)), [], "told again");
+        assert_eq!(of(&mut memory, &told(3, 2 * HOUR, "two", 6, true)), [(Origin::Traced, 2)], "nobody had it");
         let mut young = Memory::new(1_000);
         young.begin_at(HOUR);
-        assert_eq!(look(&mut young, &told(3, 2 * HOUR, "two", 6, true)), [], "nobody knows who had it");
+        assert_eq!(of(&mut young, &told(3, 2 * HOUR, "two", 6, true)), [], "nobody knows who had it");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +11,7 @@ use leeway_core::scan::{Entity, Marker};
 use leeway_detectors::scan::fingerprint::Keyring;
 use leeway_detectors::scan::memory::Memory;
 use leeway_detectors::scan::provenance::{Exchange, tell};
-use leeway_detectors::scan::{Finding, MAX_TEXT, find, safety};
+use leeway_detectors::scan::{Finding, MAX_TEXT, find, partial, safety};
 use serde_json::{Value as Json, json};
 
 #[derive(Debug, clap::Args)]
@@ -56,26 +57,37 @@ fn text(args: &Args, path: &Path, out: &mut impl Write) -> Result<()> {
         .take(MAX_TEXT as u64 + 1)
         .read_to_end(&mut bytes)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    let findings = find(&bytes[..bytes.len().min(MAX_TEXT)]);
+    let read = &bytes[..bytes.len().min(MAX_TEXT)];
+    let findings = find(read);
+    let mut told: Vec<(Range<usize>, Result<&Finding, Entity>)> =
+        findings.iter().map(|finding| (finding.range.clone(), Ok(finding))).collect();
+    told.extend(partial(read).into_iter().map(|(entity, range)| (range, Err(entity))));
+    told.sort_by_key(|(range, _)| range.start);
     // Row, its first byte, and how far rows are counted.
     let (mut row, mut begins, mut counted) = (1, 0, 0);
-    for finding in &findings {
-        for (place, _) in bytes[counted..finding.range.start].iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+    for (range, told) in &told {
+        for (place, _) in bytes[counted..range.start].iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
             (row, begins) = (row + 1, counted + place + 1);
         }
-        counted = finding.range.start;
-        let value = String::from_utf8_lossy(&bytes[finding.range.clone()]).into_owned();
+        counted = range.start;
+        let value = String::from_utf8_lossy(&bytes[range.clone()]).into_owned();
         let shown = if args.unmask { value } else { masked(&value) };
-        if args.json {
-            writeln!(out, "{}", object(finding, &shown)).context("print")?;
-        } else {
-            writeln!(out, "{}", line(finding, row, finding.range.start - begins + 1, &shown)).context("print")?;
-        }
+        let column = range.start - begins + 1;
+        let said = match (told, args.json) {
+            (Ok(finding), true) => object(finding, &shown).to_string(),
+            (Ok(finding), false) => line(finding, row, column, &shown),
+            (Err(entity), true) => json!({
+                "entity": entity.name(), "start": range.start, "end": range.end, "value": shown, "verdict": "partial",
+            })
+            .to_string(),
+            (Err(entity), false) => format!("{row}:{column} {} {shown}: partial, no leak", entity.name()),
+        };
+        writeln!(out, "{said}").context("print")?;
     }
     if bytes.len() > MAX_TEXT {
         bail!("read the first {MAX_TEXT} bytes alone: a longer text of a call is cut there too");
     }
-    if findings.is_empty() && !args.json {
+    if told.is_empty() && !args.json {
         writeln!(out, "nothing found").context("print")?;
     }
     Ok(())

@@ -63,6 +63,13 @@ impl FlushTx {
         Ok((day >= 0).then_some(day))
     }
 
+    /// Values that somebody had since a day, those of several holders more than once.
+    pub async fn mentions_since(&mut self, day: i64) -> Result<u64, StoreError> {
+        let sql = "SELECT COUNT(*) FROM mention WHERE day >= $1";
+        let row = self.conn()?.query_one(sql, args![day]).await?;
+        Ok(u64::try_from(row.map_or(Ok(0), |row| row.int(0))?).unwrap_or_default())
+    }
+
     /// Remembers who had what; of one holder the last time.
     pub async fn keep_mentions(&mut self, rows: &[MentionRow]) -> Result<(), StoreError> {
         let mut latest: BTreeMap<_, Micros> = BTreeMap::new();

@@ -141,6 +141,9 @@ fn unexplained_values_are_told_by_who_else_had_them_whoever_dies() {
     let of = |id: &str| Measure::parse(id).unwrap().of(&pane, None).map(|estimate| estimate.value);
     // A value that three tenants have is nobody's; one that nobody had is novel.
     assert_eq!([of("pii.novel"), of("pii.cross_tenant"), of("pii.cross_tenant_certain")], [50.0, 25.0, 0.0].map(Some));
+    // Addresses that nobody chose at random: chance finds next to none of these.
+    let excess = of("pii.cross_tenant_excess").unwrap();
+    assert!(excess < 25.0 && excess > 24.0, "{excess}");
     chains_whole(&database);
     // What was said holds no value, in any form.
     let said = String::from_utf8_lossy(&messages(&mentions, 4)).into_owned();

@@ -3,7 +3,7 @@
 
 Runs `LEEWAY scan --jsonl` over every labelled file, scores it with the folder's own score.py, and prints each gate with
 its goal and the best figure published for another tool (see docs/scan.md). Exit code 1 where a gate is missed."""
-import collections, json, os, subprocess, sys, tempfile
+import collections, json, math, os, subprocess, sys, tempfile
 
 FILES = ["gen_pii", "gen_near_miss", "gen_hard_negative", "clean_technical", "presidio_research", "secrets",
          "gitleaks_false_positives", "detect_secrets_tests", "provenance_stream", "safety_markers", "jailbreak",
@@ -21,6 +21,9 @@ def gates(score, calibration):
     worst = min(kinds, key=kinds.get)
     research, marks, stream = score["presidio_research"], score["safety_markers"], score["provenance_stream"]
     phone = research["PHONE"]
+    others = {k: v for k, v in research.items() if k in ("EMAIL", "CREDIT_CARD", "IBAN", "US_SSN", "US_DL") and v["gold"]}
+    rarest = min(others, key=lambda kind: others[kind]["recall"])
+    wrongest = min(others, key=lambda kind: others[kind]["precision"] or 0.0)
     secrets = score["secrets"]["all"]
     recalls = [v["recall"] for v in stream.values() if v["gold"]]
     precisions = [v["precision"] for v in stream.values() if v["gold"]]
@@ -35,6 +38,8 @@ def gates(score, calibration):
         ("G3 card recall", research["CREDIT_CARD"]["recall"], ">=", .99, "0.91 Presidio"),
         ("G3 phone F1", f1(phone), ">=", .80, "0.77 pii"),
         ("G3 phone precision", phone["precision"], ">=", .85, "0.76 Presidio"),
+        (f"G3 worst other kind's recall ({rarest})", others[rarest]["recall"], ">=", .99, "0.91 Presidio"),
+        (f"G3 worst other kind's precision ({wrongest})", others[wrongest]["precision"], ">=", .95, peer),
         ("G4 secrets found", secrets["recall"], ">=", .95, "0.82 gitleaks' rules"),
         ("G4 placeholders flagged", secrets["false_positive_rate"], "<=", .02, "0"),
         ("G4 literals flagged", score["gitleaks_false_positives"]["all"]["false_positive_rate"], "<=", .10, "0.14"),
@@ -56,6 +61,29 @@ def gates(score, calibration):
     met = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b}
     return [dict(gate=g, value=round(v or 0.0, 4), goal=f"{op} {goal}", met=met[op](v or 0.0, goal), other=other)
             for g, v, op, goal, other in rows]
+
+
+def lower(right, n, alpha=.05):
+    """Clopper and Pearson's lower limit of a share, by bisection of the binomial tail."""
+    low, high = 0.0, right / n if n else 0.0
+    for _ in range(60):
+        p = (low + high) / 2
+        tail = sum(math.comb(n, k) * p**k * (1 - p)**(n - k) for k in range(right, n + 1))
+        low, high = (p, high) if tail < alpha else (low, p)
+    return low
+
+
+def kinds(data, predictions):
+    """By kind: values told at p >= 0.9, how many were right, and how many must be at least."""
+    told = collections.defaultdict(lambda: [0, 0])
+    for name in ["gen_pii", "gen_near_miss", "gen_hard_negative", "clean_technical"]:
+        for line in open(os.path.join(data, name + ".jsonl"), encoding="utf-8"):
+            row = json.loads(line)
+            spans = [(s["bstart"], s["bend"]) for s in row.get("spans", [])]
+            for start, end, kind in predictions[name].get(row["id"], {}).get("spans", []):
+                told[kind][0] += 1
+                told[kind][1] += any(start < b and a < end for a, b in spans)
+    return {kind: (n, right, lower(right, n)) for kind, (n, right) in sorted(told.items())}
 
 
 def calibration(data, predictions):
@@ -99,6 +127,10 @@ def main():
     else:
         for row in table:
             print(f"{'ok    ' if row['met'] else 'MISSED'} {row['gate']:44} {row['value']:8.4f}  goal {row['goal']:9}  others {row['other']}")
+        by_kind = kinds(data, predictions)
+        print("told at p >= 0.9, by kind: right of all, and the share that must be right at least (95 %)")
+        for kind, (n, right, least) in by_kind.items():
+            print(f"  {kind:18} {right:5} of {n:5}  {least:.3f}")
     sys.exit(0 if all(row["met"] for row in table) else 1)
 
 

@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::dfa::DFA;
+use aho_corasick::{Anchored, MatchKind, StartKind};
 
 use super::kinds::KINDS;
 
@@ -174,7 +176,8 @@ const OTHER_BITS: f32 = -6.0;
 const BETWEEN: f32 = -5.0;
 
 struct Words {
-    search: AhoCorasick,
+    search: DFA,
+    start: StateID,
     /// For each word: the kinds of whose values it speaks; none for words that speak against numbers.
     kinds: Vec<Vec<usize>>,
     words: Vec<&'static str>,
@@ -199,14 +202,33 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         kind.words.iter().for_each(|word| add(word, Some(place)));
     }
     OTHERS.iter().for_each(|word| add(word, None));
-    let search = AhoCorasick::builder()
+    let search = DFA::builder()
         .ascii_case_insensitive(true)
         .match_kind(MatchKind::Standard)
-        .kind(Some(AhoCorasickKind::DFA))
+        .start_kind(StartKind::Unanchored)
         .build(&spellings)
         .unwrap_or_else(|error| unreachable!("words are constants that a test compiles: {error}"));
-    Words { search, kinds, words }
+    let start = search
+        .start_state(Anchored::No)
+        .unwrap_or_else(|error| unreachable!("built for searches that are not anchored: {error}"));
+    Words { search, start, kinds, words }
 });
+
+impl Words {
+    /// Calls `hit` with each word that is somewhere in a short text, also within another one: its place and its range.
+    fn each(&self, text: &[u8], mut hit: impl FnMut(usize, Range<usize>)) {
+        let mut state = self.start;
+        for (at, byte) in text.iter().enumerate() {
+            state = self.search.next_state(Anchored::No, state, *byte);
+            if self.search.is_match(state) {
+                for n in 0..self.search.match_len(state) {
+                    let word = self.search.match_pattern(state, n);
+                    hit(word.as_usize(), at + 1 - self.search.pattern_len(word)..at + 1);
+                }
+            }
+        }
+    }
+}
 
 /// Words that are written with full stops too.
 const ABBREVIATED: [&str; 22] = [
@@ -250,11 +272,13 @@ fn word(text: &[u8], range: Range<usize>, word: &str) -> bool {
     left && right && (!capitals || key || raw.iter().all(|byte| !byte.is_ascii_lowercase()))
 }
 
-/// What stands beside one place of a text: bits for each kind.
-#[derive(Default)]
+/// Room for the bits of each kind.
+const ROOM: usize = 64;
+
+/// What stands beside one place of a text: bits for each kind, and the place of the word that says so.
 pub(super) struct Beside {
-    /// Kind, bits, word.
-    bits: Vec<(usize, f32, &'static str)>,
+    bits: [f32; ROOM],
+    word: [u16; ROOM],
     /// Bits against any bare number.
     pub other: f32,
     /// Most bits of any kind.
@@ -262,65 +286,72 @@ pub(super) struct Beside {
 }
 
 impl Beside {
+    pub const NOTHING: Self = Self { bits: [0.0; ROOM], word: [0; ROOM], other: 0.0, best: 0.0 };
+
     /// Words before a value that begins at `at`.
-    pub fn before(text: &[u8], at: usize) -> Self {
+    pub fn before(&mut self, text: &[u8], at: usize) {
         let from = at.saturating_sub(BEFORE);
-        let mut beside = Self::default();
+        self.clear();
         let words = &*WORDS;
-        for hit in words.search.find_overlapping_iter(&text[from..at]) {
-            let range = from + hit.start()..from + hit.end();
+        words.each(&text[from..at], |place, range| {
+            let range = from + range.start..from + range.end;
             let gap = at - range.end;
-            let place = hit.pattern().as_usize();
             if !word(text, range.clone(), words.words[place]) {
-                continue;
+                return;
             }
             if words.kinds[place].is_empty() {
                 if gap <= 14 {
-                    beside.other = OTHER_BITS;
+                    self.other = OTHER_BITS;
                 }
-                continue;
+                return;
             }
             let digits = text[range.end..at].iter().filter(|byte| byte.is_ascii_digit()).count();
             let bits = BEFORE_BITS - gap as f32 / 7.0 + if digits >= 4 { BETWEEN } else { 0.0 };
-            beside.add(place, bits);
-        }
-        beside
+            self.add(place, bits);
+        });
     }
 
     /// Words after a value that ends at `at`.
-    pub fn after(text: &[u8], at: usize) -> Self {
+    pub fn after(&mut self, text: &[u8], at: usize) {
         let to = text.len().min(at + AFTER);
-        let mut beside = Self::default();
+        self.clear();
         let words = &*WORDS;
         let unit = text[at..to].trim_ascii_start();
         let letters = unit.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         let unit = &unit[..letters];
         if UNITS.iter().any(|known| unit.eq_ignore_ascii_case(known.as_bytes())) {
-            beside.other = OTHER_BITS;
+            self.other = OTHER_BITS;
         }
-        for hit in words.search.find_overlapping_iter(&text[at..to]) {
-            let range = at + hit.start()..at + hit.end();
-            let place = hit.pattern().as_usize();
+        words.each(&text[at..to], |place, range| {
+            let range = at + range.start..at + range.end;
             if !words.kinds[place].is_empty() && word(text, range.clone(), words.words[place]) {
                 let between = &text[at..range.start];
                 let said = SAID.iter().any(|said| between.starts_with(said.as_bytes()));
                 let most = if said { BEFORE_BITS } else { AFTER_BITS };
-                beside.add(place, most - (range.start - at) as f32 / if said { 8.0 } else { 4.0 });
+                self.add(place, most - (range.start - at) as f32 / if said { 8.0 } else { 4.0 });
             }
-        }
-        beside
+        });
+    }
+
+    fn clear(&mut self) {
+        self.bits.fill(0.0);
+        (self.other, self.best) = (0.0, 0.0);
     }
 
     fn add(&mut self, place: usize, bits: f32) {
         let words = &*WORDS;
         self.best = self.best.max(bits);
-        self.bits.extend(words.kinds[place].iter().map(|kind| (*kind, bits, words.words[place])));
+        for kind in &words.kinds[place] {
+            if bits > self.bits[*kind] {
+                (self.bits[*kind], self.word[*kind]) = (bits, place as u16);
+            }
+        }
     }
 
     /// Bits for a kind, and the word that says so.
     pub fn of(&self, kind: usize) -> (f32, &'static str) {
-        let of = self.bits.iter().filter(|(of, ..)| *of == kind).map(|(_, bits, word)| (*bits, *word));
-        of.fold((0.0, ""), |most, one| if one.0 > most.0 { one } else { most })
+        let bits = self.bits[kind];
+        (bits, if bits > 0.0 { WORDS.words[usize::from(self.word[kind])] } else { "" })
     }
 }
 

@@ -114,8 +114,9 @@ fn places(start: usize, mut bits: u64, mut look: impl FnMut(usize)) {
 
 struct Finder<'t> {
     text: &'t [u8],
-    /// What was looked up last: where the value ended, and what stands after it.
-    after: Option<(usize, Beside)>,
+    /// What was looked up last: where a value began and what stands before it, where one ended and what stands after it.
+    before: (usize, Beside),
+    after: (usize, Beside),
     /// The stretch that was checked last.
     candidate: Option<Candidate<'t>>,
     found: Vec<Finding>,
@@ -129,7 +130,8 @@ struct Finder<'t> {
 
 impl<'t> Finder<'t> {
     fn new(text: &'t [u8]) -> Self {
-        Self { text, after: None, candidate: None, found: Vec::new(), token: 0, wanted: None, kinds: u64::MAX }
+        let (before, after) = ((usize::MAX, Beside::NOTHING), (usize::MAX, Beside::NOTHING));
+        Self { text, before, after, candidate: None, found: Vec::new(), token: 0, wanted: None, kinds: u64::MAX }
     }
 
     /// Looks at the whole text.
@@ -161,15 +163,14 @@ impl<'t> Finder<'t> {
 
     /// Looks at every shape that begins at a place.
     fn walk_from(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
-        let mut beside = None;
         // Of a form that has many ends the longest alone.
         let mut longest: Option<(&Entry, usize)> = None;
         automaton.walk(cache, self.text, at, |entry, end| match entry.kind.edges {
             Edges::Token => longest = Some((entry, end)),
-            _ => self.candidate(entry, at..end, &mut beside),
+            _ => self.candidate(entry, at..end),
         });
         if let Some((entry, end)) = longest {
-            self.candidate(entry, at..end, &mut beside);
+            self.candidate(entry, at..end);
         }
     }
 
@@ -178,7 +179,7 @@ impl<'t> Finder<'t> {
         if self.wanted.is_some() { Some(0.0) } else { edges(self.text, range, entry.kind.edges) }
     }
 
-    fn candidate(&mut self, entry: &Entry, range: Range<usize>, beside: &mut Option<Beside>) {
+    fn candidate(&mut self, entry: &Entry, range: Range<usize>) {
         let text = self.text;
         if self.kinds >> entry.kind.entity as u64 & 1 == 0 {
             return;
@@ -205,9 +206,9 @@ impl<'t> Finder<'t> {
         if alone + BEFORE_BITS + AFTER_BITS < REVIEW_BITS {
             return;
         }
-        let before = beside.get_or_insert_with(|| Beside::before(text, range.start));
-        let (mut words, mut word) = before.of(entry.place);
         let bare = candidate.digits().is_some();
+        let before = self.before(range.start);
+        let (mut words, mut word) = before.of(entry.place);
         // A label right before names something else.
         let claimed = if words == 0.0 && before.best >= BEFORE_BITS - 2.5 { CLAIMED } else { 0.0 };
         let mut other = if bare && words < BEFORE_BITS - 4.0 { before.other } else { 0.0 };
@@ -240,9 +241,20 @@ impl<'t> Finder<'t> {
         }
     }
 
+    fn before(&mut self, start: usize) -> &Beside {
+        if self.before.0 != start {
+            self.before.0 = start;
+            self.before.1.before(self.text, start);
+        }
+        &self.before.1
+    }
+
     fn after(&mut self, end: usize) -> &Beside {
-        let known = self.after.take().filter(|(at, _)| *at == end);
-        &self.after.insert(known.unwrap_or_else(|| (end, Beside::after(self.text, end)))).1
+        if self.after.0 != end {
+            self.after.0 = end;
+            self.after.1.after(self.text, end);
+        }
+        &self.after.1
     }
 
     /// A secret without a shape of its own, known by what is written before it.
@@ -305,18 +317,41 @@ fn edges(text: &[u8], range: &Range<usize>, edges: Edges) -> Option<f32> {
 fn best(mut found: Vec<Finding>) -> Vec<Finding> {
     if found.len() > 1 {
         found.sort_by(|a, b| b.bits().total_cmp(&a.bits()).then(b.range.len().cmp(&a.range.len())));
-        let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
-        found.retain(|finding| {
-            let Range { start, end } = finding.range;
-            let free = taken.range(..end).next_back().is_none_or(|(_, before)| *before <= start);
-            if free {
-                taken.insert(start, end);
-            }
-            free
-        });
+        let mut taken = Taken::default();
+        found.retain(|finding| taken.take(&finding.range));
         found.sort_by_key(|finding| finding.range.start);
     }
     found
+}
+
+/// Ranges of which none overlaps another: few in a line of a few, or by their beginnings.
+#[derive(Default)]
+struct Taken {
+    few: [(usize, usize); Self::FEW],
+    n: usize,
+    more: BTreeMap<usize, usize>,
+}
+
+impl Taken {
+    const FEW: usize = 8;
+
+    /// Takes a range that overlaps none that was taken.
+    fn take(&mut self, range: &Range<usize>) -> bool {
+        let apart = |(start, end): &(usize, usize)| range.end <= *start || *end <= range.start;
+        let before = self.more.range(..range.end).next_back();
+        let free = self.few[..self.n].iter().all(apart) && before.is_none_or(|(_, end)| *end <= range.start);
+        match self.few.get_mut(self.n) {
+            _ if !free => {}
+            Some(few) => {
+                *few = (range.start, range.end);
+                self.n += 1;
+            }
+            None => {
+                self.more.insert(range.start, range.end);
+            }
+        }
+        free
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl std::fmt::Debug for Keyring {
 type Keys = (u64, u64);
 
 /// Keepers of values: few, so that what stays the same from day to day tells little.
-const KEEPERS: u64 = 64;
+pub(super) const KEEPERS: u64 = 64;
 
 /// The keys of a day and of the one before.
 #[derive(Clone, Copy)]

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use foldhash::fast::RandomState;
 use leeway_core::clock::{DAY, HOUR, MINUTE, Micros};
-use leeway_core::scan::Print;
+use leeway_core::scan::{ENTITIES, Entity, Print};
+
+use super::fingerprint::KEEPERS;
 
 /// How long another's value counts.
 pub const WINDOW: Micros = DAY;
@@ -143,6 +145,8 @@ struct Day {
     table: Table,
     /// Names of what was told, so that it is told once.
     told: HashSet<u64, RandomState>,
+    /// Values by keeper and kind.
+    live: Vec<u32>,
 }
 
 /// The memory of one part of the values.
@@ -153,12 +157,18 @@ pub struct Memory {
     most: usize,
     newest: Micros,
     complete_since: Micros,
+    /// Values of which nobody says the kind.
+    others: u64,
 }
 
 /// A value of one tenant alone, or of one of its conversations.
 fn within(print: u64, tenant: u64, session: u64) -> u64 {
     let mixed = print ^ (tenant + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ session.rotate_left(17);
     (mixed ^ mixed >> 31).wrapping_mul(0xD6E8_FEB8_6659_FD93).max(1)
+}
+
+fn live_place(print: Print, entity: Entity) -> usize {
+    usize::from(print.keeper) % KEEPERS as usize * ENTITIES + entity as usize
 }
 
 /// A user as the entry of a value has room for it.
@@ -169,7 +179,14 @@ fn short(user: u64) -> u64 {
 impl Memory {
     /// A memory of at most so many entries; a value has one, and one more for a user and for a conversation.
     pub fn new(most: usize) -> Self {
-        Self { days: VecDeque::new(), tenants: HashMap::default(), most, newest: 0, complete_since: Micros::MIN }
+        Self {
+            days: VecDeque::new(),
+            tenants: HashMap::default(),
+            most,
+            newest: 0,
+            complete_since: Micros::MIN,
+            others: 0,
+        }
     }
 
     /// Entries, and names of what was told.
@@ -183,7 +200,9 @@ impl Memory {
 
     /// Bytes that they take.
     pub fn bytes(&self) -> usize {
-        let day = |day: &Day| day.table.slots.capacity() * size_of::<(u64, u64)>() + day.told.capacity() * 9;
+        let day = |day: &Day| {
+            day.table.slots.capacity() * size_of::<(u64, u64)>() + day.told.capacity() * 9 + day.live.capacity() * 4
+        };
         self.days.iter().map(day).sum()
     }
 
@@ -240,13 +259,28 @@ impl Memory {
         seen
     }
 
+    /// How likely a value that somebody makes up is one of those that live; what a tenant has itself counts too, so that this is
+    /// rather too much. A keeper has one part in [`KEEPERS`] of all.
+    pub fn chance(&self, print: Print, entity: Entity) -> f64 {
+        let place = live_place(print, entity);
+        let kept: u64 = self.days.iter().map(|day| u64::from(day.live[place])).sum();
+        (((kept * KEEPERS + self.others) as f64) / entity.possible()).min(1.0)
+    }
+
+    /// So many values live elsewhere, of any kind.
+    pub fn suppose(&mut self, others: u64) {
+        self.others = others;
+    }
+
     /// Remembers that somebody had the value.
-    pub fn keep(&mut self, who: &Holder<'_>, at: Micros, print: Print) {
+    pub fn keep(&mut self, who: &Holder<'_>, at: Micros, print: Print, entity: Entity) {
+        let live = live_place(print, entity);
         let tenant = self.tenant(who.tenant);
         let Some(place) = self.day(at) else { return };
         let minute = at.rem_euclid(DAY) as u64 / MINUTE as u64;
         let users = (who.user != 0).then(|| (within(print.day, tenant, 0), short(who.user)));
         let sessions = (who.session != 0).then(|| (within(print.day, tenant, who.session), 0));
+        let mut value = true;
         for (print, holder) in std::iter::once((print.day, tenant)).chain(users).chain(sessions) {
             let full = self.len() >= self.most;
             // A day that went to make room may have been this one.
@@ -254,8 +288,12 @@ impl Memory {
             match day.table.get(print) {
                 Some(entry) => day.table.set(print, entry.with(holder, minute)),
                 None if full => return self.give_up(at),
-                None => day.table.set(print, Entry::new(holder, minute)),
+                None => {
+                    day.table.set(print, Entry::new(holder, minute));
+                    day.live[live] = day.live[live].saturating_add(u32::from(value));
+                }
             }
+            value = false;
         }
     }
 
@@ -297,7 +335,8 @@ impl Memory {
             self.days.pop_front();
         }
         let place = self.days.iter().take_while(|day| day.day < number).count();
-        self.days.insert(place, Day { day: number, table: Table::default(), told: HashSet::default() });
+        let live = vec![0; KEEPERS as usize * ENTITIES];
+        self.days.insert(place, Day { day: number, table: Table::default(), told: HashSet::default(), live });
         Some(place)
     }
 
@@ -319,8 +358,24 @@ impl Memory {
 mod tests {
     use super::super::fingerprint::Keyring;
     use super::*;
-    use leeway_core::scan::Entity;
     use proptest::prelude::*;
+
+    #[test]
+    fn chance_is_what_lives_of_what_may_be() {
+        let mut memory = Memory::new(1_000_000);
+        let all: Vec<Print> = (0..20_000).map(|n| print(HOUR, Entity::UkNhs, &n.to_string())).collect();
+        for value in &all {
+            // Whoever else has it, it is one value.
+            for tenant in ["one", "two"] {
+                memory.keep(&Holder { tenant, user: 7, session: 8 }, HOUR, *value, Entity::UkNhs);
+            }
+        }
+        let mean = all.iter().map(|value| memory.chance(*value, Entity::UkNhs)).sum::<f64>() / 20_000.0;
+        assert!((mean * Entity::UkNhs.possible() / 20_000.0 - 1.0).abs() < 0.02, "{mean}");
+        assert!(memory.chance(all[0], Entity::UsSsn) <= 0.0, "none of that kind lives");
+        memory.suppose(400_000_000);
+        assert!((memory.chance(all[0], Entity::UsSsn) - 0.5).abs() < 1e-9);
+    }
 
     fn of(tenant: &str) -> Holder<'_> {
         Holder { tenant, user: 0, session: 0 }
@@ -331,7 +386,7 @@ mod tests {
     }
 
     fn keep(memory: &mut Memory, who: Holder<'_>, at: Micros, value: &str) {
-        memory.keep(&who, at, print(at, Entity::Email, value));
+        memory.keep(&who, at, print(at, Entity::Email, value), Entity::Email);
     }
 
     fn seen(memory: &mut Memory, who: Holder<'_>, at: Micros, value: &str) -> Seen {
@@ -447,7 +502,12 @@ mod tests {
         for n in 0..300_000 {
             keep(&mut memory, of("one"), HOUR, &n.to_string());
             if n > 1_000 {
-                assert!(memory.bytes() <= 24 * memory.len(), "{} bytes for {}", memory.bytes(), memory.len());
+                assert!(
+                    memory.bytes() <= 24 * memory.len() + 4 * KEEPERS as usize * ENTITIES,
+                    "{} bytes for {}",
+                    memory.bytes(),
+                    memory.len()
+                );
             }
         }
     }

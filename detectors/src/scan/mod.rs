@@ -20,6 +20,7 @@ mod gate;
 mod kinds;
 pub mod linear;
 pub mod memory;
+mod partial;
 pub mod provenance;
 pub mod quality;
 mod refusal;
@@ -35,6 +36,8 @@ use leeway_core::quality::Quality;
 use leeway_core::scan::{Entity, Hits, Marker, Mention, Origin, Scanned};
 
 pub use automaton::{cleared, patterns};
+pub use partial::partial;
+
 pub use find::{ALERT_BITS, Finding, REVIEW_BITS, find};
 use find::{Value, Values};
 use fingerprint::Keyring;
@@ -93,6 +96,9 @@ impl Scanner {
         for answer in texts(call, Part::Output) {
             scanned.refused |= refusal::refused(answer);
             given.extend(values(answer));
+            for (entity, _) in partial(answer.as_bytes()) {
+                scanned.hits.add(entity, Origin::Partial, 1);
+            }
         }
         if self.examine_every > 0 && sampled(call, self.examine_every) {
             scanned.marks = Some(self.marks(call));

@@ -67,7 +67,7 @@ pub fn tell(keys: &Keyring, memory: &mut Memory, call: &Exchange<'_>) -> Vec<(Fi
     // The deployer's own text is nobody's secret: what it holds is not remembered as a tenant's.
     let given = [certain(call.input), certain(call.documents)];
     for finding in told.iter().map(|(finding, _)| finding).chain(given.iter().flatten()) {
-        memory.keep(&who, call.at, print(finding));
+        memory.keep(&who, call.at, print(finding), finding.entity);
     }
     told
 }
