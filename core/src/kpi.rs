@@ -297,6 +297,11 @@ impl Kpi {
         matches!(self.id, "calls" | "cost_per_call" | "cost_per_1k" | "pii_leaks")
     }
 
+    /// Whether it is a mean over what its `n` counts, so that its parts add up to it.
+    pub fn is_mean(&self) -> bool {
+        matches!(self.unit, Unit::Share | Unit::Score) || self.id == "cost_per_call"
+    }
+
     pub fn of(&self, pane: &Pane) -> Result<Estimate, &'static str> {
         (self.of)(pane)
     }

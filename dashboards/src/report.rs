@@ -5,6 +5,7 @@ use std::fmt::Write;
 use askama::Template;
 use leeway_core::clock::{Micros, readable, readable_span};
 use leeway_core::kpi::Reading;
+use leeway_core::measure::Unit;
 use serde::Serialize;
 
 use crate::{Frame, RenderError};
@@ -96,12 +97,79 @@ pub struct KpiRow {
     #[serde(flatten)]
     pub reading: Reading,
     pub outcome: Outcome,
+    /// Where it moved; `None` where it did not, or has no parts.
+    pub why: Option<Why>,
     /// Of the change, adjusted over the family; `None` where the number is exact or missing.
     pub p_adjusted: Option<f64>,
     /// Least change that would have been seen with 80 % at 5 %.
     pub sees: Option<f64>,
     /// The same figure in the weeks before, newest first.
     pub earlier: Vec<Option<f64>>,
+}
+
+/// Where a figure moved, in its unit: the parts add up to the change.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Why {
+    /// Slices that grew or shrank.
+    pub mix: Share,
+    /// Slices that behave differently.
+    pub behaviour: Share,
+    /// Those that carry most of it, the largest first.
+    pub carriers: Vec<Carrier>,
+    /// What was changed there.
+    pub changes: Vec<String>,
+}
+
+/// A part of a change with its 95 % interval, where it is an estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Share {
+    pub value: f64,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Carrier {
+    /// Tenant, app and model.
+    pub slice: String,
+    pub part: f64,
+    pub before: Option<f64>,
+    pub now: Option<f64>,
+    /// Share of what the figure counts now.
+    pub share: f64,
+}
+
+impl Why {
+    /// `Of it -0.02 points are mix …; acme / chat carries …`
+    fn sentence(&self, unit: Unit) -> String {
+        let signed = |value: f64| match unit {
+            Unit::Share => format!("{:+.2} points", value * 100.0),
+            _ => format!("{}{}", if value < 0.0 { "-" } else { "+" }, unit.show(value.abs())),
+        };
+        let part = |part: &Share| match (part.low, part.high) {
+            (Some(low), Some(high)) => format!("{} ({} to {})", signed(part.value), signed(low), signed(high)),
+            _ => signed(part.value),
+        };
+        let level = |level: Option<f64>| level.map_or_else(|| "nothing".to_owned(), |level| unit.show(level));
+        let carries = |carrier: &Carrier| {
+            let Carrier { slice, part, before, now, share } = carrier;
+            let (before, now) = (level(*before), level(*now));
+            format!("{slice} carries {} ({before} to {now}, {:.1} % of what is counted)", signed(*part), share * 100.0)
+        };
+        let mut said = format!(
+            "Of it {} lies in how slices behave and {} in which slices there are.",
+            part(&self.behaviour),
+            part(&self.mix)
+        );
+        if !self.carriers.is_empty() {
+            let carriers: Vec<String> = self.carriers.iter().map(carries).collect();
+            let _ = write!(said, " {}.", carriers.join("; "));
+        }
+        if !self.changes.is_empty() {
+            let _ = write!(said, " Changed there: {}.", self.changes.join(", "));
+        }
+        said
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -174,7 +242,8 @@ impl Report {
             };
             let what =
                 format!("{} went from {before} to {} ({}); {sure}, n = {}.", r.title, r.shown(), r.shown_change(), r.n);
-            sentences.push(what);
+            let why = row.why.as_ref().map_or_else(String::new, |why| format!(" {}", why.sentence(r.unit)));
+            sentences.push(what + &why);
         }
         for row in self.drift.iter().filter(|row| row.outcome == Outcome::Material) {
             sentences.push(format!(

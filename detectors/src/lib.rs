@@ -1,5 +1,6 @@
 //! Every check on panes and texts: pure functions.
 
+pub mod decompose;
 pub mod drift;
 #[cfg(test)]
 mod golden;

@@ -36,4 +36,5 @@ mod watch;
 pub mod web;
 pub mod weekly;
 mod weigh;
+pub mod why;
 pub mod withhold;

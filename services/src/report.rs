@@ -15,6 +15,7 @@ use leeway_detectors::drift;
 use leeway_store::{Store, headline};
 
 use crate::periods::{self, Scope};
+use crate::why::Cells;
 
 const WEEK: Micros = 7 * DAY;
 /// Weeks before, shown beside each figure.
@@ -49,6 +50,7 @@ pub async fn make(store: &Store, name: &str, now: Micros, targets: &BTreeMap<Str
     let (mut drift, mut blind) = drift_rows(store, from, to.max(from + 1)).await?;
     adjust(&mut kpis, &mut drift);
     let changes = store.changes(from, to, MAX_CHANGES).await?;
+    explain(store, (from, to), &mut kpis, &changes).await?;
     let findings = store.findings_between(from, to, MAX_FINDINGS).await?;
     let mut alerts = alert_lines(store, &findings, &changes).await?;
     alerts.extend(lasting(store, from, &findings).await?);
@@ -87,6 +89,7 @@ fn kpi_rows(this: &Pane, before: &Pane, earlier: &[(String, Pane)], targets: &BT
             sees: sees(&reading),
             p_adjusted: p,
             outcome: Outcome::NotAssessable,
+            why: None,
             earlier: earlier.iter().map(|(_, pane)| kpi.of(pane).ok().map(|e| e.value)).collect(),
             reading,
         }
@@ -217,6 +220,20 @@ fn benjamini_hochberg(p: &mut [&mut f64]) {
     }
 }
 
+/// Where the figures that moved did so.
+async fn explain(store: &Store, (from, to): (Micros, Micros), kpis: &mut [KpiRow], changes: &[Change]) -> Result<()> {
+    let mut moved: Vec<&mut KpiRow> =
+        kpis.iter_mut().filter(|row| matches!(row.outcome, Outcome::Material | Outcome::Watch)).collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let cells = Cells::read(store, [(from, to), (from - WEEK, to - WEEK)]).await?;
+    for row in &mut moved {
+        row.why = cells.why(&row.reading, changes);
+    }
+    Ok(())
+}
+
 fn verdict(kpis: &[KpiRow], drift: &[DriftRow]) -> Verdict {
     let count = |outcome: Outcome| {
         kpis.iter().filter(|row| row.outcome == outcome).count()
@@ -230,7 +247,7 @@ fn verdict(kpis: &[KpiRow], drift: &[DriftRow]) -> Verdict {
     }
 }
 
-type Change = (Micros, String, String, String, String);
+pub type Change = (Micros, String, String, String, String);
 
 async fn alert_lines(store: &Store, findings: &[Finding], changes: &[Change]) -> Result<Vec<AlertLine>> {
     let mut open: HashMap<&str, usize> = HashMap::new();
@@ -310,7 +327,7 @@ fn coinciding(labels: &AlertLabels, at: Micros, changes: &[Change]) -> Option<St
     near.next().map(|change| change_line(change).what)
 }
 
-fn change_line((at, tenant, app, kind, body): &Change) -> ChangeLine {
+pub fn change_line((at, tenant, app, kind, body): &Change) -> ChangeLine {
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     let part = |name: &str| body.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     let (from, to, ticket) = (part("from"), part("to"), part("ticket"));
@@ -365,7 +382,8 @@ fn methods() -> Vec<String> {
         "Change of a figure: the difference over the root of both periods' variances, as their intervals give them, against the normal law. Calls are taken as independent; sessions and tenants that call in bursts make it eager.".to_owned(),
         "Drift: population stability index over the deciles of the week before, debiased, tested against χ².".to_owned(),
         format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 10 % of a time or price; a quarter and 0.2 points of a share)."),
-        "Changes that coincide with an alert are named; that they caused it is not claimed.".to_owned(),
+        "Why a mean moved: Kitagawa's decomposition over tenants, apps and models (95 % by the normal law); slices that carry a tenth of the change or more, three at most. Percentiles, sums and cost per success have no such parts.".to_owned(),
+        "Changes that coincide with an alert, or were made where a figure moved, are named; that they caused it is not claimed.".to_owned(),
     ]
 }
 

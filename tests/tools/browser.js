@@ -94,6 +94,7 @@ let watched;
   const words = await page.locator("main").textContent();
   if (!/Simulated history/.test(words)) fail("the report's history is marked");
   if (!/output_tokens of acme \/ support is distributed differently/.test(words)) fail(`the report finds the drift: ${words.slice(0, 900)}`);
+  if (!/acme \/ support \/ [a-z0-9-]+ carries \+/.test(words)) fail(`the report says where the cost moved: ${words.slice(0, 900)}`);
   console.log("the report says:", await page.locator(".verdict").textContent());
   await page.goto(address + "/kpis?window=1h");
   if ((await page.locator(".card").count()) !== 14) fail("fourteen key figures");

@@ -40,6 +40,13 @@ pub(super) struct Automaton {
     beginnings: [Box<[u64; 4096]>; DEPTH],
 }
 
+/// The state at which a walk begins; it is another one once the automaton's states were made anew.
+#[derive(Clone, Copy)]
+pub(super) struct Start {
+    state: LazyStateID,
+    clears: usize,
+}
+
 const DEPTH: usize = 3;
 
 /// A letter, or what it is otherwise: one of 64.
@@ -282,9 +289,23 @@ impl Automaton {
         may(first, a, b, c) & may(second, b, c, d) & may(third, c, d, e) & 1 == 1
     }
 
+    /// Where walks begin, as long as the states are not made anew.
+    pub fn start(&self, cache: &mut Cache) -> Start {
+        Start { state: start(&self.dfa, cache), clears: cache.clear_count() }
+    }
+
     /// Calls `found` with each shape that begins at a place, and where it ends; shorter ones first.
-    pub fn walk<'a>(&'a self, cache: &mut Cache, text: &[u8], at: usize, mut found: impl FnMut(&'a Entry, usize)) {
-        let mut state = start(&self.dfa, cache);
+    pub fn walk<'a>(
+        &'a self,
+        cache: &mut Cache,
+        from: &mut Start,
+        (text, at): (&[u8], usize),
+        mut found: impl FnMut(&'a Entry, usize),
+    ) {
+        if from.clears != cache.clear_count() {
+            *from = self.start(cache);
+        }
+        let mut state = from.state;
         let end = text.len().min(at + WALK);
         for (place, byte) in text[at..end].iter().enumerate() {
             state = step(&self.dfa, cache, state, *byte);
@@ -293,9 +314,12 @@ impl Automaton {
                 if state.is_dead() {
                     return;
                 }
+                if byte.is_ascii_alphanumeric() {
+                    continue;
+                }
                 // `_value_` is emphasis, `value_more` another word.
                 let on = *byte == b'_' && text.get(at + place + 1).is_some_and(u8::is_ascii_alphanumeric);
-                if state.is_match() && !byte.is_ascii_alphanumeric() && !on {
+                if state.is_match() && !on {
                     self.tell(cache, state, at + place, &mut found);
                 }
             }

@@ -18,14 +18,20 @@ pub(super) struct Candidate<'t> {
 
 impl<'t> Candidate<'t> {
     pub fn new(text: &'t [u8], range: Range<usize>) -> Self {
-        let mut new = Self { text, range, bytes: [0; LONGEST], n: 0, values: [0; LONGEST], digits: 0 };
-        for byte in text[new.range.clone()].iter().filter(|byte| byte.is_ascii_alphanumeric()).take(LONGEST) {
-            new.bytes[new.n] = byte.to_ascii_uppercase();
-            new.values[new.n] = byte.wrapping_sub(b'0');
-            new.digits += usize::from(byte.is_ascii_digit());
-            new.n += 1;
+        let (mut bytes, mut values, mut n, mut digits) = ([0; LONGEST], [0; LONGEST], 0, 0);
+        for byte in &text[range.clone()] {
+            // What is neither is written over by the next one: no branch that nobody can foresee.
+            let value = byte.wrapping_sub(b'0');
+            let (digit, letter) = (value < 10, byte.is_ascii_alphabetic());
+            bytes[n] = if letter { byte & !0x20 } else { *byte };
+            values[n] = value;
+            digits += usize::from(digit);
+            n += usize::from(digit | letter);
+            if n == LONGEST {
+                break;
+            }
         }
-        new
+        Self { text, range, bytes, n, values, digits }
     }
 
     /// As it stands in the text.
@@ -39,7 +45,8 @@ impl<'t> Candidate<'t> {
     }
 
     pub fn compact_text(&self) -> String {
-        self.compact().iter().map(|byte| char::from(*byte)).collect()
+        // Letters and digits of ASCII alone.
+        std::str::from_utf8(self.compact()).unwrap_or_default().to_owned()
     }
 
     /// Digits as values, where there are only digits and separators.

@@ -181,6 +181,26 @@ struct Words {
     /// For each word: the kinds of whose values it speaks; none for words that speak against numbers.
     kinds: Vec<Vec<usize>>,
     words: Vec<&'static str>,
+    /// Of each word: what it is written in.
+    letters: Vec<Letters>,
+}
+
+#[derive(Clone, Copy)]
+struct Letters {
+    ascii: bool,
+    capitals: bool,
+    /// It begins with a letter or a digit.
+    begins: bool,
+}
+
+impl Letters {
+    fn of(word: &str) -> Self {
+        Self {
+            ascii: word.is_ascii(),
+            capitals: word.bytes().all(|byte| !byte.is_ascii_lowercase()),
+            begins: word.as_bytes()[0].is_ascii_alphanumeric(),
+        }
+    }
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
@@ -211,7 +231,8 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
     let start = search
         .start_state(Anchored::No)
         .unwrap_or_else(|error| unreachable!("built for searches that are not anchored: {error}"));
-    Words { search, start, kinds, words }
+    let letters = words.iter().map(|word| Letters::of(word)).collect();
+    Words { search, start, kinds, words, letters }
 });
 
 impl Words {
@@ -253,23 +274,20 @@ fn spelled(word: &str) -> Vec<String> {
 }
 
 /// Whether the bytes at a range stand as a word of their own; capitals as capitals, or as a key.
-fn word(text: &[u8], range: Range<usize>, word: &str) -> bool {
+fn word(text: &[u8], range: Range<usize>, letters: Letters) -> bool {
     let before = range.start.checked_sub(1).map(|place| text[place]);
     let after = text.get(range.end).copied();
     let raw = &text[range];
-    if !word.is_ascii() {
+    if !letters.ascii {
         return true;
     }
     let camel = before.is_some_and(|byte| byte.is_ascii_lowercase()) && raw[0].is_ascii_uppercase();
-    let left = camel
-        || !before.is_some_and(|byte| byte.is_ascii_alphanumeric())
-        || !word.as_bytes()[0].is_ascii_alphanumeric();
+    let left = camel || !before.is_some_and(|byte| byte.is_ascii_alphanumeric()) || !letters.begins;
     let plural = after == Some(b's') && raw.len() > 3;
     let right = plural || !after.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let key = matches!(before, Some(b'"' | b'_' | b'\'' | b'&' | b'?'))
         || matches!(after, Some(b'"' | b'_' | b'=' | b':' | b'\''));
-    let capitals = word.bytes().all(|byte| !byte.is_ascii_lowercase());
-    left && right && (!capitals || key || raw.iter().all(|byte| !byte.is_ascii_lowercase()))
+    left && right && (!letters.capitals || key || raw.iter().all(|byte| !byte.is_ascii_lowercase()))
 }
 
 /// Room for the bits of each kind.
@@ -296,7 +314,7 @@ impl Beside {
         words.each(&text[from..at], |place, range| {
             let range = from + range.start..from + range.end;
             let gap = at - range.end;
-            if !word(text, range.clone(), words.words[place]) {
+            if !word(text, range.clone(), words.letters[place]) {
                 return;
             }
             if words.kinds[place].is_empty() {
@@ -305,8 +323,9 @@ impl Beside {
                 }
                 return;
             }
-            let digits = text[range.end..at].iter().filter(|byte| byte.is_ascii_digit()).count();
-            let bits = BEFORE_BITS - gap as f32 / 7.0 + if digits >= 4 { BETWEEN } else { 0.0 };
+            let digit = |byte: &&u8| byte.is_ascii_digit();
+            let apart = gap >= 4 && text[range.end..at].iter().filter(digit).count() >= 4;
+            let bits = BEFORE_BITS - gap as f32 / 7.0 + if apart { BETWEEN } else { 0.0 };
             self.add(place, bits);
         });
     }
@@ -319,12 +338,12 @@ impl Beside {
         let unit = text[at..to].trim_ascii_start();
         let letters = unit.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
         let unit = &unit[..letters];
-        if UNITS.iter().any(|known| unit.eq_ignore_ascii_case(known.as_bytes())) {
+        if letters > 0 && UNITS.iter().any(|known| unit.eq_ignore_ascii_case(known.as_bytes())) {
             self.other = OTHER_BITS;
         }
         words.each(&text[at..to], |place, range| {
             let range = at + range.start..at + range.end;
-            if !words.kinds[place].is_empty() && word(text, range.clone(), words.words[place]) {
+            if !words.kinds[place].is_empty() && word(text, range.clone(), words.letters[place]) {
                 let between = &text[at..range.start];
                 let said = SAID.iter().any(|said| between.starts_with(said.as_bytes()));
                 let most = if said { BEFORE_BITS } else { AFTER_BITS };

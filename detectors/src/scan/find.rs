@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use leeway_core::scan::Entity;
 use regex_automata::hybrid::dfa::Cache;
 
-use super::automaton::{self, AUTOMATA, Automata, Automaton, Entry};
+use super::automaton::{self, AUTOMATA, Automata, Automaton, Entry, Start};
 use super::candidate::Candidate;
 use super::email;
 use super::evidence::{AFTER_BITS, BEFORE_BITS, Beside, probability};
@@ -122,6 +122,8 @@ struct Finder<'t> {
     found: Vec<Finding>,
     /// What lies before was looked at as a secret without a shape.
     token: usize,
+    /// Whether any word of the text names a secret, once somebody asked.
+    names: Option<bool>,
     /// Where certain values are wanted, and nothing else: those, and which of them the text may hold.
     wanted: Option<(&'t Values, Values)>,
     /// A bit for each kind that is looked for.
@@ -131,7 +133,17 @@ struct Finder<'t> {
 impl<'t> Finder<'t> {
     fn new(text: &'t [u8]) -> Self {
         let (before, after) = ((usize::MAX, Beside::NOTHING), (usize::MAX, Beside::NOTHING));
-        Self { text, before, after, candidate: None, found: Vec::new(), token: 0, wanted: None, kinds: u64::MAX }
+        Self {
+            text,
+            before,
+            after,
+            candidate: None,
+            found: Vec::new(),
+            token: 0,
+            names: None,
+            wanted: None,
+            kinds: u64::MAX,
+        }
     }
 
     /// Looks at the whole text.
@@ -156,16 +168,18 @@ impl<'t> Finder<'t> {
             begins[n] = at;
             n += usize::from(automaton.may_begin(self.text, at));
         });
-        for at in &begins[..n] {
-            self.walk_from(automaton, cache, *at);
+        if n > 0 {
+            let mut from = automaton.start(cache);
+            begins[..n].iter().for_each(|at| self.walk_from(automaton, cache, &mut from, *at));
         }
     }
 
     /// Looks at every shape that begins at a place.
-    fn walk_from(&mut self, automaton: &Automaton, cache: &mut Cache, at: usize) {
+    fn walk_from(&mut self, automaton: &Automaton, cache: &mut Cache, from: &mut Start, at: usize) {
+        let text = self.text;
         // Of a form that has many ends the longest alone.
         let mut longest: Option<(&Entry, usize)> = None;
-        automaton.walk(cache, self.text, at, |entry, end| match entry.kind.edges {
+        automaton.walk(cache, from, (text, at), |entry, end| match entry.kind.edges {
             Edges::Token => longest = Some((entry, end)),
             _ => self.candidate(entry, at..end),
         });
@@ -260,7 +274,7 @@ impl<'t> Finder<'t> {
     /// A secret without a shape of its own, known by what is written before it.
     fn token(&mut self, at: usize) {
         if at >= self.token {
-            let (looked, found) = secret::token(self.text, at);
+            let (looked, found) = secret::token(self.text, at, &mut self.names);
             self.token = looked;
             self.found.extend(found);
         }
@@ -372,7 +386,8 @@ mod tests {
                     for (automaton, cache) in
                         [(numbers, &mut caches.numbers), (long, &mut caches.long), (words, &mut caches.words)]
                     {
-                        finder.walk_from(automaton, cache, at);
+                        let mut from = automaton.start(cache);
+                        finder.walk_from(automaton, cache, &mut from, at);
                     }
                 }
                 places(sites.start, sites.tokens, |at| finder.token(at));

@@ -49,23 +49,23 @@ fn panes(seed: u64, start: Micros, end: Micros) -> Result<BTreeMap<(Labels, Micr
     let prices = PriceBook::built_in().context("read the built-in price book")?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x415);
     let last = week_of(end - 7 * DAY);
-    let mut by_app: BTreeMap<(String, String, Micros), Pane> = BTreeMap::new();
+    let mut by_model: BTreeMap<(String, String, String, Micros), Pane> = BTreeMap::new();
     let arrivals = Figures::load()?.arrivals(seed, DENSITY).take_while(|arrival| start + arrival.at < end);
     for arrival in arrivals {
         let hour = (start + arrival.at).div_euclid(HOUR) * HOUR;
-        let key = (arrival.tenant.clone(), arrival.app.clone(), hour);
+        let key = (arrival.tenant.clone(), arrival.app.clone(), arrival.model.to_string(), hour);
         // One app answers at greater length in the last whole week: something for its report to find.
         let longer = arrival.app == "support" && arrival.tenant == "acme" && week_of(hour) == last;
         let output_tokens = arrival.output_tokens * if longer { 2 } else { 1 };
         let arrival = Arrival { output_tokens, ..arrival };
-        call(arrival, start, &prices, by_app.entry(key).or_default(), &mut rng);
+        call(arrival, start, &prices, by_model.entry(key).or_default(), &mut rng);
     }
     let mut panes: BTreeMap<(Labels, Micros), Pane> = BTreeMap::new();
-    for ((tenant, app, hour), pane) in by_app {
-        let values = [("operation", "chat"), ("served", "true"), ("tenant", &tenant), ("app", &app)];
+    for ((tenant, app, model, hour), pane) in by_model {
+        let values = [("operation", "chat"), ("served", "true"), ("tenant", &tenant), ("app", &app), ("model", &model)];
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let leaf = Labels { level: Level::Leaf, values };
-        for level in [Level::All, Level::Tenant, Level::App] {
+        for level in [Level::All, Level::Tenant, Level::App, Level::Model] {
             panes.entry((leaf.at(level), hour)).or_default().merge(&pane);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use leeway_core::scan::Entity;
 
 use super::super::find::Finding;
@@ -102,6 +102,7 @@ const VERBS: [&str; 14] = [
 static SEARCH: LazyLock<AhoCorasick> = LazyLock::new(|| {
     AhoCorasick::builder()
         .ascii_case_insensitive(true)
+        .kind(Some(AhoCorasickKind::DFA))
         .build(WORDS)
         .unwrap_or_else(|error| unreachable!("words are constants: {error}"))
 });
@@ -122,12 +123,16 @@ fn part(byte: u8) -> bool {
     PARTS[usize::from(byte)]
 }
 
-/// Looks at the value to which the word at a place belongs: where the look ended, and the secret.
-pub(in crate::scan) fn token(text: &[u8], at: usize) -> (usize, Option<Finding>) {
+/// Looks at the value to which the word at a place belongs: where the look ended, and the secret. `names` keeps whether any word of
+/// the text names a secret, once that was asked.
+pub(in crate::scan) fn token(text: &[u8], at: usize, names: &mut Option<bool>) -> (usize, Option<Finding>) {
     let ahead = text[at..].iter().take(SHORTEST).take_while(|byte| part(**byte)).count();
     let joined = at > 0 && part(text[at - 1]) && !matches!(text[at - 1], b'=' | b':');
     if ahead < SHORTEST && !joined {
         return (at + ahead, None);
+    }
+    if !*names.get_or_insert_with(|| SEARCH.is_match(text)) {
+        return (text.len(), None);
     }
     let back = text[at.saturating_sub(24)..at]
         .iter()
