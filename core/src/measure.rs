@@ -376,10 +376,10 @@ impl Measure {
                 | Self::Pii(_)
                 | Self::PiiNovel
                 | Self::PiiCrossTenantCertain
-                | Self::PiiCrossTenantExcess
                 | Self::ScanCoverage,
                 _,
             ) => pane.get(Counter::Scanned).n,
+            (Self::PiiCrossTenantExcess, _) => pane.hits.compared().n,
             (Self::Quality(quality), _) => pane.quality(*quality).n,
             (Self::SafetyRate | Self::Hazard(_, None), _) => pane.get(Counter::Moderated).n,
             (Self::Hazard(hazard, Some(source)), _) => hazard_of(pane, *hazard, source).1.n,
@@ -404,16 +404,13 @@ fn hazard_of(pane: &Pane, hazard: Hazard, source: &str) -> (Count, Count) {
     sums
 }
 
-/// Values of another tenant less what chance would find, with Garwood's interval of their number; what was not looked up may be
-/// anything. Assumes that values which are made up do so one by one.
+/// Values of another tenant less what chance would find, each once a call. The low end is Garwood's of a Poisson number less chance,
+/// which is rather too high; the high end takes nothing off for it. Assumes that values which are made up are so one by one.
 fn excess(pane: &Pane) -> Option<Estimate> {
-    let found = Measure::Pii(Origin::CrossTenant).of(pane, None)?;
-    let chance = pane.hits.chance(Entity::personal);
-    let bounds = interval::poisson(found.value as u64, LEVEL);
-    let more = found.interval.high.map_or(0.0, |high| high - found.value);
-    let interval =
-        Interval { low: bounds.low.map(|low| low - chance), high: bounds.high.map(|high| high + more - chance) };
-    Some(Estimate { value: found.value - chance, interval, n: found.n })
+    let found = pane.hits.compared();
+    let bounds = interval::poisson(found.foreign, LEVEL);
+    let interval = Interval { low: bounds.low.map(|low| low - found.chance), high: bounds.high };
+    (found.n > 0).then_some(Estimate { value: found.foreign as f64 - found.chance, interval, n: found.n })
 }
 
 /// Mean of a quality: Wilson's interval where it is a yes or no, Student's otherwise.
@@ -602,13 +599,16 @@ mod tests {
         let novel = Measure::PiiNovel.of(&pane, None).unwrap().interval;
         assert_eq!((novel.low, novel.high), (Some(3.0), Some(4.0)), "one was not looked up");
         assert_eq!(of(&pane, "pii.cross_tenant_certain"), Some(0.0), "addresses may be known to both");
-        // Three that another tenant had are no news where chance finds two.
-        pane.hits.add(Entity::Email, Origin::CrossTenant, 2);
-        pane.hits.add_chance(Entity::Email, 2_000_000_000);
+        // Three that another tenant had are news where chance finds two; of birthdays they are none.
+        assert_eq!(Measure::PiiCrossTenantExcess.of(&pane, None), None, "compared by a process that told no chance");
+        for n in 0..1_000 {
+            pane.hits.compare(Entity::Email, n < 3, 0.002);
+            pane.hits.compare(Entity::Dob, n < 500, 0.5);
+        }
         let excess = Measure::PiiCrossTenantExcess.of(&pane, None).unwrap();
         // scipy.stats.chi2.ppf([.025, .975], [6, 8]) / 2
-        let (low, high) = (0.618_672_122_5 - 2.0, 8.767_273_069_7 + 1.0 - 2.0);
-        assert!((excess.value - 1.0).abs() < 1e-9, "{excess:?}");
+        let (low, high) = (0.618_672_122_5 - 2.0, 8.767_273_069_7);
+        assert!((excess.value - 1.0).abs() < 1e-6 && excess.n == 1_000, "{excess:?}");
         assert!((excess.interval.low.unwrap() - low).abs() < 1e-6, "{excess:?}");
         assert!((excess.interval.high.unwrap() - high).abs() < 1e-6, "{excess:?}");
     }

@@ -1085,6 +1085,21 @@ mod tests {
     }
 
     #[test]
+    fn panes_of_version_4_are_read_and_what_was_compared_survives() {
+        let mut pane = Pane::default();
+        pane.hits.add(Entity::Phone, Origin::CrossTenant, 4);
+        let (mut counts, sketches) = bytes(&pane);
+        counts[0] = 4;
+        assert_eq!(Pane::decode(&counts, &sketches), Ok(pane.clone()));
+        pane.hits.compare(Entity::Phone, true, 0.25);
+        let (counts, sketches) = bytes(&pane);
+        let read = Pane::decode(&counts, &sketches).unwrap();
+        assert_eq!(read, pane);
+        let told: Vec<_> = read.hits.values().collect();
+        assert_eq!(told, [(Entity::Phone, Origin::CrossTenant, 4)], "what was compared is no hit");
+    }
+
+    #[test]
     fn a_corrected_label_leaves_no_trace_of_the_old_one() {
         let mut pane = Pane::default();
         pane.label("success", "human", LabelSum::of(Some(1_000_000), 1));

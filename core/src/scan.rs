@@ -314,7 +314,10 @@ impl Origin {
 pub const ENTITIES: usize = Entity::ALL.len();
 /// Room for the origins of one kind.
 const STRIDE: usize = 16;
-/// The place in that room of what chance alone would find, in billionths of a value.
+/// Places in that room of values that were compared with other tenants', each once however often an answer says it: how many, how many
+/// another tenant had, and how many chance alone would find, in billionths.
+const COMPARED: usize = STRIDE - 3;
+const FOREIGN: usize = STRIDE - 2;
 const CHANCE: usize = STRIDE - 1;
 /// The room that they had before version 4 of the pane.
 const OLD_STRIDE: usize = 5;
@@ -348,18 +351,33 @@ impl Hits {
         self.0.iter().filter(|(place, _)| counts(*place)).map(|(_, n)| n).sum()
     }
 
-    /// Adds values of a kind, in billionths, that would be found with another tenant though somebody made them up.
-    pub fn add_chance(&mut self, entity: Entity, billionths: u64) {
-        let slot = self.slot(entity as usize * STRIDE + CHANCE);
-        *slot = slot.saturating_add(billionths);
+    /// Adds a value that was compared with other tenants': whether one had it, and how likely it would be found with one though
+    /// somebody made it up.
+    pub fn compare(&mut self, entity: Entity, foreign: bool, chance: f64) {
+        let first = entity as usize * STRIDE;
+        for (place, n) in [(COMPARED, 1), (FOREIGN, u64::from(foreign)), (CHANCE, (chance * 1e9).round() as u64)] {
+            if n > 0 {
+                let slot = self.slot(first + place);
+                *slot = slot.saturating_add(n);
+            }
+        }
     }
 
-    /// How many values of the kinds that are asked for chance alone is expected to find.
-    pub fn chance(&self, kinds: impl Fn(Entity) -> bool) -> f64 {
-        let of = |(place, n): (usize, u64)| {
-            (place % STRIDE == CHANCE && kinds(Entity::ALL[place / STRIDE])).then_some(n as f64 / 1e9)
-        };
-        self.entries().filter_map(of).sum()
+    /// What was compared of the kinds that are a person's and of which chance finds one in a hundred at most: of others a find says
+    /// nothing.
+    pub fn compared(&self) -> Compared {
+        let mut all = Compared::default();
+        for entity in Entity::ALL.into_iter().filter(|entity| entity.personal()) {
+            let of = |place: usize| {
+                let place = (entity as usize * STRIDE + place) as u16;
+                self.0.binary_search_by_key(&place, |(place, _)| *place).map_or(0, |at| self.0[at].1)
+            };
+            let (n, foreign, chance) = (of(COMPARED), of(FOREIGN), of(CHANCE) as f64 / 1e9);
+            if chance <= n as f64 / 100.0 {
+                all = Compared { n: all.n + n, foreign: all.foreign + foreign, chance: all.chance + chance };
+            }
+        }
+        all
     }
 
     pub fn merge(&mut self, other: &Self) {
@@ -388,7 +406,7 @@ impl Hits {
     /// `false` where no such place is known.
     pub fn set(&mut self, place: usize, n: u64) -> bool {
         let of = place % STRIDE;
-        let known = place < ENTITIES * STRIDE && (of < Origin::ALL.len() || of == CHANCE);
+        let known = place < ENTITIES * STRIDE && (of < Origin::ALL.len() || of >= COMPARED);
         if known && n > 0 {
             *self.slot(place) = n;
         }
@@ -408,6 +426,16 @@ impl Hits {
         });
         &mut self.0[at].1
     }
+}
+
+/// Values that were compared with other tenants', each once a call.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Compared {
+    pub n: u64,
+    /// Another tenant had them.
+    pub foreign: u64,
+    /// How many chance alone would find, rather too many.
+    pub chance: f64,
 }
 
 /// The scan of one call's texts.

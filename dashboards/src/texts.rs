@@ -85,7 +85,7 @@ fn traced(pane: &Pane) -> String {
     let [tenants, users, recalled] = found.map(count);
     let excess = Measure::PiiCrossTenantExcess;
     let beyond = excess.of(pane, None).map_or_else(String::new, |estimate| {
-        let chance = pane.hits.chance(Entity::personal);
+        let chance = pane.hits.compared().chance;
         format!(
             " Chance alone would find {} with another tenant; beyond it are {}.",
             share_of_one(chance),
@@ -209,13 +209,11 @@ mod tests {
         pane.hits.add(Entity::Card, Origin::CrossTenant, 1);
         let told = Texts::of(&pane).render().unwrap();
         assert!(told.contains("1 another tenant had") && told.contains("2 nobody had"), "{told}");
-        assert!(told.contains("Chance alone would find at most 0.001"), "{told}");
-        pane.hits.add_chance(Entity::Card, 3_500_000_000);
+        assert!(!told.contains("Chance"), "nobody told it: {told}");
+        (0..1_000).for_each(|n| pane.hits.compare(Entity::Card, n < 1, 0.0035));
         let told = Texts::of(&pane).render().unwrap();
-        assert!(
-            told.contains("Chance alone would find 3.500 with another tenant; beyond it are -2 (-3 to 2)"),
-            "{told}"
-        );
+        let beyond = "Chance alone would find 3.500 with another tenant; beyond it are -2 (-3 to 6)";
+        assert!(told.contains(beyond), "{told}");
         assert_eq!(json(&pane)["novel"], 2.0);
     }
 }

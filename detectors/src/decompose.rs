@@ -49,7 +49,12 @@ pub fn decompose(slices: &[Slice]) -> Option<Decomposed> {
     let ((n_before, before), (n_now, now)) = (total(|slice| slice.before)?, total(|slice| slice.now)?);
     let middle = (before + now) / 2.0;
     let (mut mix, mut behaviour, mut parts) = ([0.0; 2], [0.0; 2], Vec::new());
-    let mut estimated = false;
+    // A level without a variance of its own (of one value) has that of the others, value by value.
+    let known =
+        || slices.iter().flat_map(|slice| [slice.before, slice.now]).filter_map(|side| Some((side.n, side.variance?)));
+    let estimated = known().next().is_some();
+    let (weighed, all) = known().fold((0.0, 0.0), |(sum, all), (n, variance)| (sum + n * n * variance, all + n));
+    let variance = |side: &Side| side.variance.unwrap_or(if all > 0.0 { weighed / all / side.n.max(1.0) } else { 0.0 });
     for Slice { before, now } in slices {
         let (earlier, later) = (before.n / n_before, now.n / n_now);
         let (Some(was), Some(is)) = (before.level.or(now.level), now.level.or(before.level)) else {
@@ -59,8 +64,8 @@ pub fn decompose(slices: &[Slice]) -> Option<Decomposed> {
         let (grown, weight) = (later - earlier, (later + earlier) / 2.0);
         let (of_mix, of_behaviour) = (grown * ((was + is) / 2.0 - middle), weight * (is - was));
         let both = before.level.is_some() && now.level.is_some();
-        let variance = before.variance.unwrap_or(0.0) + now.variance.unwrap_or(0.0);
-        estimated |= before.variance.is_some() || now.variance.is_some();
+        let of = |side: &Side| if side.level.is_some() { variance(side) } else { 0.0 };
+        let variance = of(before) + of(now);
         // A level that stands for both sides is one estimate, and twice in their mean.
         mix[1] += (grown / 2.0).powi(2) * if both { variance } else { 4.0 * variance };
         behaviour[1] += if both { weight * weight * variance } else { 0.0 };
@@ -113,6 +118,17 @@ mod tests {
         assert!(found.behaviour.value.abs() < 1e-12 && (found.mix.value - 0.2).abs() < 1e-12, "{found:?}");
         assert_eq!(decompose(&[]), None);
         assert_eq!(decompose(&[Slice { before: side(5.0, 0.1), now: Side::default() }]), None);
+    }
+
+    #[test]
+    fn a_level_of_one_value_is_as_unsure_as_the_others() {
+        let known = Slice { before: side(100.0, 0.5), now: side(100.0, 0.5) };
+        let single = Side { n: 1.0, level: Some(0.5), variance: None };
+        let slices = [known, Slice { before: single, now: single }];
+        let deviation = decompose(&slices).unwrap().behaviour.deviation.unwrap();
+        // Weights 100/101 and 1/101; variances 0.25/100 and 0.25, twice each.
+        let expected = (2.0 * ((100.0f64 / 101.0).powi(2) * 0.0025 + (1.0f64 / 101.0).powi(2) * 0.25)).sqrt();
+        assert!((deviation - expected).abs() < 1e-12, "{deviation}");
     }
 
     proptest! {

@@ -154,22 +154,23 @@ async fn look_in_store(told: &[Told], tx: &mut FlushTx, now: Micros) -> Result<T
     Ok(traced)
 }
 
-/// What was found out of a value: who else had it, and how many such finds chance would make, in billionths.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What was found out of a value: who else had it, and how likely chance would find it with another tenant.
+#[derive(Debug, Default, PartialEq)]
 pub struct Found {
     origins: Vec<(Origin, u64)>,
-    chance: u64,
+    /// Another tenant had it; how likely chance would say so. `None` where it was not looked up, or nobody knows.
+    compared: Option<(bool, f64)>,
 }
 
 impl Found {
     pub fn any(&self) -> bool {
-        !self.origins.is_empty()
+        !self.origins.is_empty() || self.compared.is_some()
     }
 
     pub fn add_to(&self, entity: Entity, hits: &mut Hits) {
         self.origins.iter().for_each(|(origin, n)| hits.add(entity, *origin, *n));
-        if self.chance > 0 {
-            hits.add_chance(entity, self.chance);
+        if let Some((foreign, chance)) = self.compared {
+            hits.compare(entity, foreign, chance);
         }
     }
 }
@@ -194,9 +195,10 @@ fn look(memory: &mut Memory, told: &Told) -> Found {
         if origin.is_some() || memory.complete(told.at) {
             found.origins.push((Origin::Traced, n));
             found.origins.extend(origin.map(|origin| (origin, n)));
-            let chance = memory.chance(told.mention.print, told.mention.entity);
-            found.chance = (chance * 1e9 * n as f64).round() as u64;
         }
+        // Whether found or not, and however much is remembered: chance is of that much.
+        let chance = memory.chance(told.mention.print, told.mention.entity);
+        found.compared = chance.map(|chance| (origin == Some(Origin::CrossTenant), chance));
     }
     memory.keep(&who, told.at, told.mention.print, told.mention.entity);
     found
@@ -329,9 +331,9 @@ mod tests {
         let found = [(Origin::Traced, 2), (Origin::CrossTenant, 2)];
         let first = look(&mut memory, &told(2, 2 * HOUR, "two", 5, true));
         assert_eq!(first.origins, found);
-        // One value lives with this keeper, so 64 in all: chance meets one of them twice.
+        // One value lives with this keeper, so 64 in all; said twice it is one value.
         let entity = told(2, 2 * HOUR, "two", 5, true).mention.entity;
-        assert_eq!(first.chance, (2.0 * 64.0 / entity.possible() * 1e9).round() as u64);
+        assert_eq!(first.compared, Some((true, 64.0 / entity.possible())));
         assert_eq!(of(&mut memory, &told(2, 2 * HOUR, "two", 5, true)), [], "told again");
         assert_eq!(of(&mut memory, &told(3, 2 * HOUR, "two", 6, true)), [(Origin::Traced, 2)], "nobody had it");
         let mut young = Memory::new(1_000);

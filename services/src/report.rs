@@ -222,8 +222,9 @@ fn benjamini_hochberg(p: &mut [&mut f64]) {
 
 /// Where the figures that moved did so.
 async fn explain(store: &Store, (from, to): (Micros, Micros), kpis: &mut [KpiRow], changes: &[Change]) -> Result<()> {
+    let mean = |id: &str| Kpi::find(id).is_some_and(Kpi::is_mean);
     let mut moved: Vec<&mut KpiRow> =
-        kpis.iter_mut().filter(|row| matches!(row.outcome, Outcome::Material | Outcome::Watch)).collect();
+        kpis.iter_mut().filter(|row| row.outcome == Outcome::Material && mean(row.reading.id)).collect();
     if moved.is_empty() {
         return Ok(());
     }

@@ -71,17 +71,19 @@ impl Cells {
     }
 
     /// Why the figure moved; `None` where it is no mean, did not move, or its slices do not add up to it (sampled calls, calls of
-    /// which a label is missing).
+    /// which a label is missing, another score).
     pub fn why(&self, reading: &Reading, changes: &[Change]) -> Option<Why> {
         let kpi = Kpi::find(reading.id).filter(|kpi| kpi.is_mean())?;
         let slices: Vec<Slice> = self.0.values().map(|[now, before]| slice(kpi, now, before)).collect();
         let found = decompose(&slices)?;
         let moved = reading.value? - reading.before?;
         let near = |own: f64, told: f64| (own - told).abs() <= MISSES * moved.abs();
-        if moved == 0.0 || !near(found.now, reading.value?) || !near(found.before, reading.before?) {
+        // Slices that count something else than the figure does are not its parts.
+        let total: f64 = slices.iter().map(|slice| slice.now.n).sum();
+        let same = (total - reading.n as f64).abs() < 0.5;
+        if moved == 0.0 || !same || !near(found.now, reading.value?) || !near(found.before, reading.before?) {
             return None;
         }
-        let total: f64 = slices.iter().map(|slice| slice.now.n).sum();
         let mut ranked: Vec<(f64, &Cell, &Slice)> = found
             .slices
             .iter()

@@ -63,11 +63,14 @@ impl FlushTx {
         Ok((day >= 0).then_some(day))
     }
 
-    /// Values that somebody had since a day, those of several holders more than once.
-    pub async fn mentions_since(&mut self, day: i64) -> Result<u64, StoreError> {
-        let sql = "SELECT COUNT(*) FROM mention WHERE day >= $1";
-        let row = self.conn()?.query_one(sql, args![day]).await?;
-        Ok(u64::try_from(row.map_or(Ok(0), |row| row.int(0))?).unwrap_or_default())
+    /// Values that somebody had since a day, those of several holders more than once; `None` where they are too many to be counted at
+    /// each flush.
+    pub async fn mentions_since(&mut self, day: i64) -> Result<Option<u64>, StoreError> {
+        const MOST: u64 = 100_000;
+        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM mention WHERE day >= $1 LIMIT {MOST}) some");
+        let row = self.conn()?.query_one(&sql, args![day]).await?;
+        let n = u64::try_from(row.map_or(Ok(0), |row| row.int(0))?).unwrap_or_default();
+        Ok((n < MOST).then_some(n))
     }
 
     /// Remembers who had what; of one holder the last time.

@@ -15,7 +15,7 @@ def f1(x):
     return 2 * p * r / (p + r) if p and r else 0.0
 
 
-def gates(score, calibration):
+def gates(score, calibration, by_kind):
     pii, peer = score["gen_pii"], "-"
     kinds = {k: v["recall"] for k, v in pii.items() if k != "_all" and v["gold"]}
     worst = min(kinds, key=kinds.get)
@@ -58,6 +58,8 @@ def gates(score, calibration):
         ("G7 repetition F1", f1(marks["repetition"]), ">=", .95, peer),
         ("G8 right among p >= 0.9, 1:100", calibration, ">=", .95, peer),
     ]
+    surely = min(by_kind, key=lambda kind: by_kind[kind][2])
+    rows.append((f"G8 kind by kind, surely right ({surely})", by_kind[surely][2], ">=", .95, peer))
     met = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b}
     return [dict(gate=g, value=round(v or 0.0, 4), goal=f"{op} {goal}", met=met[op](v or 0.0, goal), other=other)
             for g, v, op, goal, other in rows]
@@ -65,12 +67,20 @@ def gates(score, calibration):
 
 def lower(right, n, alpha=.05):
     """Clopper and Pearson's lower limit of a share, by bisection of the binomial tail."""
-    low, high = 0.0, right / n if n else 0.0
+    if right == n:
+        return alpha ** (1 / n) if n else 0.0
+    low, high = 0.0, right / n
+    choose = lambda k: math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
     for _ in range(60):
         p = (low + high) / 2
-        tail = sum(math.comb(n, k) * p**k * (1 - p)**(n - k) for k in range(right, n + 1))
+        tail = sum(math.exp(choose(k) + k * math.log(p) + (n - k) * math.log1p(-p)) for k in range(right, n + 1))
         low, high = (p, high) if tail < alpha else (low, p)
     return low
+
+
+def iou(a, b):
+    both = min(a[1], b[1]) - max(a[0], b[0])
+    return both / (max(a[1], b[1]) - min(a[0], b[0])) if both > 0 else 0.0
 
 
 def kinds(data, predictions):
@@ -79,10 +89,10 @@ def kinds(data, predictions):
     for name in ["gen_pii", "gen_near_miss", "gen_hard_negative", "clean_technical"]:
         for line in open(os.path.join(data, name + ".jsonl"), encoding="utf-8"):
             row = json.loads(line)
-            spans = [(s["bstart"], s["bend"]) for s in row.get("spans", [])]
+            spans = [((s["bstart"], s["bend"]), s["type"]) for s in row.get("spans", [])]
             for start, end, kind in predictions[name].get(row["id"], {}).get("spans", []):
                 told[kind][0] += 1
-                told[kind][1] += any(start < b and a < end for a, b in spans)
+                told[kind][1] += any(kind == gold and iou((start, end), span) >= .5 for span, gold in spans)
     return {kind: (n, right, lower(right, n)) for kind, (n, right) in sorted(told.items())}
 
 
@@ -121,13 +131,13 @@ def main():
         out.flush()
         scored = subprocess.run([sys.executable, os.path.join(data, "score.py"), data, out.name],
                                 capture_output=True, text=True, check=True)
-    table = gates(json.loads(scored.stdout), calibration(data, predictions))
+    by_kind = kinds(data, predictions)
+    table = gates(json.loads(scored.stdout), calibration(data, predictions), by_kind)
     if "--json" in sys.argv:
         print(json.dumps(table))
     else:
         for row in table:
             print(f"{'ok    ' if row['met'] else 'MISSED'} {row['gate']:44} {row['value']:8.4f}  goal {row['goal']:9}  others {row['other']}")
-        by_kind = kinds(data, predictions)
         print("told at p >= 0.9, by kind: right of all, and the share that must be right at least (95 %)")
         for kind, (n, right, least) in by_kind.items():
             print(f"  {kind:18} {right:5} of {n:5}  {least:.3f}")

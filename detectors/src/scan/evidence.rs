@@ -204,6 +204,7 @@ impl Letters {
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
+    assert!(KINDS.len() <= ROOM, "{} kinds need more room than {ROOM}", KINDS.len());
     let mut words: Vec<&'static str> = Vec::new();
     let mut spellings: Vec<String> = Vec::new();
     let mut kinds: Vec<Vec<usize>> = Vec::new();

@@ -157,8 +157,8 @@ pub struct Memory {
     most: usize,
     newest: Micros,
     complete_since: Micros,
-    /// Values of which nobody says the kind.
-    others: u64,
+    /// Values elsewhere of which nobody says the kind; `None` where nobody knows how many.
+    others: Option<u64>,
 }
 
 /// A value of one tenant alone, or of one of its conversations.
@@ -185,7 +185,7 @@ impl Memory {
             most,
             newest: 0,
             complete_since: Micros::MIN,
-            others: 0,
+            others: Some(0),
         }
     }
 
@@ -261,14 +261,14 @@ impl Memory {
 
     /// How likely a value that somebody makes up is one of those that live; what a tenant has itself counts too, so that this is
     /// rather too much. A keeper has one part in [`KEEPERS`] of all.
-    pub fn chance(&self, print: Print, entity: Entity) -> f64 {
+    pub fn chance(&self, print: Print, entity: Entity) -> Option<f64> {
         let place = live_place(print, entity);
         let kept: u64 = self.days.iter().map(|day| u64::from(day.live[place])).sum();
-        (((kept * KEEPERS + self.others) as f64) / entity.possible()).min(1.0)
+        self.others.map(|others| ((kept * KEEPERS + others) as f64 / entity.possible()).min(1.0))
     }
 
-    /// So many values live elsewhere, of any kind.
-    pub fn suppose(&mut self, others: u64) {
+    /// So many values live elsewhere, of any kind; or nobody knows how many.
+    pub fn suppose(&mut self, others: Option<u64>) {
         self.others = others;
     }
 
@@ -370,11 +370,13 @@ mod tests {
                 memory.keep(&Holder { tenant, user: 7, session: 8 }, HOUR, *value, Entity::UkNhs);
             }
         }
-        let mean = all.iter().map(|value| memory.chance(*value, Entity::UkNhs)).sum::<f64>() / 20_000.0;
+        let mean = all.iter().map(|value| memory.chance(*value, Entity::UkNhs).unwrap()).sum::<f64>() / 20_000.0;
         assert!((mean * Entity::UkNhs.possible() / 20_000.0 - 1.0).abs() < 0.02, "{mean}");
-        assert!(memory.chance(all[0], Entity::UsSsn) <= 0.0, "none of that kind lives");
-        memory.suppose(400_000_000);
-        assert!((memory.chance(all[0], Entity::UsSsn) - 0.5).abs() < 1e-9);
+        assert_eq!(memory.chance(all[0], Entity::UsSsn), Some(0.0), "none of that kind lives");
+        memory.suppose(Some(400_000_000));
+        assert_eq!(memory.chance(all[0], Entity::UsSsn), Some(0.5));
+        memory.suppose(None);
+        assert_eq!(memory.chance(all[0], Entity::UsSsn), None);
     }
 
     fn of(tenant: &str) -> Holder<'_> {
