@@ -204,3 +204,46 @@ fn the_golden_file_is_met() {
         wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n")
     );
 }
+
+/// Of windows of latencies a test decides by the sketches' buckets as it does by the values themselves: of unmoved ones, and of those
+/// that moved by up to a sixth, where every other p lies near the limit. `LEEWAY_TEST_LONG=1` takes 20,000 windows instead of 300.
+#[test]
+fn a_sketch_decides_as_its_values_do() {
+    use rand::{RngExt, SeedableRng};
+    let long = std::env::var_os("LEEWAY_TEST_LONG").is_some();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(33);
+    let mut window = |n: usize, moved: f64| -> (Vec<f64>, Sketch) {
+        let (mut values, mut sketch) = (Vec::with_capacity(n), Sketch::default());
+        for _ in 0..n {
+            let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
+            let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+            let micros = (800_000.0 * (moved + 0.8 * normal).exp()) as u64;
+            sketch.push(micros);
+            values.push(micros as f64);
+        }
+        (values, sketch)
+    };
+    let tests: Vec<Test> = Test::ALL.into_iter().filter(|test| test.takes() == Takes::Values).collect();
+    // Unmoved, moved.
+    let (mut alike, mut all) = (vec![[0usize; 2]; tests.len()], [0usize; 2]);
+    for round in 0..if long { 20_000 } else { 300 } {
+        let n = [300, 1_000, 2_500][round % 3];
+        let moved = if round % 2 == 0 { 0.0 } else { (round % 150) as f64 / 1_000.0 };
+        let ((before, old), (now, new)) = (window(n, 0.0), window(n, moved));
+        let (values, buckets) = (raw(&before, &now), cells(&old, &new, 1.0));
+        all[round % 2] += 1;
+        for (place, test) in tests.iter().enumerate() {
+            let decides = |cells: &[Cell]| compare(*test, cells, 0).is_ok_and(|verdict| verdict.p < 0.001);
+            alike[place][round % 2] += usize::from(decides(&values) == decides(&buckets));
+        }
+    }
+    for (test, [unmoved, moved]) in tests.iter().zip(&alike) {
+        println!(
+            "  {}: {unmoved} of {} unmoved and {moved} of {} moved windows decided alike",
+            test.id(),
+            all[0],
+            all[1]
+        );
+        assert!(*unmoved as f64 >= 0.999 * all[0] as f64 && *moved as f64 >= 0.97 * all[1] as f64, "{}", test.id());
+    }
+}
