@@ -541,11 +541,11 @@ fn three_processes_under_fire_count_what_was_written() {
         2
     );
     due_alerts(&mut run, &log, plan.due);
-    // In the short form the two new partitions have little time to move.
+    // In the short form the two new partitions have little time to move, and of the six others chance leaves one or two in peace.
     let (least_kills, least_reread, least_zombies, least_fenced) = if long { (30, 25, 8, 3) } else { (6, 3, 3, 1) };
     assert!(kills >= least_kills && reread >= least_reread && run.zombies >= least_zombies && fenced >= least_fenced);
     let moved = moves.values().filter(|moves| **moves >= if long { 5 } else { 1 }).count();
-    assert!(moved >= if long { 8 } else { 6 }, "{moves:?}");
+    assert!(moved >= if long { 8 } else { 4 }, "{moves:?}");
     let flushed = format!("SELECT count(DISTINCT part) FROM flush_range WHERE topic = '{EVENTS}'");
     assert_eq!(run.database.number(&flushed), 8, "every partition");
 }
