@@ -67,7 +67,7 @@ impl FlushTx {
     /// each flush.
     pub async fn mentions_since(&mut self, day: i64) -> Result<Option<u64>, StoreError> {
         const MOST: u64 = 100_000;
-        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM mention WHERE day >= $1 LIMIT {MOST}) some");
+        let sql = format!("SELECT COUNT(*) FROM (SELECT 1 FROM mention WHERE day >= $1 LIMIT {MOST}) AS kept");
         let row = self.conn()?.query_one(&sql, args![day]).await?;
         let n = u64::try_from(row.map_or(Ok(0), |row| row.int(0))?).unwrap_or_default();
         Ok((n < MOST).then_some(n))

@@ -197,5 +197,11 @@ fn remembers(mut node: Node, location: &Location) {
         let (status, said) = crate::intake::post(&url, "application/x-ndjson", body.as_bytes());
         assert_eq!(status, 200, "{said}");
     }
-    assert_eq!(hits(&all_at(location)), expected());
+    let pane = all_at(location);
+    assert_eq!(hits(&pane), expected());
+    let compared = pane.hits.compared();
+    assert!(
+        compared.n == 125 && compared.foreign == 25 && compared.chance > 0.0 && compared.chance < 1.0,
+        "{compared:?}"
+    );
 }
