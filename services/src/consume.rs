@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use leeway_core::clock::{Clock, DAY, HOUR};
-use leeway_store::{Acquired, LogRange, PartitionKey, Store};
+use leeway_store::{Acquired, LogRange, PartitionKey, Store, StoreError};
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -38,7 +38,33 @@ pub enum Change {
     Assigned(Vec<(PartitionKey, Acquired, LogRange)>),
     Revoked(Vec<i32>),
     /// The partitions could not be taken: nothing may be read.
-    Failed(String),
+    Failed(anyhow::Error),
+}
+
+/// Whether a later try may go well: the store or the brokers did not answer, or not in time.
+pub fn passes(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<StoreError>().is_some_and(StoreError::passing)
+            || cause.is::<tokio::time::error::Elapsed>()
+            || cause.downcast_ref::<KafkaError>().is_some_and(unanswered)
+    })
+}
+
+fn unanswered(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode::{
+        AllBrokersDown, BrokerTransportFailure, LeaderNotAvailable, NotLeaderForPartition, OperationTimedOut,
+        RequestTimedOut, Resolve,
+    };
+    let passing = [
+        AllBrokersDown,
+        BrokerTransportFailure,
+        LeaderNotAvailable,
+        NotLeaderForPartition,
+        OperationTimedOut,
+        RequestTimedOut,
+        Resolve,
+    ];
+    error.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
 }
 
 /// Runs inside `poll`, on the poll thread.
@@ -209,10 +235,7 @@ impl ConsumerContext for Assigner {
                     self.tell(Change::Assigned(taken));
                     if cooperative { consumer.incremental_assign(list) } else { consumer.assign(list) }
                 }
-                Err(error) => {
-                    self.tell(Change::Failed(format!("{error:#}")));
-                    return;
-                }
+                Err(error) => return self.tell(Change::Failed(error)),
             }
         } else {
             // Drop, never drain: the next owner reads the unflushed part again.
@@ -222,7 +245,7 @@ impl ConsumerContext for Assigner {
             if cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() }
         };
         if let Err(error) = done {
-            self.tell(Change::Failed(format!("rebalance: {error}")));
+            self.tell(Change::Failed(anyhow::Error::new(error).context("rebalance")));
         }
     }
 }

@@ -48,6 +48,10 @@ const REGISTRY_WAIT: Duration = Duration::from_secs(3);
 const CAREFUL_FROM: i64 = 3;
 /// A span read with care is this part of what was read with care before it.
 const SPAN_SHARE: usize = 8;
+/// A static member's name may be told twice: by a join whose answer was lost, or by what a process sent before it died.
+/// Then a new consumer goes on. Fenced this often within this time, two processes have one name.
+const FENCED_AT: usize = 5;
+const FENCED_WITHIN: Duration = Duration::from_secs(300);
 /// A marker found this often quarantines its message.
 const QUARANTINE_AT: i64 = 2;
 
@@ -90,6 +94,8 @@ enum End {
     Stopped,
     /// Make a new one.
     Restart(&'static str),
+    /// Another member of the group has this one's name.
+    Fenced,
 }
 
 struct Partition {
@@ -154,6 +160,19 @@ impl Care {
 }
 
 impl Shared {
+    /// How many partitions the topic has; none where nobody knows yet.
+    fn partitions(&self) -> usize {
+        use std::sync::atomic::Ordering::Relaxed;
+        let known = self.partition_count.load(Relaxed);
+        if known != 0 {
+            return known;
+        }
+        // The watch has not looked yet: a member's name must not depend on who is faster.
+        let count = self.log.probe().map_or(0, |probe| probe.ends.len());
+        let _ = self.partition_count.compare_exchange(0, count, Relaxed, Relaxed);
+        count
+    }
+
     /// Where this topic's flushes say what calls held.
     fn outlet(&self) -> Result<Option<Outlet>> {
         let kafka = &self.settings.kafka;
@@ -184,7 +203,7 @@ enum Touched {
 
 /// Consumes until told to stop; a consumer that is stuck or fenced is replaced by a new one.
 pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
-    let mut replaced = 0;
+    let (mut replaced, mut fenced) = (0, Vec::new());
     loop {
         let (batches, to_flush) = sync_channel::<Vec<PartBatch>>(1);
         let (answers, flushed) = sync_channel::<Vec<Flushed>>(2);
@@ -214,16 +233,31 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
             let flush = flushing.join().map_err(|_| anyhow::anyhow!("the flush thread panicked"))?;
             flush.and(end)
         })?;
-        match end {
+        let reason = match end {
             End::Stopped => return Ok(()),
-            End::Restart(reason) => {
-                tracing::warn!(thread, reason, "making a new consumer");
-                shared.metrics.restarted();
-                replaced += 1;
-                std::thread::sleep(Duration::from_secs(1));
+            End::Restart(reason) => reason,
+            End::Fenced => {
+                note_fenced(&mut fenced, &shared.host)?;
+                "another consumer joined the group under this one's name"
             }
-        }
+        };
+        tracing::warn!(thread, reason, "making a new consumer");
+        shared.metrics.restarted();
+        replaced += 1;
+        std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// An error where two processes have one name, and would fence each other for ever.
+fn note_fenced(fenced: &mut Vec<Instant>, host: &str) -> Result<()> {
+    fenced.retain(|at| at.elapsed() < FENCED_WITHIN);
+    fenced.push(Instant::now());
+    if fenced.len() >= FENCED_AT {
+        bail!(
+            "Kafka fenced this consumer {FENCED_AT} times: another process of the group is named `{host}` too. The name is of store.data_dir/host.id: where that folder was copied, delete the file in one of the copies; or set kafka.static_membership = false"
+        );
+    }
+    Ok(())
 }
 
 struct Worker<'a> {
@@ -270,12 +304,12 @@ impl<'a> Worker<'a> {
     fn consume(mut self, thread: usize, owner: String, stop: &Stop) -> Result<End> {
         let shared = self.shared;
         let kafka = &shared.settings.kafka;
-        let count = shared.partition_count.load(std::sync::atomic::Ordering::Relaxed);
+        let count = shared.partitions();
         // Another partition count is another member: a static member's assignment would leave new partitions orphaned.
         let instance = format!("{owner}-{}-{count}", kafka.topic);
         let assigner = Assigner::new(shared, owner);
         let consumer = consumer(kafka, &instance, assigner)?;
-        tracing::info!(thread, topic = kafka.topic, group = kafka.group, "consuming");
+        tracing::info!(thread, topic = kafka.topic, group = kafka.group, instance, "consuming");
         let (mut messages, mut bytes) = (0, 0);
         loop {
             if stop.stopped() {
@@ -285,7 +319,9 @@ impl<'a> Worker<'a> {
             let polled = consumer.poll(POLL).filter(|_| !crate::faults::starved(self.consumers_before));
             for change in consumer.context().changes() {
                 let assigned = matches!(change, Change::Assigned(_));
-                self.apply(change)?;
+                if let Some(end) = self.apply(&consumer, change)? {
+                    return Ok(end);
+                }
                 // A pause outlives a re-assignment in the client: new partitions begin awake, and pause again if need be.
                 if assigned {
                     consumer.resume(&self.awake()).context("resume")?;
@@ -315,9 +351,19 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn apply(&mut self, change: Change) -> Result<()> {
+    fn apply(&mut self, consumer: &BaseConsumer<Assigner>, change: Change) -> Result<Option<End>> {
         match change {
-            Change::Failed(reason) => bail!("cannot take partitions: {reason}"),
+            Change::Failed(error) => {
+                // Nothing was read of what could not be taken: a new consumer asks again.
+                if let Some(end) = ended(consumer)? {
+                    return Ok(Some(end));
+                }
+                if !crate::consume::passes(&error) {
+                    return Err(error.context("cannot take partitions"));
+                }
+                tracing::warn!("cannot take partitions now: {error:#}");
+                return Ok(Some(End::Restart("the store or a broker did not answer while partitions were taken")));
+            }
             Change::Revoked(partitions) => {
                 partitions.iter().for_each(|partition| drop(self.partitions.remove(partition)))
             }
@@ -328,7 +374,7 @@ impl<'a> Worker<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn partition(&self, key: PartitionKey, acquired: &Acquired, log: LogRange) -> Partition {
@@ -421,8 +467,8 @@ impl<'a> Worker<'a> {
     }
 
     fn trouble(&mut self, consumer: &BaseConsumer<Assigner>, error: &KafkaError) -> Result<Option<End>> {
-        if let Some((code, reason)) = consumer.client().fatal_error() {
-            bail!("Kafka says that this consumer is done: {code}: {reason}");
+        if let Some(end) = ended(consumer)? {
+            return Ok(Some(end));
         }
         match error {
             KafkaError::PartitionEOF(partition) => {
@@ -614,6 +660,15 @@ impl<'a> Worker<'a> {
         if let Err(error) = consumer.commit(&list, CommitMode::Async) {
             tracing::debug!(%error, "commit for lag tools");
         }
+    }
+}
+
+/// Whether Kafka has no more use for this consumer.
+fn ended(consumer: &BaseConsumer<Assigner>) -> Result<Option<End>> {
+    match consumer.client().fatal_error() {
+        None => Ok(None),
+        Some((RDKafkaErrorCode::FencedInstanceId, _)) => Ok(Some(End::Fenced)),
+        Some((code, reason)) => bail!("Kafka says that this consumer is done: {code}: {reason}"),
     }
 }
 

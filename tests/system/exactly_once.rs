@@ -74,6 +74,61 @@ fn kill_nine_at_any_point_changes_no_count() {
 }
 
 #[test]
+fn a_consumer_whose_name_another_takes_goes_on_and_two_of_one_name_are_told() {
+    use rdkafka::ClientConfig;
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    let (database, topic) = (Database::new(), topic(3));
+    let node = Node::new(&database, &topic);
+    let start = now_us() - 10 * MINUTE;
+    let mut process = node.start();
+    let mut expected = 0;
+    let mut read = |name: &str| {
+        let batch = calls(name, 600, start);
+        expected += batch.len() as i64;
+        write(&topic, &batch);
+        wait_for("all calls", 60, || {
+            counted(&database).and_then(|n| if n == expected { Ok(()) } else { Err(format!("{n} of {expected}")) })
+        });
+    };
+    database_ready(&database);
+    read("first-");
+    let log = process.log();
+    let instance = log.split("instance=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    let join = || {
+        let impostor: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", crate::harness::kafka())
+            .set("group.id", &topic)
+            .set("group.instance.id", &instance)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", "3000")
+            .create()
+            .unwrap();
+        impostor.subscribe(&[&topic]).unwrap();
+        wait_for("the impostor's share", 30, || {
+            let _ = impostor.poll(std::time::Duration::from_millis(100));
+            let fenced = impostor.client().fatal_error().is_some();
+            let joined = impostor.assignment().map_err(|error| error.to_string())?.count() > 0;
+            if joined || fenced { Ok(()) } else { Err("nothing".to_owned()) }
+        });
+    };
+    join();
+    wait_for("a new consumer", 30, || {
+        if process.log().contains("under this one's name") { Ok(()) } else { Err(process.tail(5)) }
+    });
+    read("second-");
+    chains_whole(&database);
+    // Again and again is no accident. The two may fence each other by turns.
+    for _ in 0..30 {
+        if process.running() {
+            join();
+            std::thread::sleep(std::time::Duration::from_millis(1_500));
+        }
+    }
+    assert!(!process.ended(10).success());
+    assert!(process.log().contains("delete the file in one of the copies"), "{}", process.tail(20));
+}
+
+#[test]
 fn a_stopped_process_is_replaced_and_fenced() {
     let (database, topic) = (Database::new(), topic(3));
     let start = now_us() - 10 * MINUTE;
