@@ -15,6 +15,8 @@ mod otlp;
 mod records;
 mod schema;
 
+use std::sync::Arc;
+
 use leeway_core::event::{Event, Reject};
 use simd_json::{Buffers, ErrorType, Tape};
 
@@ -36,6 +38,14 @@ pub struct Options {
     pub max_depth: usize,
     /// Hashes users and authors.
     pub user_key: UserKey,
+    /// OpenTelemetry attributes that are fields of a call: the attribute's key, and the dimension.
+    pub attributes: Arc<[(String, String)]>,
+}
+
+impl Options {
+    pub fn new(max_message_bytes: usize, max_depth: usize, user_key: UserKey) -> Self {
+        Self { max_message_bytes, max_depth, user_key, attributes: Arc::default() }
+    }
 }
 
 /// Takes the records of one message.

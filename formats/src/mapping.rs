@@ -163,7 +163,7 @@ fn known(name: &str) -> bool {
         if let Json::Object(fields) = &mut probe {
             fields.entry(name).or_insert(Json::Null);
         }
-        let options = Options { max_message_bytes: 1 << 16, max_depth: 8, user_key: UserKey::new([0; 32]) };
+        let options = Options::new(1 << 16, 8, UserKey::new([0; 32]));
         let mut unknown = Unknown(0);
         let decoded = LeewayJson.decode(probe.to_string().as_bytes(), &mut Scratch::new(options), &mut unknown);
         decoded.is_ok() && unknown.0 == 0

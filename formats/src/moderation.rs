@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn labels(format: &dyn Format, message: &str) -> Vec<String> {
-        let options = Options { max_message_bytes: 1 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) };
+        let options = Options::new(1 << 20, 64, UserKey::new([0; 32]));
         let mut labels = Labels::default();
         format.decode(message.as_bytes(), &mut Scratch::new(options), &mut labels).unwrap();
         labels.0
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_no_services_answer_is_a_wrong_type() {
-        let options = Options { max_message_bytes: 1 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) };
+        let options = Options::new(1 << 20, 64, UserKey::new([0; 32]));
         struct Refused(Option<Reject>);
         impl Sink for Refused {
             fn record(&mut self, _: u32, decoded: Result<Event<'_>, Reject>) {

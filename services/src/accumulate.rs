@@ -1,6 +1,7 @@
 //! From decoded events to a partition's buffer: compact contributions, or the aggregate itself where the call index
 //! is off. Nothing here blocks, locks, or keeps text.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
@@ -20,6 +21,7 @@ use leeway_formats::{Sink, UserKey};
 use sha2::{Digest, Sha256};
 
 use crate::mentions::{Found, Told};
+use crate::relabel::Relabel;
 use crate::settings::CallIndex;
 use crate::withhold;
 
@@ -34,6 +36,7 @@ pub const LATENESS: Micros = 30 * SECOND;
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub dimensions: Dimensions,
+    pub relabel: Relabel,
     pub prices: PriceBook,
     pub call_index: CallIndex,
     pub index_days: i64,
@@ -423,7 +426,7 @@ impl SeriesTable {
         let index = known.unwrap_or_else(|| {
             let mut held = Hits::default();
             // Whose calls they are is no secret of theirs.
-            let labels: Vec<&str> = rules
+            let labels: Vec<Cow<'_, str>> = rules
                 .dimensions
                 .names()
                 .iter()
@@ -431,12 +434,13 @@ impl SeriesTable {
                     let label = call.dimension(name);
                     let found = if name == "tenant" { Hits::default() } else { held_beside(label) };
                     held.merge(&found);
-                    let told = rules.withhold.is_some() && name != "tenant" && withhold::tells(name, label);
-                    if told { withhold::WITHHELD } else { label }
+                    let kept = rules.relabel.of(name, label);
+                    let told = rules.withhold.is_some() && name != "tenant" && withhold::tells(name, &kept);
+                    if told { withhold::WITHHELD.into() } else { kept }
                 })
                 .collect();
             let mut shown = Vec::with_capacity(key.len());
-            write_key(&mut shown, call, labels.into_iter());
+            write_key(&mut shown, call, labels.iter().map(AsRef::as_ref));
             self.insert(&key, &shown, held, bytes)
         });
         self.scratch = key;
@@ -521,6 +525,7 @@ mod tests {
         let scores = BTreeMap::from([("grounded".to_owned(), (0, 1_000_000))]);
         Rules {
             dimensions: Dimensions::default(),
+            relabel: Relabel::default(),
             prices: PriceBook::built_in().unwrap(),
             call_index,
             index_days: 7,
@@ -532,13 +537,16 @@ mod tests {
     }
 
     fn feed(messages: &[&str], call_index: CallIndex) -> Buffer {
+        feed_by(messages, &rules(call_index))
+    }
+
+    fn feed_by(messages: &[&str], rules: &Rules) -> Buffer {
         let mut buffer = Buffer::default();
-        let rules = rules(call_index);
-        let options = Options { max_message_bytes: 1 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) };
+        let options = Options::new(1 << 20, 64, UserKey::new([0; 32]));
         let mut scratch = Scratch::new(options);
         for (offset, message) in messages.iter().enumerate() {
             let origin = Origin { offset: offset as i64, bytes: message.len(), received: T, partition: 0, record: 0 };
-            let mut sink = Feed { buffer: &mut buffer, origin, rules: &rules };
+            let mut sink = Feed { buffer: &mut buffer, origin, rules };
             match LeewayJson.decode(message.as_bytes(), &mut scratch, &mut sink) {
                 Ok(()) => buffer.decoded(origin),
                 Err(reason) => buffer.undecodable(origin, &reason),
@@ -601,6 +609,31 @@ mod tests {
             (labels.tenant(), labels.get("model"), labels.get("served"), labels.get("route")),
             ("ünï", Some("gpt-4o"), Some("false"), Some(""))
         );
+    }
+
+    #[test]
+    fn renamed_labels_make_one_series_of_many() {
+        let row = |dimension: &str, regex: &str, replacement: &str| crate::relabel::Row {
+            dimension: dimension.into(),
+            regex: regex.into(),
+            replacement: replacement.into(),
+        };
+        let rows = [row("route", "/users/.*", "/users/:id"), row("release", ".*", "")];
+        let mut rules = rules(CallIndex::Off);
+        rules.relabel = Relabel::new(&rows, &rules.dimensions).unwrap();
+        let message = |n: usize| {
+            format!(
+                r#"{{"time":1795225535,"tenant":"t","route":"/users/{n}","release":"{n}","tokens":{{"input":{n}}}}}"#
+            )
+        };
+        let messages: Vec<String> = (0..50).map(message).collect();
+        let buffer = feed_by(&messages.iter().map(String::as_str).collect::<Vec<_>>(), &rules);
+        let shown: std::collections::BTreeSet<Labels> =
+            buffer.panes.keys().map(|(series, _)| labels_of(buffer.series.key(*series), &rules.dimensions)).collect();
+        assert_eq!(shown.len(), 1);
+        let labels = shown.first().unwrap();
+        assert_eq!((labels.get("route"), labels.get("release")), (Some("/users/:id"), Some("")));
+        assert_eq!(buffer.panes.values().map(Pane::calls).sum::<u64>(), 50);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use leeway_alerts::channel::{Channel, Judgement, Outgoing};
 use leeway_alerts::courier::{Attempt, Courier, next_attempt};
-use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND};
+use leeway_core::clock::{Clock, DAY, MINUTE, Micros};
 use leeway_store::{Claimed, DeliveryRow, Outcome, Store};
 
 use tokio::task::{JoinError, JoinSet};
@@ -21,7 +21,6 @@ const CLAIM: Micros = MINUTE;
 const AT_ONCE: i64 = 16;
 /// An undelivered notice is given up after this.
 const GIVE_UP: Micros = DAY;
-const UPKEEP_LAG: Micros = HOUR;
 
 #[derive(Debug)]
 pub struct Deliverer {
@@ -142,51 +141,5 @@ impl Deliverer {
 fn report(done: Result<Result<()>, JoinError>) {
     if let Err(error) = done.context("a delivery panicked").and_then(|done| done) {
         tracing::warn!("a delivery could not be written down and may be repeated under the same id: {error:#}");
-    }
-}
-
-/// Folds closed windows, and forgets what the call index may forget.
-pub async fn upkeep(store: Store, clock: Clock, index_days: i64, owner: String, mut stop: Stop) -> Result<()> {
-    const EVERY: Duration = Duration::from_secs(5);
-    const CLOSED: Micros = 3 * MINUTE;
-    let (mut expired_at, mut derived) = (0, (0, 0));
-    loop {
-        let now = clock.now();
-        let done: Result<(), leeway_store::StoreError> = async {
-            let keep = || store.lease("upkeep", &owner, clock.wall(), clock.wall() + 30 * SECOND);
-            while let Some(lease) = keep().await? {
-                let folded = store.compact(&lease, now - CLOSED).await?;
-                if folded == 0 || stop.stopped() {
-                    break;
-                }
-            }
-            while let Some(lease) = keep().await? {
-                if store.roll(&lease, now - CLOSED).await? == 0 || stop.stopped() {
-                    break;
-                }
-            }
-            if keep().await?.is_some() {
-                crate::inventory::derive(&store, &mut derived).await?;
-            }
-            if now - expired_at > UPKEEP_LAG && keep().await?.is_some() {
-                let day = leeway_core::clock::day_of(now) - index_days;
-                while store.expire_call_index(day).await? > 0 && !stop.stopped() {}
-                let day = leeway_core::clock::day_of(now) - 3;
-                while store.forget_mentions(day).await? > 0 && !stop.stopped() {}
-                expired_at = now;
-            }
-            Ok(())
-        }
-        .await;
-        match done {
-            Ok(()) => {}
-            Err(error) if error.passing() || matches!(error, leeway_store::StoreError::Fenced(_)) => {
-                tracing::warn!(%error, "upkeep failed and is tried again")
-            }
-            Err(error) => return Err(error.into()),
-        }
-        if stop.within(EVERY).await {
-            return Ok(());
-        }
     }
 }

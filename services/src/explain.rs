@@ -261,7 +261,7 @@ pub fn run(args: &Args) -> Result<()> {
         let bytes = read(path)?;
         stream.file = path.display().to_string();
         let most = bytes.len().max(16 << 20);
-        let options = Options { max_message_bytes: most, max_depth: 64, user_key: UserKey::new([0; 32]) };
+        let options = Options { max_message_bytes: most, max_depth: 64, ..settings.decoding(UserKey::new([0; 32])) };
         match reader.decode(&bytes, &headers, &mut Scratch::new(options), &mut stream) {
             Ok(()) => {}
             Err(Reject::RegistryAway) => {

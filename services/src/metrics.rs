@@ -28,6 +28,9 @@ pub struct Metrics {
     joined: AtomicU64,
     orphans: AtomicU64,
     deliveries: [AtomicU64; 4],
+    /// Rows, or hours of rows, that were dropped for their age.
+    expired: Mutex<BTreeMap<&'static str, u64>>,
+    store_bytes: AtomicU64,
     /// Streams of anomaly rules by rule: tested, and such as cannot be.
     streams: Mutex<BTreeMap<String, [usize; 2]>>,
     /// Milliseconds from the end of a window to its evaluation.
@@ -53,6 +56,8 @@ impl Default for Metrics {
             joined: AtomicU64::new(0),
             orphans: AtomicU64::new(0),
             deliveries: Default::default(),
+            expired: Mutex::default(),
+            store_bytes: AtomicU64::new(0),
             streams: Mutex::default(),
             evaluation_lag_ms: Mutex::new(histogram),
         }
@@ -111,6 +116,29 @@ impl Metrics {
         }
     }
 
+    pub fn expired(&self, what: &'static str, dropped: u64) {
+        if let Ok(mut expired) = self.expired.lock() {
+            *expired.entry(what).or_default() += dropped;
+        }
+    }
+    pub fn store_bytes(&self, bytes: u64) {
+        self.store_bytes.store(bytes, Relaxed);
+    }
+
+    /// What the upkeep knows; nothing in a process that does none.
+    fn upkeep_text(&self, out: &mut String) {
+        let name = "leeway_expired_total";
+        let _ = write!(out, "# HELP {name} Rows, or hours of them, dropped for their age.\n# TYPE {name} counter\n");
+        for (what, dropped) in self.expired.lock().iter().flat_map(|expired| expired.iter()) {
+            let _ = writeln!(out, "{name}{{what=\"{what}\"}} {dropped}");
+        }
+        let (name, bytes) = ("leeway_store_bytes", self.store_bytes.load(Relaxed));
+        if bytes > 0 {
+            let help = "Bytes of the database on its disk, looked at once an hour.";
+            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {bytes}\n");
+        }
+    }
+
     fn streams_text(&self, out: &mut String) {
         let name = "leeway_streams";
         let _ =
@@ -158,6 +186,7 @@ impl Metrics {
         let help = "Partitions that wait for an answer of the schema registry.";
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {waiting}\n");
         self.streams_text(&mut out);
+        self.upkeep_text(&mut out);
         let name = "leeway_scan_states_made_anew_total";
         let help = "How often texts were so strange that the states of a scan's automaton did not fit.";
         let cleared = leeway_detectors::scan::cleared();

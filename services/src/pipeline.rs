@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use leeway_core::clock::{Clock, Micros, SECOND};
 use leeway_core::event::Reject;
-use leeway_formats::{Headers, Options, Reader, Scratch, Sink as _, UserKey};
+use leeway_formats::{Headers, Reader, Scratch, Sink as _, UserKey};
 use leeway_store::{Acquired, LogRange, PartWrite, PartitionKey, Store};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -278,12 +278,7 @@ struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared, batches: SyncSender<Vec<PartBatch>>, flushed: Receiver<Vec<Flushed>>) -> Self {
-        let ingest = &shared.settings.ingest;
-        let options = Options {
-            max_message_bytes: ingest.max_message_bytes,
-            max_depth: ingest.max_depth,
-            user_key: shared.user_key.clone(),
-        };
+        let options = shared.settings.decoding(shared.user_key.clone());
         let now = Instant::now();
         Self {
             shared,

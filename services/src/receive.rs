@@ -140,7 +140,7 @@ struct Request {
 impl Intake {
     fn new(settings: &Settings, user_key: UserKey, clock: Clock, way: Way) -> Self {
         let ingest = &settings.ingest;
-        let options = Options { max_message_bytes: ingest.max_message_bytes, max_depth: ingest.max_depth, user_key };
+        let options = settings.decoding(user_key);
         let room = (4 * ingest.max_message_bytes).div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let (room, checks) = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(cores)));
@@ -347,9 +347,7 @@ impl Receive {
     }
 
     fn options(&self) -> Options {
-        let ingest = &self.settings.ingest;
-        let user_key = self.user_key.clone();
-        Options { max_message_bytes: ingest.max_message_bytes, max_depth: ingest.max_depth, user_key }
+        self.settings.decoding(self.user_key.clone())
     }
 
     /// Takes this process's own partition of the source.

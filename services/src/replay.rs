@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use leeway_core::clock::{Clock, Micros, parse_rfc3339, rfc3339};
 use leeway_core::event::{Event, Reject};
-use leeway_formats::{Headers, Options, Reader, Scratch, Sink, UserKey};
+use leeway_formats::{Headers, Reader, Scratch, Sink, UserKey};
 use leeway_store::{DeadLetterRow, LetterFilter, Store};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, OwnedHeaders};
@@ -298,7 +298,6 @@ impl OneTopic {
         message: &BorrowedMessage<'_>,
         producer: &Producer,
     ) -> Result<std::result::Result<(), String>> {
-        let ingest = &self.settings.ingest;
         let Some(value) = message.payload() else { return Ok(Err("still refused: it has no value".into())) };
         let mut headers = Headers::default();
         let mut kept = OwnedHeaders::new();
@@ -310,11 +309,7 @@ impl OneTopic {
         }
         let now = Clock::System.wall();
         let stamped = message.timestamp().to_millis().map_or(now, |ms| ms.saturating_mul(1000).clamp(0, now));
-        let options = Options {
-            max_message_bytes: ingest.max_message_bytes,
-            max_depth: ingest.max_depth,
-            user_key: self.user_key.clone(),
-        };
+        let options = self.settings.decoding(self.user_key.clone());
         let remembered = self.topic.index_days * leeway_core::clock::DAY;
         let first_day = stamped - remembered;
         let mut look = Look { received: stamped, first_day, ..Look::default() };

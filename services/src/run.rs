@@ -18,7 +18,7 @@ use leeway_store::{Location, Store};
 use tokio::runtime::Handle;
 
 use crate::accumulate::Rules;
-use crate::deliver::{Deliverer, upkeep};
+use crate::deliver::Deliverer;
 use crate::evaluate::Evaluator;
 use crate::feedback::Resolver;
 use crate::flush::Flusher;
@@ -307,8 +307,15 @@ impl Node {
             metrics: Arc::clone(&self.metrics),
         };
         tasks.spawn("feedback", resolver.run(tasks.stop()));
-        let index_days = self.settings.longest_index_days();
-        tasks.spawn("upkeep", upkeep(self.store.clone(), self.clock, index_days, self.owner.clone(), tasks.stop()));
+        let upkeep = crate::upkeep::Upkeep {
+            store: self.store.clone(),
+            clock: self.clock,
+            owner: self.owner.clone(),
+            index_days: self.settings.longest_index_days(),
+            retention: self.settings.retention,
+            metrics: Arc::clone(&self.metrics),
+        };
+        tasks.spawn("upkeep", upkeep.run(tasks.stop()));
     }
 
     fn notify(&self, channels: BTreeMap<String, Channel>, mailbox: Option<PathBuf>, tasks: &mut Tasks) -> Result<()> {
@@ -364,6 +371,7 @@ pub fn aggregation(settings: &Settings) -> Result<Rules> {
         .collect();
     Ok(Rules {
         dimensions: settings.dimensions()?,
+        relabel: settings.relabel()?,
         prices: settings.price_book()?,
         call_index: settings.ingest.call_index,
         index_days: settings.ingest.index_days,

@@ -18,15 +18,18 @@ use leeway_core::labels::Dimensions;
 use leeway_core::policy::{self, Policy};
 use leeway_core::price::PriceBook;
 use leeway_core::scan::{Entity, Origin};
-use leeway_formats::{Format, Mapping, Reader, Rows};
+use leeway_formats::{Format, Mapping, Options, Reader, Rows, UserKey};
 use leeway_store::Location;
 use serde::Deserialize;
 
 use crate::registry::RegistrySettings;
+use crate::relabel::Relabel;
 
 /// The built-in settings, with a comment on each.
 pub const BUILT_IN: &str = include_str!("leeway.toml");
 const PREFIX: &str = "LEEWAY_";
+/// Rules learn from two months of findings, and feedback may be revised for one.
+const LEAST_RECORDS_DAYS: i64 = 90;
 const INDEX_DAYS: std::ops::RangeInclusive<i64> = 1..=365;
 /// Variables of the program's surroundings that are no settings.
 const NOT_SETTINGS: [&str; 3] = ["LEEWAY_TEST_", "LEEWAY_SHARED", "LEEWAY_REQUIRE_SHARED"];
@@ -37,6 +40,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub kafka: Kafka,
     pub ingest: Ingest,
+    pub retention: Retention,
     pub scan: Scan,
     #[serde(default)]
     pub scores: BTreeMap<String, ScoreType>,
@@ -205,6 +209,9 @@ pub struct Ingest {
     pub max_depth: usize,
     pub max_series_per_tenant: u64,
     pub dimensions: Vec<String>,
+    pub relabel: Vec<crate::relabel::Row>,
+    /// The dimension of each OpenTelemetry attribute that is one.
+    pub attributes: BTreeMap<String, String>,
     pub price_book: PathBuf,
     pub user_key: Secret,
 }
@@ -294,6 +301,37 @@ pub struct EmailReceiver {
     pub to: Vec<String>,
 }
 
+/// Days; 0 is for ever.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    pub minutes_days: i64,
+    pub hours_days: i64,
+    pub records_days: i64,
+    pub ledger_days: i64,
+}
+
+impl Retention {
+    fn check(self) -> Result<()> {
+        let Self { minutes_days, hours_days, records_days, ledger_days } = self;
+        let days = [
+            ("minutes_days", minutes_days, 2),
+            ("hours_days", hours_days, 8),
+            ("records_days", records_days, LEAST_RECORDS_DAYS),
+            ("ledger_days", ledger_days, 8),
+        ];
+        for (name, given, least) in days {
+            if given != 0 && !(least..=36_500).contains(&given) {
+                bail!("retention.{name} is {given}; valid are {least} to 36500 days, and 0 for ever");
+            }
+        }
+        if hours_days != 0 && (minutes_days == 0 || minutes_days > hours_days) {
+            bail!("retention.minutes_days is at most retention.hours_days: an hour holds what its minutes held");
+        }
+        Ok(())
+    }
+}
+
 impl Settings {
     /// Every topic that is read, `kafka.topic` first.
     pub fn topics(&self) -> Result<Vec<Topic>> {
@@ -370,6 +408,7 @@ impl Settings {
                 "rules.false_pages_a_week is more than 0 and at most 10000 (1: one in a week), rules.streams at least 1"
             );
         }
+        self.retention.check()?;
         if !INDEX_DAYS.contains(&self.ingest.index_days) {
             bail!("ingest.index_days is 1 to 365");
         }
@@ -378,6 +417,8 @@ impl Settings {
             bail!("kafka.mentions_topic is a topic of its own: Leeway writes it and reads it");
         }
         self.policy()?;
+        self.relabel()?;
+        self.check_attributes()?;
         if !(2..=1024).contains(&self.ingest.max_depth) {
             bail!("ingest.max_depth is 2 to 1024");
         }
@@ -409,6 +450,34 @@ impl Settings {
             "" => Location::Sqlite(self.store.data_dir.join("leeway.sqlite")),
             url => Location::Postgres(url.to_owned()),
         }
+    }
+
+    /// How messages are decoded.
+    pub fn decoding(&self, user_key: UserKey) -> Options {
+        let Ingest { max_message_bytes, max_depth, attributes, .. } = &self.ingest;
+        let named = attributes.iter().map(|(dimension, key)| (key.clone(), dimension.clone()));
+        Options { attributes: named.collect(), ..Options::new(*max_message_bytes, *max_depth, user_key) }
+    }
+
+    fn check_attributes(&self) -> Result<()> {
+        const NAMED: [&str; 7] = ["tenant", "app", "route", "release", "environment", "prompt_version", "region"];
+        let dimensions = self.dimensions()?;
+        for (dimension, key) in &self.ingest.attributes {
+            if !NAMED.contains(&dimension.as_str()) && !dimension.starts_with("dims.") {
+                bail!("ingest.attributes: `{dimension}` is none of {}, dims.NAME", NAMED.join(", "));
+            }
+            if !dimensions.names().contains(dimension) {
+                bail!("ingest.attributes: `{dimension}` is not listed in ingest.dimensions");
+            }
+            if key.is_empty() {
+                bail!("ingest.attributes: `{dimension}` names no attribute");
+            }
+        }
+        Ok(())
+    }
+
+    pub fn relabel(&self) -> Result<Relabel> {
+        Relabel::new(&self.ingest.relabel, &self.dimensions()?)
     }
 
     pub fn dimensions(&self) -> Result<Dimensions> {

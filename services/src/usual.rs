@@ -62,7 +62,12 @@ pub async fn blocks(
 ) -> Result<BTreeMap<AlertLabels, BTreeMap<Micros, Pane>>> {
     let tenant = rule.matches.get("tenant").filter(|values| values.len() == 1).map(|values| values[0].as_str());
     let mut found: BTreeMap<AlertLabels, BTreeMap<Micros, Pane>> = BTreeMap::new();
-    for series in store.panes(rule.level(), tenant, from, to).await? {
+    let panes = if rule.window == HOUR {
+        store.hours(rule.level(), tenant, from, to).await?
+    } else {
+        store.panes(rule.level(), tenant, from, to).await?
+    };
+    for series in panes {
         if rule.matches(&series.labels) {
             let block = series.window_start.div_euclid(rule.window) * rule.window;
             found.entry(rule.instance(&series.labels)).or_default().entry(block).or_default().merge(&series.pane);
@@ -74,7 +79,11 @@ pub async fn blocks(
 /// Reads the days that nobody read yet, and makes the baselines for `day`. A backtest brings its own findings.
 pub async fn learn(store: &Store, rule: &Rule, day: i64, replayed: Option<Vec<Finding>>) -> Result<Usual> {
     let (basis, oldest) = (basis(rule), day - DAYS - GUARD);
-    let first = store.first_pane_day().await?.map_or(day, |first| first.max(oldest));
+    let mut first = store.first_pane_day().await?.map_or(day, |first| first.max(oldest));
+    // Blocks within an hour are made of minutes, as far as these are kept.
+    if let Some(since) = store.minutes_since().await?.filter(|_| rule.window != HOUR) {
+        first = first.max(day_of(since + DAY - 1));
+    }
     let read = store.stream_days(&basis, oldest).await?;
     for past in (first..day).filter(|past| !read.contains(past)) {
         read_day(store, rule, &basis, past).await.with_context(|| format!("read day {past} into blocks"))?;

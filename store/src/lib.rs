@@ -16,6 +16,7 @@ mod panes;
 mod partition;
 mod postgres;
 mod read;
+pub mod retain;
 mod rollup;
 mod sqlite;
 mod streams;
@@ -148,6 +149,18 @@ impl Store {
         };
         let begin = if conn.postgres() { "BEGIN" } else { "BEGIN IMMEDIATE" };
         conn.run(begin, &[]).await?;
+        Ok(Tx::new(conn))
+    }
+
+    /// A transaction that reads one moment of the store. It ends with `commit`; dropped, its connection is closed.
+    pub async fn snapshot(&self) -> Result<Tx, StoreError> {
+        let mut conn = self.conn().await?;
+        let begin = if conn.postgres() { "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" } else { "BEGIN" };
+        conn.run(begin, &[]).await?;
+        if conn.postgres() {
+            // It locks no row that anybody waits for, and what it reads is decoded in between.
+            conn.run("SET LOCAL idle_in_transaction_session_timeout = '60s'", &[]).await?;
+        }
         Ok(Tx::new(conn))
     }
 

@@ -1,6 +1,7 @@
 //! Reading panes back, and folding the deltas of closed windows into one row.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use leeway_core::clock::Micros;
 use leeway_core::event::HEADLINE_OPERATIONS;
@@ -31,21 +32,7 @@ impl Store {
     ) -> Result<Vec<SeriesPane>, StoreError> {
         let mut conn = self.conn().await?;
         let tenants = asked(&mut conn, level, tenant, from, to).await?;
-        let sql = "SELECT s.labels, d.window_start, d.counts, d.sketches FROM pane_delta d \
-                   JOIN series s ON s.tenant = d.tenant AND s.series_id = d.series_id \
-                   WHERE d.tenant = $1 AND d.window_start >= $2 AND d.window_start < $3 AND s.level = $4";
-        let mut merged: BTreeMap<(Micros, String), Pane> = BTreeMap::new();
-        for tenant in &tenants {
-            for row in conn.query(sql, args![tenant, from, to, level.name()]).await? {
-                let pane = Pane::decode(&row.bytes(2)?, &row.bytes(3)?)?;
-                merged.entry((row.int(1)?, row.text(0)?)).or_default().merge(&pane);
-            }
-        }
-        let parse = |((window_start, json), pane): ((Micros, String), Pane)| {
-            let labels = Labels::parse(level, &json).ok_or_else(|| StoreError::Unreadable(format!("labels {json}")))?;
-            Ok(SeriesPane { labels, window_start, pane })
-        };
-        merged.into_iter().map(parse).collect()
+        minutes(&mut conn, level, &tenants, from..to).await
     }
 
     /// Headline panes (served chat, completion, embeddings, rerank) of everything, by minute, in `[from, to)`.
@@ -87,6 +74,30 @@ impl Store {
         tx.commit().await?;
         Ok(folded)
     }
+}
+
+/// The panes of some tenants by the minute.
+pub async fn minutes(
+    conn: &mut Conn,
+    level: Level,
+    tenants: &[String],
+    of: Range<Micros>,
+) -> Result<Vec<SeriesPane>, StoreError> {
+    let sql = "SELECT s.labels, d.window_start, d.counts, d.sketches FROM pane_delta d \
+               JOIN series s ON s.tenant = d.tenant AND s.series_id = d.series_id \
+               WHERE d.tenant = $1 AND d.window_start >= $2 AND d.window_start < $3 AND s.level = $4";
+    let mut merged: BTreeMap<(Micros, String), Pane> = BTreeMap::new();
+    for tenant in tenants {
+        for row in conn.query(sql, args![tenant, of.start, of.end, level.name()]).await? {
+            let pane = Pane::decode(&row.bytes(2)?, &row.bytes(3)?)?;
+            merged.entry((row.int(1)?, row.text(0)?)).or_default().merge(&pane);
+        }
+    }
+    let parse = |((window_start, json), pane): ((Micros, String), Pane)| {
+        let labels = Labels::parse(level, &json).ok_or_else(|| StoreError::Unreadable(format!("labels {json}")))?;
+        Ok(SeriesPane { labels, window_start, pane })
+    };
+    merged.into_iter().map(parse).collect()
 }
 
 /// Whether a series counts in headline figures.

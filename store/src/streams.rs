@@ -108,6 +108,12 @@ impl Store {
         row.map_or(Ok(None), |row| row.maybe_int(0))
     }
 
+    /// The newest day with calls.
+    pub async fn newest_pane_day(&self) -> Result<Option<i64>, StoreError> {
+        let row = self.conn().await?.query_one("SELECT MAX(day) FROM tenant_day", &[]).await?;
+        row.map_or(Ok(None), |row| row.maybe_int(0))
+    }
+
     pub async fn detector_state(&self, rule: &str) -> Result<Option<DetectorState>, StoreError> {
         let sql = "SELECT basis, body FROM detector_state WHERE rule = $1";
         let row = self.conn().await?.query_one(sql, args![rule]).await?;

@@ -12,9 +12,9 @@ use leeway_store::{
 use crate::harness::{Database, block, unique};
 
 const MINUTE: i64 = 60_000_000;
-const T: i64 = 1_795_225_500_000_000;
+pub const T: i64 = 1_795_225_500_000_000;
 
-fn both(test: impl AsyncFn(Store)) {
+pub fn both(test: impl AsyncFn(Store)) {
     let sqlite = std::env::temp_dir().join(unique("conformance")).join("leeway.sqlite");
     for location in [Location::Postgres(Database::new().url), Location::Sqlite(sqlite)] {
         println!("  on {}", if matches!(location, Location::Postgres(_)) { "Postgres" } else { "SQLite" });
@@ -26,15 +26,15 @@ fn both(test: impl AsyncFn(Store)) {
     }
 }
 
-fn key(partition: i32) -> PartitionKey {
+pub fn key(partition: i32) -> PartitionKey {
     PartitionKey { source: "kafka".into(), topic: "t".into(), incarnation: "c/1".into(), partition }
 }
 
-fn log(low: i64, high: i64) -> LogRange {
+pub fn log(low: i64, high: i64) -> LogRange {
     LogRange { low, high, first: low }
 }
 
-fn write(partition: i32, epoch: i64, from: i64, to: i64) -> PartWrite {
+pub fn write(partition: i32, epoch: i64, from: i64, to: i64) -> PartWrite {
     PartWrite { key: key(partition), epoch, from, to, watermark: T, newest_at: T, high: to, attempts: 0 }
 }
 
@@ -43,7 +43,7 @@ fn labels(app: &str) -> Labels {
     Labels { level: Level::Leaf, values: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect() }
 }
 
-fn pane(calls: usize) -> Pane {
+pub fn pane(calls: usize) -> Pane {
     let mut pane = Pane::default();
     for i in 0..calls {
         pane.add(&Numbers {
@@ -75,7 +75,7 @@ async fn flush(store: &Store, id: i64, part: PartWrite, calls: usize) -> Result<
     flush_into(store, id, part, calls, T).await
 }
 
-async fn flush_into(store: &Store, id: i64, part: PartWrite, calls: usize, window: i64) -> Result<(), Vec<usize>> {
+pub async fn flush_into(store: &Store, id: i64, part: PartWrite, calls: usize, window: i64) -> Result<(), Vec<usize>> {
     let mut tx = store.begin_flush(id, "me", &[part], T).await.unwrap()?;
     let labels = labels("shop");
     let wanted = [SeriesRef { id: labels.id(), day: 1, labels: labels.clone() }];

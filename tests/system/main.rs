@@ -45,6 +45,8 @@ mod mentions;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod scan;

@@ -49,7 +49,7 @@ fn read(files: &[&str]) -> Seen {
     let (mut seen, root) = (Seen::default(), std::path::Path::new(env!("CARGO_MANIFEST_DIR")));
     for file in files {
         let bytes = std::fs::read(root.join("../tests/data/otlp").join(file)).unwrap();
-        let options = Options { max_message_bytes: 16 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) };
+        let options = Options::new(16 << 20, 64, UserKey::new([0; 32]));
         Reader::default().decode(&bytes, &Headers::default(), &mut Scratch::new(options), &mut seen).unwrap();
     }
     seen

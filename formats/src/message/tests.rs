@@ -39,7 +39,7 @@ impl Sink for Told {
 }
 
 fn scratch() -> Scratch {
-    Scratch::new(Options { max_message_bytes: 1 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) })
+    Scratch::new(Options::new(1 << 20, 64, UserKey::new([0; 32])))
 }
 
 /// A registry's answers, from a file; `None` does not answer.

@@ -25,11 +25,23 @@ pub struct Attributes<'a> {
     pub others: Vec<&'a str>,
     /// What Azure's content filter said, as JSON.
     pub filters: Vec<&'a str>,
+    /// Attributes that the settings name, with the dimension that each is.
+    names: &'a [(String, String)],
+    /// Their values, by the place of their name.
+    named: Vec<(usize, &'a AnyValue)>,
 }
 
 impl Default for Attributes<'_> {
     fn default() -> Self {
-        Self { found: [None; FIELDS], cut: false, flat: Vec::new(), others: Vec::new(), filters: Vec::new() }
+        Self {
+            found: [None; FIELDS],
+            cut: false,
+            flat: Vec::new(),
+            others: Vec::new(),
+            filters: Vec::new(),
+            names: &[],
+            named: Vec::new(),
+        }
     }
 }
 
@@ -40,8 +52,8 @@ fn free(text: &str) -> bool {
 }
 
 impl<'a> Attributes<'a> {
-    pub fn of_resource(resource: Option<&'a Resource>) -> Self {
-        let mut read = Self::default();
+    pub fn of_resource(resource: Option<&'a Resource>, names: &'a [(String, String)]) -> Self {
+        let mut read = Self { names, ..Self::default() };
         for pair in resource.into_iter().flat_map(|resource| &resource.attributes).take(MAX_ATTRIBUTES) {
             read.take(pair, |field| OF_RESOURCE.contains(&field));
         }
@@ -49,7 +61,7 @@ impl<'a> Attributes<'a> {
     }
 
     pub fn read(own: &'a [KeyValue], resource: &Self) -> Self {
-        let mut read = Self { cut: own.len() > MAX_ATTRIBUTES, ..Self::default() };
+        let mut read = Self { cut: own.len() > MAX_ATTRIBUTES, names: resource.names, ..Self::default() };
         for pair in own.iter().take(MAX_ATTRIBUTES) {
             if !read.take(pair, |_| true)
                 && let Some(value) = &pair.value
@@ -64,12 +76,30 @@ impl<'a> Attributes<'a> {
         for (mine, theirs) in read.found.iter_mut().zip(&resource.found) {
             *mine = mine.or(*theirs);
         }
+        for (place, value) in &resource.named {
+            read.name(*place, value);
+        }
         read
+    }
+
+    fn name(&mut self, place: usize, value: &'a AnyValue) {
+        if self.named.iter().all(|(named, _)| *named != place) && label(value).is_some() {
+            self.named.push((place, value));
+        }
+    }
+
+    /// Dimensions that the settings name, with their values.
+    pub fn dimensions(&self) -> impl Iterator<Item = (&'a str, String)> {
+        self.named.iter().filter_map(|(place, value)| Some((self.names[*place].1.as_str(), label(value)?)))
     }
 
     /// Takes an attribute that the table knows and `wanted` wants.
     fn take(&mut self, pair: &'a KeyValue, wanted: impl Fn(Field) -> bool) -> bool {
-        let Some((rank, field)) = known(&pair.key) else { return false };
+        let place = self.names.iter().position(|(key, _)| *key == pair.key);
+        if let (Some(place), Some(value)) = (place, &pair.value) {
+            self.name(place, value);
+        }
+        let Some((rank, field)) = known(&pair.key) else { return place.is_some() };
         if let Some(value) = pair.value.as_ref().filter(|_| wanted(field)) {
             let slot = &mut self.found[field as usize];
             if slot.is_none_or(|(best, _)| rank < best) {
@@ -169,6 +199,17 @@ impl<'a> Attributes<'a> {
             Some(value) if value > 366.0 * 86_400.0 * 1e6 => Err(Reject::WrongType(name(field))),
             value => Ok(value.map(|value| value.round() as u64)),
         }
+    }
+}
+
+/// A value as a label; a list or a structure is none.
+fn label(value: &AnyValue) -> Option<String> {
+    match value.value.as_ref()? {
+        any_value::Value::StringValue(text) => Some(text.replace('\0', "")),
+        any_value::Value::IntValue(value) => Some(value.to_string()),
+        any_value::Value::BoolValue(value) => Some(value.to_string()),
+        any_value::Value::DoubleValue(value) => Some(value.to_string()),
+        _ => None,
     }
 }
 

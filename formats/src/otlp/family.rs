@@ -276,7 +276,7 @@ mod tests {
             groups.push(ResourceSpans { resource: Some(Resource::default()), scope_spans, ..ResourceSpans::default() });
         }
         let bytes = TracesData { resource_spans: groups }.encode_to_vec();
-        let options = Options { max_message_bytes: 1 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) };
+        let options = Options::new(1 << 20, 64, UserKey::new([0; 32]));
         let mut counted = Counted::default();
         Reader::default().decode(&bytes, &Headers::default(), &mut Scratch::new(options), &mut counted).unwrap();
         assert_eq!(counted.2, 0);

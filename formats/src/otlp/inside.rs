@@ -28,6 +28,8 @@ pub struct Inside {
     /// Why the answer's messages ended, where the attributes do not say it.
     pub finish_reasons: Vec<u8>,
     pub cost: Option<NanoDollars>,
+    /// Dimensions that the settings find in attributes.
+    pub dimensions: Vec<(String, String)>,
     /// The client's input tokens are without the cached ones.
     pub cache_beside: bool,
     /// The client's output tokens are without the thinking.
@@ -37,7 +39,8 @@ pub struct Inside {
 impl Inside {
     pub fn of(attributes: &Attributes<'_>, trace: &[u8], span: &[u8], scratch: &mut Scratch) -> Self {
         let mut inside = Self { trace: hex(trace), span: hex(span), ..Self::default() };
-        inside.tenant = tenant(attributes, scratch);
+        inside.named(attributes);
+        inside.tenant = inside.tenant.or_else(|| tenant(attributes, scratch));
         inside.provider = provider(attributes);
         if let Some(json) = attributes.text(Field::Parameters) {
             read(json, scratch, |value| {
@@ -87,6 +90,17 @@ impl Inside {
 }
 
 impl Inside {
+    /// What attributes say that the settings name.
+    pub fn named(&mut self, attributes: &Attributes<'_>) {
+        for (dimension, value) in attributes.dimensions().filter(|(_, value)| !value.is_empty()) {
+            if dimension == "tenant" {
+                self.tenant = Some(cut(&value, MAX_LABEL).to_owned());
+            } else {
+                self.dimensions.push((dimension.to_owned(), value));
+            }
+        }
+    }
+
     /// What the instrumentation's name tells.
     pub fn of_scope(&mut self, attributes: &Attributes<'_>, scope: &str) {
         let told = self.provider.as_deref().or(attributes.text(Field::Provider)).unwrap_or_default();

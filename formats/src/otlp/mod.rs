@@ -13,6 +13,7 @@ mod json;
 mod texts;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use leeway_core::clock::{Micros, parse_rfc3339};
 use leeway_core::event::{
@@ -22,7 +23,7 @@ use leeway_core::money::parse_decimal;
 use leeway_core::pane::UNIT_WEIGHT;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, LogsData, ScopeLogs};
-use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
+use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
 use serde_json::{Value as Json, json};
 
@@ -143,14 +144,16 @@ fn parse<M: Message + Default>(message: &[u8], scratch: &Scratch) -> Result<M, R
     M::decode(message).map_err(|_| Reject::Undecodable)
 }
 
-fn traces<'a>(data: &'a TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+fn traces(data: &TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+    let names = Arc::clone(&scratch.options.attributes);
     let mut spans: Vec<Spanned<'_>> = Vec::new();
     for (number, group) in data.resource_spans.iter().enumerate() {
-        let resource = Attributes::of_resource(group.resource.as_ref());
+        let resource = Attributes::of_resource(group.resource.as_ref(), &names);
         for scope in &group.scope_spans {
             let name = scope.scope.as_ref().map_or("", |scope| scope.name.as_str());
-            let read = |span: &'a Span| Spanned::new(Attributes::read(&span.attributes, &resource), span, number, name);
-            spans.extend(scope.spans.iter().map(read));
+            for span in &scope.spans {
+                spans.push(Spanned::new(Attributes::read(&span.attributes, &resource), span, number, name));
+            }
         }
     }
     let calls = family::calls(&spans);
@@ -365,6 +368,20 @@ impl Failure<'_> {
     }
 }
 
+/// Puts a value where the settings say that it belongs.
+fn set<'a>(call: &mut Call<'a>, dimension: &'a str, value: &'a str) {
+    let place = match dimension {
+        "app" => &mut call.app,
+        "route" => &mut call.route,
+        "release" => &mut call.release,
+        "environment" => &mut call.environment,
+        "prompt_version" => &mut call.prompt_version,
+        "region" => &mut call.region,
+        other => return call.dims.push((other.strip_prefix("dims.").unwrap_or(other), value)),
+    };
+    *place = value;
+}
+
 /// What spans and log records have in common.
 fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, inside: &'a Inside) -> Result<Call<'a>, Reject> {
     let mut cut_labels = 0;
@@ -395,6 +412,10 @@ fn call<'a>(attributes: &Attributes<'a>, operation: &'static str, inside: &'a In
         ..Call::default()
     };
     call.cut_labels = cut_labels;
+    for (dimension, value) in &inside.dimensions {
+        call.cut_labels += u32::from(value.len() > MAX_LABEL);
+        set(&mut call, dimension, cut(value, MAX_LABEL));
+    }
     let given = |id: &'a String| Some(id.as_str()).filter(|id| !id.is_empty());
     (call.trace_id, call.span_id) = (given(&inside.trace), given(&inside.span));
     call.parent_span_id = given(&inside.parent);
@@ -471,9 +492,10 @@ fn called(attributes: &Attributes<'_>) -> bool {
 }
 
 fn logs<'a>(data: &'a LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Result<(), Reject> {
+    let names = Arc::clone(&scratch.options.attributes);
     let (mut index, mut skipped) = (0, 0);
     for group in &data.resource_logs {
-        let resource = Attributes::of_resource(group.resource.as_ref());
+        let resource = Attributes::of_resource(group.resource.as_ref(), &names);
         // The messages of one call, which only together tell where a value came from.
         let mut calls: BTreeMap<(&[u8], &[u8]), Messages<'_>> = BTreeMap::new();
         let named = |scope: &'a ScopeLogs| scope.scope.as_ref().map_or("", |scope| scope.name.as_str());
@@ -507,7 +529,10 @@ fn logs<'a>(data: &'a LogsData, scratch: &mut Scratch, sink: &mut dyn Sink) -> R
             }
         }
         for ((trace, span), (first, messages)) in calls {
-            let inside = Inside { trace: hex(trace), span: hex(span), ..Inside::default() };
+            let mut inside = Inside { trace: hex(trace), span: hex(span), ..Inside::default() };
+            if let Some((_, newest)) = messages.last() {
+                inside.named(&Attributes::read(&newest.attributes, &resource));
+            }
             let number = messages.len() as u32;
             let made = message_call(&resource, &messages, &inside, scratch);
             sink.record(first, made.map(Event::Call));

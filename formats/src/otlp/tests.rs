@@ -1,6 +1,7 @@
 use super::*;
 use crate::{Headers, Options, Reader, UserKey};
 use leeway_core::event::Part;
+use opentelemetry_proto::tonic::trace::v1::Span;
 
 /// What a message says, owned.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ impl Sink for Seen {
 }
 
 fn scratch() -> Scratch {
-    Scratch::new(Options { max_message_bytes: 16 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) })
+    Scratch::new(Options::new(16 << 20, 64, UserKey::new([0; 32])))
 }
 
 fn read(message: &[u8]) -> Result<Seen, Reject> {
@@ -131,6 +132,67 @@ fn an_outer_model_span_gives_way_to_the_inner_one() {
     let seen =
         read(&spans(vec![span(1, 0, vec![]), span(2, 1, vec![]), span(3, 9, vec![]), span(4, 4, vec![])])).unwrap();
     assert_eq!((seen.calls.len(), seen.skipped), (3, 1), "the outer one of two, a stranger's child, its own parent");
+}
+
+/// What calls say of some dimensions.
+struct Dimensions(Vec<[String; 4]>);
+
+impl Sink for Dimensions {
+    fn record(&mut self, _: u32, decoded: Result<Event<'_>, Reject>) {
+        let Ok(Event::Call(call)) = decoded else { panic!("{decoded:?}") };
+        self.0.push(["tenant", "app", "dims.team", "dims.tier"].map(|name| call.dimension(name).to_owned()));
+    }
+    fn unknown_fields(&mut self, _: u32) {}
+    fn skipped(&mut self, _: u32) {}
+}
+
+#[test]
+fn attributes_that_the_settings_name_are_dimensions() {
+    use any_value::Value::{ArrayValue, IntValue, StringValue};
+    use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
+    let text = |text: &str| StringValue(text.to_owned());
+    let own = span(1, 0, vec![("app.team", text("search")), ("customer.id", text("acme")), ("tier", IntValue(3))]);
+    let long = span(2, 0, vec![("tier", text(&"x".repeat(300))), ("app.team", ArrayValue(Default::default()))]);
+    let attributes = vec![
+        attribute("app.team", text("of the resource")),
+        attribute("k8s.deployment.name", text("shop")),
+        attribute("service.name", text("service")),
+    ];
+    let resource = Some(Resource { attributes, ..Default::default() });
+    let scope = ScopeSpans { spans: vec![own.clone(), long, span(3, 0, vec![])], ..Default::default() };
+    let group = ResourceSpans { resource: resource.clone(), scope_spans: vec![scope], ..Default::default() };
+    let traces = TracesData { resource_spans: vec![group] }.encode_to_vec();
+    let message = LogRecord {
+        event_name: "gen_ai.user.message".to_owned(),
+        time_unix_nano: 1_795_213_948_000_000_000,
+        trace_id: vec![1; 16],
+        span_id: vec![1; 8],
+        attributes: own.attributes,
+        ..Default::default()
+    };
+    let scope_logs = vec![ScopeLogs { log_records: vec![message], ..Default::default() }];
+    let logs = LogsData { resource_logs: vec![ResourceLogs { resource, scope_logs, ..Default::default() }] };
+    let names =
+        [("app.team", "dims.team"), ("tier", "dims.tier"), ("customer.id", "tenant"), ("k8s.deployment.name", "app")];
+    let names = names.iter().map(|(key, dimension)| ((*key).to_owned(), (*dimension).to_owned())).collect();
+    let options = Options { attributes: names, ..Options::new(1 << 20, 64, UserKey::new([0; 32])) };
+    let mut read = Dimensions(Vec::new());
+    for message in [traces, logs.encode_to_vec()] {
+        let mut scratch = Scratch::new(options.clone());
+        Reader::default().decode(&message, &Headers::default(), &mut scratch, &mut read).unwrap();
+    }
+    let long = "x".repeat(MAX_LABEL);
+    assert_eq!(
+        read.0,
+        [
+            ["acme", "shop", "search", "3"],
+            ["default", "shop", "of the resource", &long],
+            ["default", "shop", "of the resource", ""],
+            ["acme", "shop", "search", "3"],
+        ]
+    );
 }
 
 #[test]

@@ -71,8 +71,7 @@ fn truth() -> BTreeMap<String, Json> {
 }
 
 fn read(path: &Path, seen: &mut Seen) {
-    let mut scratch =
-        Scratch::new(Options { max_message_bytes: 16 << 20, max_depth: 64, user_key: UserKey::new([0; 32]) });
+    let mut scratch = Scratch::new(Options::new(16 << 20, 64, UserKey::new([0; 32])));
     let bytes = std::fs::read(path).unwrap();
     Reader::default()
         .decode(&bytes, &Headers::default(), &mut scratch, seen)

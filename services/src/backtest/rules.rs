@@ -65,7 +65,7 @@ pub async fn run(args: &Args, file: &Path) -> Result<()> {
     std::io::stdout().lock().write_all(told.as_bytes()).context("print")
 }
 
-/// The time to look at, in whole minutes: what is asked for, else the last week of what is stored.
+/// The time to look at, in whole minutes: what is asked for, else the last week of the minutes that are stored.
 async fn span(args: &Args, store: &Store) -> Result<(Micros, Micros)> {
     let time = |name: &str, text: &Option<String>| -> Result<Option<Micros>> {
         let read = |text: &String| {
@@ -75,12 +75,21 @@ async fn span(args: &Args, store: &Store) -> Result<(Micros, Micros)> {
     };
     let newest = store.partitions().await?.into_iter().map(|row| row.watermark).max().unwrap_or_default();
     let to = minute_of(time("to", &args.to)?.unwrap_or(newest));
-    let from = minute_of(time("from", &args.from)?.unwrap_or(to - BACK));
+    // Rules read minutes, as far back as these are kept.
+    let since = store.minutes_since().await?.unwrap_or(Micros::MIN);
+    let from = minute_of(time("from", &args.from)?.unwrap_or((to - BACK).max(since)));
     if newest == 0 {
         bail!("the store is empty: there is nothing to look back at");
     }
     if from >= to {
         bail!("--from lies before --to: {} and {}", rfc3339(from), rfc3339(to));
+    }
+    if from < since {
+        bail!(
+            "--from is {}, and figures before {} are kept by the hour alone (retention.minutes_days): begin later",
+            rfc3339(from),
+            rfc3339(since)
+        );
     }
     Ok((from, to))
 }
