@@ -148,9 +148,11 @@ impl Labels {
         Self { level, values: values.map(|(k, v)| (k.clone(), v.clone())).collect() }
     }
 
-    /// The series that takes what exceeds the cap: same tenant, operation and served, all else `other`.
-    pub fn overflow(&self) -> Self {
-        let keep = |name: &str| matches!(name, "tenant" | "operation" | "served");
+    /// The series that takes what exceeds the cap: same operation and served, and the labels of the finest of its parents
+    /// that the cap admitted; all else is `other`.
+    pub fn overflow(&self, within: Level) -> Self {
+        let kept = within.dimensions().unwrap_or_default();
+        let keep = |name: &str| name == "tenant" || kept.contains(&name) || name == "operation" || name == "served";
         let fold = |(name, value): (&String, &String)| {
             let value = if keep(name) { value.clone() } else { "other".to_owned() };
             (name.clone(), value)
@@ -188,10 +190,14 @@ mod tests {
     #[test]
     fn levels_and_overflow_have_ids_of_their_own() {
         let all: Vec<_> = Level::ALL.iter().map(|level| labels().at(*level)).collect();
-        let mut ids: Vec<_> = all.iter().chain([&labels().overflow()]).map(Labels::id).collect();
+        let others = [Level::All, Level::Tenant, Level::App, Level::Model].map(|within| labels().overflow(within));
+        assert_eq!(others[0], others[1], "the tenant stays");
+        assert_eq!((others[2].get("app"), others[2].get("model")), (Some("a\"b"), Some("other")));
+        assert_eq!((others[3].get("model"), others[3].get("overflow")), (Some("m"), Some("true")));
+        let mut ids: Vec<_> = all.iter().chain(&others).map(Labels::id).collect();
         ids.sort_unstable();
         ids.dedup();
-        assert_eq!(ids.len(), 6);
+        assert_eq!(ids.len(), 8);
         assert_eq!(labels().at(Level::All).tenant(), "");
     }
 

@@ -148,9 +148,15 @@ impl Resolver {
                     "a call of tenant {tenant} is counted in a series that is not there"
                 )));
             };
+            let mut within = Level::All;
             for labels in family(leaf) {
-                // A parent that the cap folded has its numbers in the overflow series of its level.
-                let id = if registered.contains(&labels.id()) { labels.id() } else { labels.overflow().id() };
+                let mut id = labels.id();
+                if registered.contains(&id) {
+                    within = labels.level;
+                } else {
+                    // A parent that the cap folded has its numbers in the overflow series of its level.
+                    id = labels.overflow(within).id();
+                }
                 merged.entry((labels.tenant().to_owned(), id, *minute)).or_default().merge(pane);
             }
         }

@@ -393,11 +393,13 @@ impl Flusher {
         let mut overflow: HashMap<(SeriesId, i64), SeriesRef> = HashMap::new();
         let mut folded_calls: BTreeMap<(String, i64), u64> = BTreeMap::new();
         for (family, minute, pane) in &leaves {
-            let day = day_of(*minute);
+            let (day, mut within) = (day_of(*minute), Level::All);
             for (id, labels) in &family.0 {
                 let mut target = *id;
-                if self.memory.admitted.get(&(*id, day)) == Some(&false) {
-                    let other = labels.overflow();
+                if self.memory.admitted.get(&(*id, day)) != Some(&false) {
+                    within = labels.level;
+                } else {
+                    let other = labels.overflow(within);
                     target = other.id();
                     overflow.entry((target, day)).or_insert(SeriesRef { id: target, day, labels: other });
                     if labels.level == Level::Leaf {

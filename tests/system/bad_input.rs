@@ -204,6 +204,12 @@ fn series_beyond_the_cap_fold_and_totals_stay_exact() {
     let folded = database.number("SELECT folded_calls FROM tenant_day WHERE tenant = 'acme'");
     let other = database.number("SELECT sum(n) FROM pane_delta d JOIN series s ON s.tenant = d.tenant AND s.series_id = d.series_id WHERE s.level = 'leaf' AND s.overflow = 1");
     assert!(folded > 0 && folded == other, "{folded} folded, {other} in `other`");
+    // What is folded stays with the finest of its parents that there was room for.
+    let labels = "SELECT DISTINCT s.labels FROM series s WHERE s.level = 'leaf' AND s.overflow = 1";
+    let others: Vec<String> = database.query(labels).unwrap().into_iter().map(|row| row[0].clone()).collect();
+    let known =
+        |label: &str| others.iter().filter(|labels| !labels.contains(&format!("\"{label}\":\"other\""))).count();
+    assert!(known("app") > 0 && known("tenant") == others.len() && known("route") == 0, "{others:?}");
     // The label that does it is named, on the page and in the metrics.
     let url = address(&process);
     let page = get(&format!("{url}/"));
