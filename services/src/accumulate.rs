@@ -177,6 +177,10 @@ impl Buffer {
     }
 
     fn keep(&mut self, origin: Origin, mut record: Record, rules: &Rules) {
+        // A change or an incident is of the app under which its calls are kept.
+        if let Cow::Owned(app) = rules.relabel.of("app", &record.app) {
+            record.app = app;
+        }
         if let Some(key) = &rules.withhold {
             withhold::record(&mut record, key);
         }

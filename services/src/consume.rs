@@ -179,11 +179,15 @@ impl Assigner {
         }
         let partitions: Vec<i32> =
             list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
-        let mut taken = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            let (low, high) = self
-                .watermarks(consumer, partition)
-                .with_context(|| format!("ask for the offsets of partition {partition}"))?;
+        // All are asked for before any is taken: what is taken and not read looks like a death.
+        let ask = |partition| {
+            let asked = self.watermarks(consumer, partition);
+            let (low, high) = asked.with_context(|| format!("ask for the offsets of partition {partition}"))?;
+            Ok((partition, low, high))
+        };
+        let asked = partitions.into_iter().map(ask).collect::<Result<Vec<_>>>()?;
+        let mut taken = Vec::with_capacity(asked.len());
+        for (partition, low, high) in asked {
             let first = if self.start == Start::Latest && !recreated { high } else { low };
             let key = PartitionKey {
                 source: self.source().into(),

@@ -14,6 +14,8 @@ use serde_json::{Value as Json, json};
 const WATCHED: [(&str, &str); 3] = [("model", "model"), ("release", "release"), ("prompt_version", "prompt")];
 /// What an app shows in its first minutes is no change.
 const GRACE: Micros = 10 * MINUTE;
+/// What was first seen longer before the newest is no news: of what is older the first series may be forgotten.
+const RECENT: Micros = 35 * DAY;
 /// A label of an app with more values is no version, and has no changes.
 const MAX_VALUES: usize = 200;
 /// Shares are of the calls of this while.
@@ -82,6 +84,7 @@ pub fn as_json(item: &Item) -> Json {
 /// Derived changes that are due, and (tenant, id) of those that somebody registered since.
 pub fn unregistered(items: &[Item], changes: &[Kept]) -> (Vec<Record>, Vec<(String, String)>) {
     let (mut new, mut gone) = (Vec::new(), Vec::new());
+    let newest = items.iter().map(|item| item.first_seen_at).max().unwrap_or_default();
     let mut began: BTreeMap<(&str, &str), Micros> = BTreeMap::new();
     for item in items {
         let began = began.entry((&item.tenant, &item.app)).or_insert(item.first_seen_at);
@@ -108,6 +111,7 @@ pub fn unregistered(items: &[Item], changes: &[Kept]) -> (Vec<Record>, Vec<(Stri
                 gone.push((item.tenant.clone(), id));
             } else if !registered
                 && !derived
+                && item.first_seen_at >= newest - RECENT
                 && item.first_seen_at > began[&(item.tenant.as_str(), item.app.as_str())] + GRACE
             {
                 new.push(change(item, id, place.checked_sub(1).map(|before| group[before].value.as_str())));

@@ -52,6 +52,9 @@ const SPAN_SHARE: usize = 8;
 /// Then a new consumer goes on. Fenced this often within this time, two processes have one name.
 const FENCED_AT: usize = 5;
 const FENCED_WITHIN: Duration = Duration::from_secs(300);
+/// Pause before a new consumer, and the longest one where nobody answers.
+const AGAIN: Duration = Duration::from_secs(1);
+const AWAY: Duration = Duration::from_secs(16);
 /// A marker found this often quarantines its message.
 const QUARANTINE_AT: i64 = 2;
 
@@ -96,6 +99,8 @@ enum End {
     Restart(&'static str),
     /// Another member of the group has this one's name.
     Fenced,
+    /// The store or a broker did not answer while partitions were taken.
+    Away,
 }
 
 struct Partition {
@@ -203,8 +208,9 @@ enum Touched {
 
 /// Consumes until told to stop; a consumer that is stuck or fenced is replaced by a new one.
 pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
-    let (mut replaced, mut fenced) = (0, Vec::new());
+    let (mut replaced, mut fenced, mut away) = (0, Vec::new(), AGAIN);
     loop {
+        let began = Instant::now();
         let (batches, to_flush) = sync_channel::<Vec<PartBatch>>(1);
         let (answers, flushed) = sync_channel::<Vec<Flushed>>(2);
         let owner = format!("{}-{thread}", shared.host);
@@ -233,18 +239,29 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
             let flush = flushing.join().map_err(|_| anyhow::anyhow!("the flush thread panicked"))?;
             flush.and(end)
         })?;
-        let reason = match end {
+        if began.elapsed() > 4 * AWAY {
+            away = AGAIN;
+        }
+        let (pause, reason) = match end {
             End::Stopped => return Ok(()),
-            End::Restart(reason) => reason,
+            End::Restart(reason) => (AGAIN, reason),
             End::Fenced => {
                 note_fenced(&mut fenced, &shared.host)?;
-                "another consumer joined the group under this one's name"
+                (AGAIN, "another consumer joined the group under this one's name")
+            }
+            End::Away => {
+                let pause = away;
+                away = (away * 2).min(AWAY);
+                (pause, "the store or a broker did not answer while partitions were taken")
             }
         };
         tracing::warn!(thread, reason, "making a new consumer");
         shared.metrics.restarted();
         replaced += 1;
-        std::thread::sleep(Duration::from_secs(1));
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !stop.stopped() {
+            std::thread::sleep(POLL);
+        }
     }
 }
 
@@ -357,7 +374,7 @@ impl<'a> Worker<'a> {
                     return Err(error.context("cannot take partitions"));
                 }
                 tracing::warn!("cannot take partitions now: {error:#}");
-                return Ok(Some(End::Restart("the store or a broker did not answer while partitions were taken")));
+                return Ok(Some(End::Away));
             }
             Change::Revoked(partitions) => {
                 partitions.iter().for_each(|partition| drop(self.partitions.remove(partition)))

@@ -28,6 +28,8 @@ use crate::relabel::Relabel;
 /// The built-in settings, with a comment on each.
 pub const BUILT_IN: &str = include_str!("leeway.toml");
 const PREFIX: &str = "LEEWAY_";
+/// Calls are taken for a month, and for another one nobody doubts what is gone.
+const LEAST_HOURS_DAYS: i64 = 62;
 /// Rules learn from two months of findings, and feedback may be revised for one.
 const LEAST_RECORDS_DAYS: i64 = 90;
 const INDEX_DAYS: std::ops::RangeInclusive<i64> = 1..=365;
@@ -312,11 +314,11 @@ pub struct Retention {
 }
 
 impl Retention {
-    fn check(self) -> Result<()> {
+    fn check(self, index_days: i64) -> Result<()> {
         let Self { minutes_days, hours_days, records_days, ledger_days } = self;
         let days = [
             ("minutes_days", minutes_days, 2),
-            ("hours_days", hours_days, 8),
+            ("hours_days", hours_days, LEAST_HOURS_DAYS.max(index_days + 31)),
             ("records_days", records_days, LEAST_RECORDS_DAYS),
             ("ledger_days", ledger_days, 8),
         ];
@@ -408,7 +410,7 @@ impl Settings {
                 "rules.false_pages_a_week is more than 0 and at most 10000 (1: one in a week), rules.streams at least 1"
             );
         }
-        self.retention.check()?;
+        self.retention.check(self.longest_index_days())?;
         if !INDEX_DAYS.contains(&self.ingest.index_days) {
             bail!("ingest.index_days is 1 to 365");
         }
@@ -471,6 +473,10 @@ impl Settings {
             }
             if key.is_empty() {
                 bail!("ingest.attributes: `{dimension}` names no attribute");
+            }
+            if let Some((other, _)) = self.ingest.attributes.iter().find(|(other, of)| *of == key && *other < dimension)
+            {
+                bail!("ingest.attributes: `{key}` is both `{other}` and `{dimension}`: an attribute is one dimension");
             }
         }
         Ok(())

@@ -19,6 +19,10 @@ const LEASE: Micros = 30 * SECOND;
 const EXPIRE_EVERY: Micros = HOUR;
 /// Windows are not left unfolded for longer than this because much is old.
 const EXPIRE_AT_ONCE: Duration = Duration::from_secs(10);
+/// A rule that is further behind than this is of nobody's settings any more.
+const BEHIND_DAYS: i64 = 30;
+/// How far back a rule reads minutes: its window, and the same of the day before.
+const READ_BACK_DAYS: i64 = 2;
 /// Days for which fingerprints of values are compared, where the store keeps them.
 const MENTIONS_DAYS: i64 = 3;
 
@@ -82,38 +86,46 @@ impl Upkeep {
         // Back from the newest call: a clock that runs ahead drops nothing.
         let Some(newest) = self.store.newest_pane_day().await? else { return Ok(true) };
         let (today, until) = (day_of(now).min(newest), Instant::now() + EXPIRE_AT_ONCE);
-        for old in self.old(today) {
+        // Rules that are behind still read the minutes; one that nobody evaluates holds nothing for ever.
+        let read = self.store.rule_progress().await?.into_iter().map(|rule| day_of(rule.through));
+        let read = read.filter(|day| *day > today - BEHIND_DAYS).min().unwrap_or(today);
+        let mut all = true;
+        for old in self.old(today, read - READ_BACK_DAYS) {
             let mut dropped = 0;
             let done = loop {
                 if Instant::now() > until || stop.stopped() {
                     break false;
                 }
                 let Some(lease) = self.lease().await? else { break false };
-                match old.drop_some(&self.store, &lease).await? {
-                    0 => break true,
-                    some => dropped += some,
+                match old.drop_some(&self.store, &lease).await {
+                    Ok(0) => break true,
+                    Ok(some) => dropped += some,
+                    // What is too much for the store now holds nothing else up.
+                    Err(error) if error.passing() => {
+                        tracing::warn!(what = old.what(), %error, "old rows stay for now");
+                        break false;
+                    }
+                    Err(error) => return Err(error),
                 }
             };
             if dropped > 0 {
                 self.metrics.expired(old.what(), dropped);
                 tracing::info!(what = old.what(), dropped, more = !done, "old rows are gone");
             }
-            if !done {
-                return Ok(false);
-            }
+            all &= done;
         }
-        Ok(true)
+        Ok(all)
     }
 
-    fn old(&self, today: i64) -> Vec<Old> {
+    fn old(&self, today: i64, read: i64) -> Vec<Old> {
         let Retention { minutes_days, hours_days, records_days, ledger_days } = self.retention;
         let mut all = vec![Old::Calls(today - self.index_days), Old::Mentions(today - MENTIONS_DAYS)];
         if minutes_days != 0 {
-            all.push(Old::Minutes((today - minutes_days) * DAY));
+            all.push(Old::Minutes((today - minutes_days).min(read) * DAY));
         }
         if hours_days != 0 {
             let day = today - hours_days;
-            all.extend([Old::Hours(day * DAY), Old::Days(day), Old::Series(day)]);
+            all.extend([Old::Hours(day * DAY), Old::Days(day)]);
         }
         for (tables, days) in [(&RECORDS[..], records_days), (&LEDGER[..], ledger_days)] {
             let rows = tables.iter().filter(|_| days != 0).map(|aging| Old::Rows(*aging, (today - days) * DAY));
@@ -131,7 +143,6 @@ enum Old {
     Minutes(Micros),
     Hours(Micros),
     Days(i64),
-    Series(i64),
     Rows(Aging, Micros),
 }
 
@@ -143,7 +154,6 @@ impl Old {
             Self::Minutes(_) => "hours of pane_delta",
             Self::Hours(_) => "hours of pane_hour",
             Self::Days(_) => "series_day",
-            Self::Series(_) => "series",
             Self::Rows(aging, _) => aging.table,
         }
     }
@@ -155,8 +165,7 @@ impl Old {
             Self::Mentions(day) => store.forget_mentions(day).await,
             Self::Minutes(before) => store.thin(lease, before).await,
             Self::Hours(before) => store.expire_hours(lease, before).await,
-            Self::Days(day) => store.expire_days(lease, day).await,
-            Self::Series(day) => store.expire_series(lease, day).await,
+            Self::Days(day) => store.expire_day(lease, day).await,
             Self::Rows(aging, before) => store.expire(lease, aging, before).await,
         }
     }

@@ -154,14 +154,15 @@ impl Store {
 
     /// A transaction that reads one moment of the store. It ends with `commit`; dropped, its connection is closed.
     pub async fn snapshot(&self) -> Result<Tx, StoreError> {
-        let mut conn = self.conn().await?;
+        let mut tx = Tx::new(self.conn().await?);
+        let conn = tx.conn()?;
         let begin = if conn.postgres() { "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" } else { "BEGIN" };
         conn.run(begin, &[]).await?;
         if conn.postgres() {
             // It locks no row that anybody waits for, and what it reads is decoded in between.
             conn.run("SET LOCAL idle_in_transaction_session_timeout = '60s'", &[]).await?;
         }
-        Ok(Tx::new(conn))
+        Ok(tx)
     }
 
     /// Closes every connection, after what runs on them.

@@ -19,8 +19,9 @@ pub async fn run(store: &Store) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     let conn = tx.conn()?;
     if conn.postgres() {
-        // An index of a large table takes as long as it takes.
+        // An index of a large table takes as long as it takes, and so does another process that makes it.
         conn.run("SET LOCAL statement_timeout = 0", &[]).await?;
+        conn.run("SET LOCAL lock_timeout = 0", &[]).await?;
         conn.run("SELECT pg_advisory_xact_lock($1)", args![LOCK]).await?;
     }
     conn.run("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)", &[])

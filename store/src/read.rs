@@ -91,10 +91,12 @@ impl Store {
             return Ok(false);
         }
         crate::flush::enlist(conn, series, now).await?;
+        // Not 0: these rows are not folded, and so in no hour yet.
+        let flush_id = -now;
         if conn.postgres() {
-            crate::postgres::copy_panes(conn, 0, rows).await?;
+            crate::postgres::copy_panes(conn, flush_id, rows).await?;
         } else {
-            crate::sqlite::insert_panes(conn, 0, rows).await?;
+            crate::sqlite::insert_panes(conn, flush_id, rows).await?;
         }
         // Hours that were rolled without them are hidden until they are rolled anew.
         crate::flush::touch(conn, rows).await?;

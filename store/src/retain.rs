@@ -1,18 +1,14 @@
 //! What is kept how long. Minutes go once their hour holds them; hours, days and rows go by their age. Everything goes
-//! a bounded number of rows at a time, each in a transaction of its own, so that a kill at any point loses nothing else.
+//! in small transactions, of some rows or of one tenant's hour or day, so that a kill at any point loses nothing else.
 
-use leeway_core::clock::{DAY, HOUR, Micros};
+use std::collections::BTreeSet;
 
-use crate::{Lease, Store, StoreError, args};
+use leeway_core::clock::{HOUR, Micros};
+
+use crate::{Conn, Lease, Store, StoreError, args};
 
 /// Rows of one transaction.
 const ROWS: i64 = 5_000;
-/// Hours of one transaction.
-const HOURS: i64 = 20;
-/// Days of one tenant in one transaction.
-const DAYS: i64 = 5;
-/// Series of one transaction: nobody registers one meanwhile.
-const SERIES: i64 = 500;
 
 /// Rows that go by their age.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +39,8 @@ pub const RECORDS: [Aging; 5] = [
     Aging {
         table: "alert",
         key: "fingerprint",
-        gone: "last_at < $1 AND last_seen_at < $1 AND state NOT IN ('firing', 'pending')",
+        gone: "last_at < $1 AND last_seen_at < $1 AND state NOT IN ('firing', 'pending') \
+               AND NOT EXISTS (SELECT 1 FROM notice n WHERE n.fingerprint = alert.fingerprint)",
     },
 ];
 
@@ -60,86 +57,82 @@ impl Store {
         Ok(dropped)
     }
 
-    /// Drops the minutes of hours before `before` that hold them, some hours of them; answers how many hours. What comes
-    /// late for such an hour is added to it.
+    /// Drops the minutes of a tenant's hour before `before` that holds them; answers how many hours. What comes late for
+    /// such an hour is added to it.
     pub async fn thin(&self, lease: &Lease, before: Micros) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         let conn = tx.conn()?;
         lease.check(conn).await?;
+        patient(conn).await?;
         let sql = "SELECT tenant, hour_start FROM rolled_hour r WHERE thin = 0 AND hour_start <= $1 AND NOT EXISTS \
                    (SELECT 1 FROM open_window w WHERE w.tenant = r.tenant AND w.window_start >= r.hour_start \
-                   AND w.window_start < r.hour_start + $3) ORDER BY hour_start, tenant LIMIT $2";
-        let hours = conn.query(sql, args![before - HOUR, HOURS, HOUR]).await?;
-        for row in &hours {
-            let (tenant, hour) = (row.text(0)?, row.int(1)?);
-            // What a flush wrote since the look above is no part of the hour yet; folded rows are.
-            let sql = "DELETE FROM pane_delta WHERE tenant = $1 AND window_start >= $2 AND window_start < $3 AND flush_id = 0";
-            conn.run(sql, args![&tenant, hour, hour + HOUR]).await?;
-            let sql = "UPDATE rolled_hour SET thin = 1 WHERE tenant = $1 AND hour_start = $2";
-            conn.run(sql, args![&tenant, hour]).await?;
-        }
+                   AND w.window_start < r.hour_start + $2) ORDER BY hour_start, tenant LIMIT 1";
+        let Some(row) = conn.query_one(sql, args![before - HOUR, HOUR]).await? else {
+            return tx.commit().await.map(|()| 0);
+        };
+        let (tenant, hour) = (row.text(0)?, row.int(1)?);
+        // What a flush or an import wrote since the look above is no part of the hour yet; folded rows are.
+        let sql =
+            "DELETE FROM pane_delta WHERE tenant = $1 AND window_start >= $2 AND window_start < $3 AND flush_id = 0";
+        conn.run(sql, args![&tenant, hour, hour + HOUR]).await?;
+        conn.run("UPDATE rolled_hour SET thin = 1 WHERE tenant = $1 AND hour_start = $2", args![&tenant, hour]).await?;
         tx.commit().await?;
-        Ok(hours.len() as u64)
+        Ok(1)
     }
 
-    /// Drops hours before `before` whose minutes are gone; answers how many.
+    /// Drops a tenant's hour before `before` whose minutes are gone; answers how many.
     pub async fn expire_hours(&self, lease: &Lease, before: Micros) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         let conn = tx.conn()?;
         lease.check(conn).await?;
+        patient(conn).await?;
         let sql = "SELECT tenant, hour_start FROM rolled_hour r WHERE thin = 1 AND hour_start <= $1 AND NOT EXISTS \
                    (SELECT 1 FROM unrolled_hour u WHERE u.tenant = r.tenant AND u.hour_start = r.hour_start) \
-                   ORDER BY hour_start, tenant LIMIT $2";
-        let hours = conn.query(sql, args![before - HOUR, HOURS]).await?;
-        for row in &hours {
-            let (tenant, hour) = (row.text(0)?, row.int(1)?);
-            for table in ["pane_hour", "rolled_hour"] {
-                let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND hour_start = $2");
-                conn.run(&sql, args![&tenant, hour]).await?;
-            }
+                   ORDER BY hour_start, tenant LIMIT 1";
+        let Some(row) = conn.query_one(sql, args![before - HOUR]).await? else { return tx.commit().await.map(|()| 0) };
+        let (tenant, hour) = (row.text(0)?, row.int(1)?);
+        for table in ["pane_hour", "rolled_hour"] {
+            let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND hour_start = $2");
+            conn.run(&sql, args![&tenant, hour]).await?;
         }
         tx.commit().await?;
-        Ok(hours.len() as u64)
+        Ok(1)
     }
 
-    /// Drops what series there were on days before one; answers how many rows.
-    pub async fn expire_days(&self, lease: &Lease, before: i64) -> Result<u64, StoreError> {
+    /// Drops a tenant's day before one: what series it had, and those of them that no other day has. Answers how many
+    /// rows.
+    pub async fn expire_day(&self, lease: &Lease, before: i64) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         let conn = tx.conn()?;
         lease.check(conn).await?;
-        let sql = "SELECT tenant, day FROM tenant_day WHERE day < $1 ORDER BY day, tenant LIMIT $2";
-        let mut dropped = 0;
-        for row in conn.query(sql, args![before, DAYS]).await? {
-            let (tenant, day) = (row.text(0)?, row.int(1)?);
-            for table in ["series_day", "tenant_day"] {
-                let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND day = $2");
-                dropped += conn.run(&sql, args![&tenant, day]).await?;
+        patient(conn).await?;
+        let sql = "SELECT tenant, day FROM tenant_day WHERE day < $1 ORDER BY day, tenant LIMIT 1";
+        let Some(row) = conn.query_one(sql, args![before]).await? else { return tx.commit().await.map(|()| 0) };
+        let (tenant, day) = (row.text(0)?, row.int(1)?);
+        // Whoever registers series of that day holds this row.
+        let mut dropped =
+            conn.run("DELETE FROM tenant_day WHERE tenant = $1 AND day = $2", args![&tenant, day]).await?;
+        let sql = "DELETE FROM series_day WHERE tenant = $1 AND day = $2 RETURNING series_id";
+        let mut series = Vec::new();
+        for row in conn.query(sql, args![&tenant, day]).await? {
+            series.push(row.bytes(0)?);
+        }
+        dropped += series.len() as u64;
+        let mut dead: BTreeSet<&[u8]> = series.iter().map(Vec::as_slice).collect();
+        let ids: Vec<&[u8]> = dead.iter().copied().collect();
+        let sql = "SELECT DISTINCT series_id FROM series_day WHERE tenant = $1";
+        for row in conn.query_among(sql, args![&tenant], "series_id", &ids).await? {
+            dead.remove(row.bytes(0)?.as_slice());
+        }
+        if !dead.is_empty() {
+            if conn.postgres() {
+                // Who registers a series that comes back finds it, or writes it anew: never a day of one that is going.
+                conn.run("LOCK TABLE series IN SHARE ROW EXCLUSIVE MODE", &[]).await?;
             }
-        }
-        tx.commit().await?;
-        Ok(dropped)
-    }
-
-    /// Drops series that no kept day has, and that were known before a day; answers how many.
-    pub async fn expire_series(&self, lease: &Lease, before: i64) -> Result<u64, StoreError> {
-        let alive =
-            "EXISTS (SELECT 1 FROM series_day d WHERE d.tenant = series.tenant AND d.series_id = series.series_id)";
-        let sql = format!("SELECT tenant, series_id FROM series WHERE first_seen_at < $1 AND NOT {alive} LIMIT $2");
-        let gone = self.conn().await?.query(&sql, args![before * DAY, SERIES]).await?;
-        if gone.is_empty() {
-            return Ok(0);
-        }
-        let mut tx = self.begin().await?;
-        let conn = tx.conn()?;
-        lease.check(conn).await?;
-        if conn.postgres() {
-            // Who registers a series that comes back finds it, or writes it anew: never a day of one that is going.
-            conn.run("LOCK TABLE series IN SHARE ROW EXCLUSIVE MODE", &[]).await?;
-        }
-        let mut dropped = 0;
-        for row in &gone {
-            let sql = format!("DELETE FROM series WHERE tenant = $1 AND series_id = $2 AND NOT {alive}");
-            dropped += conn.run(&sql, args![&row.text(0)?, &row.bytes(1)?]).await?;
+            let sql = "DELETE FROM series WHERE tenant = $1 AND NOT EXISTS (SELECT 1 FROM series_day d \
+                       WHERE d.tenant = series.tenant AND d.series_id = series.series_id)";
+            let dead: Vec<&[u8]> = dead.into_iter().collect();
+            conn.query_among(sql, args![&tenant], "series_id", &dead).await?;
         }
         tx.commit().await?;
         Ok(dropped)
@@ -162,4 +155,12 @@ impl Store {
         };
         conn.query_one(sql, &[]).await?.map_or(Ok(0), |row| row.count(0))
     }
+}
+
+/// An hour or a day of many series takes as long as it takes.
+async fn patient(conn: &mut Conn) -> Result<(), StoreError> {
+    if conn.postgres() {
+        conn.run("SET LOCAL statement_timeout = '600s'", &[]).await?;
+    }
+    Ok(())
 }

@@ -38,7 +38,7 @@ pub fn write(partition: i32, epoch: i64, from: i64, to: i64) -> PartWrite {
     PartWrite { key: key(partition), epoch, from, to, watermark: T, newest_at: T, high: to, attempts: 0 }
 }
 
-fn labels(app: &str) -> Labels {
+pub fn labels(app: &str) -> Labels {
     let pairs = [("operation", "chat"), ("served", "true"), ("tenant", "acme"), ("app", app), ("model", "m")];
     Labels { level: Level::Leaf, values: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect() }
 }

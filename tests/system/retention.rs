@@ -99,7 +99,7 @@ fn a_flush_between_look_and_drop_is_kept() {
 }
 
 #[test]
-fn rows_go_by_their_age_and_series_with_their_last_day() {
+fn rows_go_by_their_age() {
     both(async |store| {
         store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
         for (flush, at) in [(1, T - 40 * DAY), (2, T)] {
@@ -117,25 +117,124 @@ fn rows_go_by_their_age_and_series_with_their_last_day() {
             tx.dead_letters(&[write(0, 1, flush - 1, flush)], &[letter]).await.unwrap();
             tx.commit().await.unwrap();
         }
+        rows(&store, T - 40 * DAY, "old").await;
+        rows(&store, T, "new").await;
         let lease = store.lease("upkeep", "me", T, T + MINUTE).await.unwrap().unwrap();
+        let mut kept = Vec::new();
         for aging in LEDGER.iter().chain(&RECORDS) {
-            let old = matches!(aging.table, "flush_range" | "dead_letter");
-            for expected in [u64::from(old), 0] {
+            for expected in [1, 0] {
                 assert_eq!(store.expire(&lease, *aging, T - DAY).await.unwrap(), expected, "{}", aging.table);
             }
+            kept.push(number(&store, &format!("SELECT COUNT(*) FROM {}", aging.table)).await);
         }
+        // What fires, and what waits for its receiver, stays however old it is, and so does an alert that has notices.
+        assert_eq!(kept, [1, 1, 1, 1, 1, 2, 1, 3]);
         assert_eq!(number(&store, "SELECT MIN(from_offset) FROM flush_range").await, 1);
-        assert_eq!(number(&store, "SELECT MIN(received_at) FROM dead_letter").await, T);
-        // The series has day 1 alone, and was first seen at T.
-        flush_into(&store, 9, write(0, 1, 2, 3), 1, T).await.unwrap();
-        let today = T.div_euclid(DAY);
-        assert_eq!(store.newest_pane_day().await.unwrap(), Some(1));
-        assert_eq!(store.expire_series(&lease, today + 1).await.unwrap(), 0, "a kept day has it");
-        assert_eq!(store.expire_days(&lease, 1).await.unwrap(), 0);
-        assert_eq!(store.expire_days(&lease, 2).await.unwrap(), 2, "the tenant's day and its series'");
-        assert_eq!(store.expire_series(&lease, today).await.unwrap(), 0, "it is younger");
-        assert_eq!(store.expire_series(&lease, today + 1).await.unwrap(), 1);
+        assert_eq!(number(&store, "SELECT MIN(time) FROM feedback").await, T);
         assert!(store.bytes().await.unwrap() > 10_000);
+    });
+}
+
+/// A row of each kind that goes by its age; with the old ones a firing alert, and one whose notice still waits.
+async fn rows(store: &Store, at: i64, name: &str) {
+    let mut all = vec![
+        format!(
+            "INSERT INTO ledger VALUES ('kafka', 't', 'c/1', 0, {at}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"
+        ),
+        format!(
+            "INSERT INTO feedback (tenant, id, time, app, name, body) VALUES ('acme', '{name}', {at}, '', 'thumbs', '')"
+        ),
+        format!("INSERT INTO finding VALUES ('{name}', '{name}', 'r', {at}, '')"),
+        format!("INSERT INTO delivery VALUES ('{name}', 1, {at}, 'accepted', 200, 5, '')"),
+    ];
+    let alert = |fingerprint: &str, state: &str| {
+        format!(
+            "INSERT INTO alert VALUES ('{fingerprint}', 'r', '1', 'page', '{{}}', '{state}', NULL, NULL, NULL, NULL, {at}, {at}, 1, 1, '')"
+        )
+    };
+    let notice = |fingerprint: &str, state: &str| {
+        format!(
+            "INSERT INTO notice VALUES ('{fingerprint}', 'g', 'oncall', 1, '{fingerprint}', 'firing', '', {at}, '{state}', 1, 0, '', 0, NULL)"
+        )
+    };
+    all.extend([alert(name, "resolved"), notice(name, "done")]);
+    if name == "old" {
+        all.extend([alert("fires", "firing"), alert("waits", "resolved"), notice("waits", "waiting")]);
+    }
+    let mut tx = store.begin().await.unwrap();
+    for sql in all {
+        tx.conn().unwrap().run(&sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    tx.commit().await.unwrap();
+}
+
+#[test]
+fn series_go_with_their_last_day() {
+    both(async |store| {
+        store.acquire(&key(0), "a", log(0, 50), T).await.unwrap();
+        let lease = store.lease("upkeep", "me", T, T + MINUTE).await.unwrap().unwrap();
+        // Both days of the one series; the tenant and everything have no series here.
+        for (flush, day) in [(1, 1), (2, 7)] {
+            let mut tx = store.begin_flush(flush, "me", &[write(0, 1, flush - 1, flush)], T).await.unwrap().unwrap();
+            let labels = crate::conformance::labels("shop");
+            let wanted = [leeway_store::SeriesRef { id: labels.id(), day, labels: labels.clone() }];
+            tx.admit(&wanted, 100, T).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        assert_eq!(store.newest_pane_day().await.unwrap(), Some(7));
+        let series = "SELECT COUNT(*) FROM series";
+        for (before, dropped, left) in [(1, 0, 1), (7, 2, 1), (7, 0, 1), (8, 2, 0), (8, 0, 0)] {
+            assert_eq!(store.expire_day(&lease, before).await.unwrap(), dropped, "{before}");
+            assert_eq!(number(&store, series).await, left, "{before}");
+        }
+    });
+}
+
+/// Flushes beside an upkeep that folds, rolls and thins without a pause: no moment shows less than was committed before
+/// it, and in the end all is there.
+#[test]
+fn nothing_is_lost_between_flushes_and_upkeep() {
+    both(async |store| {
+        const FLUSHES: i64 = 150;
+        let hour = T.div_euclid(HOUR) * HOUR;
+        let end = hour + 3 * HOUR;
+        store.acquire(&key(0), "a", log(0, FLUSHES), T).await.unwrap();
+        let (committed, over) = (std::sync::atomic::AtomicU64::new(0), std::sync::atomic::AtomicBool::new(false));
+        use std::sync::atomic::Ordering::SeqCst;
+        let flushes = async {
+            for i in 0..FLUSHES {
+                let window = hour + (i * 37 % 180) * MINUTE;
+                flush_into(&store, i + 1, write(0, 1, i, i + 1), 2, window).await.unwrap();
+                committed.fetch_add(2, SeqCst);
+            }
+            over.store(true, SeqCst);
+        };
+        let upkeep = async {
+            let lease = store.lease("upkeep", "me", T, T + HOUR).await.unwrap().unwrap();
+            let (mut thinned, mut last) = (0, false);
+            while !last {
+                last = over.load(SeqCst);
+                while store.compact(&lease, end).await.unwrap() > 0 {}
+                while store.roll(&lease, end).await.unwrap() > 0 {}
+                while store.thin(&lease, end).await.unwrap() > 0 {
+                    thinned += 1;
+                }
+            }
+            thinned
+        };
+        let reads = async {
+            while !over.load(SeqCst) {
+                let before = committed.load(SeqCst);
+                let seen = by_hour(&store, hour, end).await.0;
+                let after = committed.load(SeqCst);
+                // One more flush may be committed and not yet told.
+                assert!((before..=after + 2).contains(&seen), "{seen} of {before} to {after}");
+            }
+        };
+        let ((), thinned, ()) = tokio::join!(flushes, upkeep, reads);
+        assert_eq!(thinned, 3);
+        assert_eq!(by_hour(&store, hour, end).await, whole((0..FLUSHES).map(|_| pane(2))));
+        assert_eq!(number(&store, "SELECT COUNT(*) FROM pane_delta").await, 0);
     });
 }
 
@@ -166,11 +265,8 @@ fn a_process_keeps_old_hours_whole_while_their_minutes_go() {
         })
     };
     let rolled = || {
-        let sql = format!("SELECT count(*) FROM unrolled_hour WHERE hour_start = {old}");
-        wait_for("the old hour to be rolled", 60, || match database.number(&sql) {
-            0 => Ok(()),
-            n => Err(format!("{n} to roll")),
-        });
+        let sql = format!("SELECT count(*) FROM rolled_hour WHERE hour_start = {old} AND tenant <> ''");
+        database.wait_number("the old hour to be rolled", 60, &sql, 1);
     };
     let minutes = format!("SELECT count(*) FROM pane_delta WHERE window_start < {}", old + HOUR);
     let mut process = node.start();
@@ -181,9 +277,14 @@ fn a_process_keeps_old_hours_whole_while_their_minutes_go() {
     assert_eq!(totals(), 1_200);
     process.kill();
     // What is old is looked for at the start, then once an hour.
-    let process = node.start();
+    process = node.start();
     database.wait_number("the minutes to go", 60, &minutes, 0);
     assert_eq!(totals(), 1_200);
+    let text = crate::harness::get(&format!("{}/metrics", crate::harness::address(&process)));
+    assert!(text.contains("leeway_expired_total{what=\"hours of pane_delta\"}"), "{text}");
+    assert!(text.contains("leeway_store_bytes "), "{text}");
+    process.kill();
+    let _process = node.start();
     assert!(database.number("SELECT count(*) FROM pane_delta") > 0, "young minutes stay");
     consumed(tell("late", 60, old + 7 * MINUTE));
     assert_eq!(totals(), 1_260, "as soon as they are counted");
@@ -191,7 +292,4 @@ fn a_process_keeps_old_hours_whole_while_their_minutes_go() {
         0 if totals() == 1_260 => Ok(()),
         rows => Err(format!("{rows} rows, {} calls", totals())),
     });
-    let text = crate::harness::get(&format!("{}/metrics", crate::harness::address(&process)));
-    assert!(text.contains("leeway_expired_total{what=\"hours of pane_delta\"}"), "{text}");
-    assert!(text.contains("leeway_store_bytes "), "{text}");
 }

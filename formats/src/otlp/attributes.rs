@@ -82,10 +82,13 @@ impl<'a> Attributes<'a> {
         read
     }
 
-    fn name(&mut self, place: usize, value: &'a AnyValue) {
-        if self.named.iter().all(|(named, _)| *named != place) && label(value).is_some() {
+    /// Takes the value of a named attribute; `false` where it is none for a label.
+    fn name(&mut self, place: usize, value: &'a AnyValue) -> bool {
+        let told = label(value).is_some_and(|text| !text.is_empty());
+        if told && self.named.iter().all(|(named, _)| *named != place) {
             self.named.push((place, value));
         }
+        told
     }
 
     /// Dimensions that the settings name, with their values.
@@ -96,10 +99,8 @@ impl<'a> Attributes<'a> {
     /// Takes an attribute that the table knows and `wanted` wants.
     fn take(&mut self, pair: &'a KeyValue, wanted: impl Fn(Field) -> bool) -> bool {
         let place = self.names.iter().position(|(key, _)| *key == pair.key);
-        if let (Some(place), Some(value)) = (place, &pair.value) {
-            self.name(place, value);
-        }
-        let Some((rank, field)) = known(&pair.key) else { return place.is_some() };
+        let named = place.zip(pair.value.as_ref()).is_some_and(|(place, value)| self.name(place, value));
+        let Some((rank, field)) = known(&pair.key) else { return named };
         if let Some(value) = pair.value.as_ref().filter(|_| wanted(field)) {
             let slot = &mut self.found[field as usize];
             if slot.is_none_or(|(best, _)| rank < best) {

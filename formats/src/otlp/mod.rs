@@ -191,7 +191,11 @@ fn traces(data: &TracesData, scratch: &mut Scratch, sink: &mut dyn Sink) -> Resu
 
 /// A judgement of a span, of its trace, or of a response.
 fn evaluation(attributes: &Attributes<'_>, nanos: u64, inside: Inside) -> Result<Record, Reject> {
-    let Inside { trace, span, tenant, .. } = inside;
+    let Inside { trace, span, tenant, dimensions, .. } = inside;
+    let app = dimensions
+        .into_iter()
+        .find(|(dimension, _)| dimension == "app")
+        .map(|(_, app)| cut(&app, MAX_LABEL).to_owned());
     let tenant = tenant.or_else(|| attributes.text(Field::Tenant).map(str::to_owned));
     let target = match (attributes.text(Field::ResponseId), trace.is_empty(), span.is_empty()) {
         (_, false, false) => json!({"trace_id": trace, "span_id": span}),
@@ -209,7 +213,7 @@ fn evaluation(attributes: &Attributes<'_>, nanos: u64, inside: Inside) -> Result
     };
     feedback(Told {
         tenant: tenant.filter(|tenant| !tenant.is_empty()).unwrap_or_else(|| "default".to_owned()),
-        app: attributes.text(Field::App).unwrap_or_default().to_owned(),
+        app: app.unwrap_or_else(|| attributes.text(Field::App).unwrap_or_default().to_owned()),
         time: micros(nanos).ok_or(Reject::NoTime)?,
         name: attributes.text(Field::EvaluationName).ok_or(Reject::WrongType("name"))?.to_owned(),
         value,
