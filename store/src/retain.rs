@@ -1,11 +1,9 @@
 //! What is kept how long. Minutes go once their hour holds them; hours, days and rows go by their age. Everything goes
 //! in small transactions, of some rows or of one tenant's hour or day, so that a kill at any point loses nothing else.
 
-use std::collections::BTreeSet;
-
 use leeway_core::clock::{HOUR, Micros};
 
-use crate::{Conn, Lease, Store, StoreError, args};
+use crate::{Conn, Lease, Row, Store, StoreError, args};
 
 /// Rows of one transaction.
 const ROWS: i64 = 5_000;
@@ -113,26 +111,21 @@ impl Store {
         let mut dropped =
             conn.run("DELETE FROM tenant_day WHERE tenant = $1 AND day = $2", args![&tenant, day]).await?;
         let sql = "DELETE FROM series_day WHERE tenant = $1 AND day = $2 RETURNING series_id";
-        let mut series = Vec::new();
-        for row in conn.query(sql, args![&tenant, day]).await? {
-            series.push(row.bytes(0)?);
-        }
+        let series = first_column(&conn.query(sql, args![&tenant, day]).await?)?;
         dropped += series.len() as u64;
-        let mut dead: BTreeSet<&[u8]> = series.iter().map(Vec::as_slice).collect();
-        let ids: Vec<&[u8]> = dead.iter().copied().collect();
-        let sql = "SELECT DISTINCT series_id FROM series_day WHERE tenant = $1";
-        for row in conn.query_among(sql, args![&tenant], "series_id", &ids).await? {
-            dead.remove(row.bytes(0)?.as_slice());
-        }
+        let last = "tenant = $1 AND NOT EXISTS (SELECT 1 FROM series_day d WHERE d.tenant = series.tenant \
+                    AND d.series_id = series.series_id)";
+        let series: Vec<&[u8]> = series.iter().map(Vec::as_slice).collect();
+        let sql = format!("SELECT series_id FROM series WHERE {last}");
+        let dead = first_column(&conn.query_among(&sql, args![&tenant], "series_id", &series).await?)?;
         if !dead.is_empty() {
             if conn.postgres() {
                 // Who registers a series that comes back finds it, or writes it anew: never a day of one that is going.
                 conn.run("LOCK TABLE series IN SHARE ROW EXCLUSIVE MODE", &[]).await?;
             }
-            let sql = "DELETE FROM series WHERE tenant = $1 AND NOT EXISTS (SELECT 1 FROM series_day d \
-                       WHERE d.tenant = series.tenant AND d.series_id = series.series_id)";
-            let dead: Vec<&[u8]> = dead.into_iter().collect();
-            conn.query_among(sql, args![&tenant], "series_id", &dead).await?;
+            let dead: Vec<&[u8]> = dead.iter().map(Vec::as_slice).collect();
+            let sql = format!("DELETE FROM series WHERE {last}");
+            conn.query_among(&sql, args![&tenant], "series_id", &dead).await?;
         }
         tx.commit().await?;
         Ok(dropped)
@@ -155,6 +148,10 @@ impl Store {
         };
         conn.query_one(sql, &[]).await?.map_or(Ok(0), |row| row.count(0))
     }
+}
+
+fn first_column(rows: &[Row]) -> Result<Vec<Vec<u8>>, StoreError> {
+    rows.iter().map(|row| row.bytes(0)).collect()
 }
 
 /// An hour or a day of many series takes as long as it takes.
