@@ -393,11 +393,6 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
             if from >= to || to - from > 31 * 24 * HOUR {
                 return Err("`reference`: `from` lies before `to`, by 31 days at most".to_owned());
             }
-            if from % HOUR != 0 || to % HOUR != 0 {
-                return Err(
-                    "`reference`: `from` and `to` lie on full hours: older figures are kept by the hour".to_owned()
-                );
-            }
             Reference::Fixed { from, to }
         }
         None => {

@@ -288,6 +288,8 @@ pub struct Call<'a> {
     pub route: &'a str,
     pub release: &'a str,
     pub prompt_version: &'a str,
+    /// Of what was retrieved from.
+    pub index_version: &'a str,
     pub provider: &'a str,
     pub request_model: &'a str,
     pub response_model: &'a str,
@@ -381,6 +383,7 @@ impl<'a> Call<'a> {
             "release" => self.release,
             "environment" => self.environment,
             "prompt_version" => self.prompt_version,
+            "index_version" => self.index_version,
             "region" => self.region,
             "operation" => self.operation,
             other => {

@@ -13,7 +13,7 @@ use thiserror::Error;
 /// Dimensions that a call carries by itself, in the order of the settings' default.
 pub const STANDARD: [&str; 7] = ["tenant", "app", "route", "provider", "model", "release", "environment"];
 /// Dimensions that can be switched on.
-pub const OPTIONAL: [&str; 2] = ["prompt_version", "region"];
+pub const OPTIONAL: [&str; 3] = ["prompt_version", "index_version", "region"];
 /// At most this many `dims.<name>` dimensions.
 pub const MAX_CUSTOM: usize = 4;
 

@@ -182,6 +182,7 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
         "route" => label(call, value, "route", MAX_LABEL, |call, text| call.route = text)?,
         "release" => label(call, value, "release", MAX_LABEL, |call, text| call.release = text)?,
         "prompt_version" => label(call, value, "prompt_version", MAX_LABEL, |call, text| call.prompt_version = text)?,
+        "index_version" => label(call, value, "index_version", MAX_LABEL, |call, text| call.index_version = text)?,
         "provider" => label(call, value, "provider", MAX_MODEL, |call, text| call.provider = text)?,
         "request_model" => label(call, value, "request_model", MAX_MODEL, |call, text| call.request_model = text)?,
         "response_model" => label(call, value, "response_model", MAX_MODEL, |call, text| call.response_model = text)?,
@@ -231,7 +232,7 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
 /// Known fields whose readers are later steps: their type is checked here, their content goes no further.
 fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
     match key {
-        "prompt" | "index_version" | "policy_version" | "tokens_source" | "routed_by" | "fallback_from" => {
+        "prompt" | "policy_version" | "tokens_source" | "routed_by" | "fallback_from" => {
             value.text(known(key))?;
         }
         "parent_span_id" | "call_id" | "task" => {
@@ -268,9 +269,8 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
 
 /// The schema's own copy of a field name, for errors that outlive the message.
 fn known(key: &str) -> &'static str {
-    const NAMES: [&str; 20] = [
+    const NAMES: [&str; 19] = [
         "prompt",
-        "index_version",
         "policy_version",
         "tokens_source",
         "routed_by",

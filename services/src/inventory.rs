@@ -11,7 +11,8 @@ use leeway_store::{Kept, Running, Store, StoreError};
 use serde_json::{Value as Json, json};
 
 /// Labels that are watched, and the type of their changes.
-const WATCHED: [(&str, &str); 3] = [("model", "model"), ("release", "release"), ("prompt_version", "prompt")];
+const WATCHED: [(&str, &str); 4] =
+    [("model", "model"), ("release", "release"), ("prompt_version", "prompt"), ("index_version", "retrieval_index")];
 /// What an app shows in its first minutes is no change.
 const GRACE: Micros = 10 * MINUTE;
 /// What was first seen longer before the newest is no news: of what is older the first series may be forgotten.
@@ -192,6 +193,10 @@ mod tests {
             ]
         );
         assert_eq!(items.iter().find(|item| item.app == "new").unwrap().share, None);
+        let mut indexed = series("rag", "gpt-5", "1", 0, 1);
+        indexed.labels.values.insert("index_version".into(), "docs-7".into());
+        let kinds: Vec<_> = super::items(&[indexed]).into_iter().map(|item| (item.kind, item.value)).collect();
+        assert!(kinds.contains(&("retrieval_index", "docs-7".into())), "{kinds:?}");
         let (new, gone) = unregistered(&items, &[]);
         let said: Vec<(&str, &str, &str)> =
             new.iter().map(|change| (change.app.as_str(), change.name.as_str(), change.body.as_str())).collect();

@@ -34,9 +34,10 @@ const MEASURES: [Measure; 5] =
 /// The report of an ISO week.
 pub async fn make(store: &Store, name: &str, now: Micros, targets: &BTreeMap<String, f64>) -> Result<Report> {
     let (from, end) = week(name).with_context(|| format!("`{name}` is no ISO week such as 2026-W46"))?;
-    // After its first day up to a full hour: earlier weeks may be kept by the hour alone.
-    let hour = now.div_euclid(HOUR) * HOUR;
-    let to = end.min(if now - from < DAY { now.max(from) } else { hour });
+    // Where earlier weeks are kept by the hour alone, this one is compared with them up to a full hour.
+    let by_hour = store.minutes_since().await?.is_some_and(|since| since > from - EARLIER * WEEK);
+    let until = if by_hour { now.div_euclid(HOUR) * HOUR } else { now };
+    let to = end.min(until.max(from));
     let partial = to < end;
     let all = Scope::default();
     // An unfinished week is compared with the same part of the one before.

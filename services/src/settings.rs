@@ -462,7 +462,8 @@ impl Settings {
     }
 
     fn check_attributes(&self) -> Result<()> {
-        const NAMED: [&str; 7] = ["tenant", "app", "route", "release", "environment", "prompt_version", "region"];
+        const NAMED: [&str; 8] =
+            ["tenant", "app", "route", "release", "environment", "prompt_version", "index_version", "region"];
         let dimensions = self.dimensions()?;
         for (dimension, key) in &self.ingest.attributes {
             if !NAMED.contains(&dimension.as_str()) && !dimension.starts_with("dims.") {

@@ -83,10 +83,11 @@ impl Store {
     }
 
     /// Changes of these types, whenever they were.
-    pub async fn changes_of(&self, types: [&str; 3]) -> Result<Vec<Kept>, StoreError> {
-        let sql = "SELECT tenant, id, time, app, name, body FROM change WHERE name = $1 OR name = $2 OR name = $3";
+    pub async fn changes_of<const N: usize>(&self, types: [&str; N]) -> Result<Vec<Kept>, StoreError> {
+        let places: Vec<String> = (1..=N).map(|place| format!("${place}")).collect();
+        let sql = format!("SELECT tenant, id, time, app, name, body FROM change WHERE name IN ({})", places.join(", "));
         let params = types.map(Param::from);
-        let rows = self.conn().await?.query(sql, &params).await?;
+        let rows = self.conn().await?.query(&sql, &params).await?;
         rows.iter().map(kept).collect()
     }
 

@@ -380,6 +380,7 @@ fn set<'a>(call: &mut Call<'a>, dimension: &'a str, value: &'a str) {
         "release" => &mut call.release,
         "environment" => &mut call.environment,
         "prompt_version" => &mut call.prompt_version,
+        "index_version" => &mut call.index_version,
         "region" => &mut call.region,
         other => return call.dims.push((other.strip_prefix("dims.").unwrap_or(other), value)),
     };
