@@ -499,6 +499,11 @@ impl Rule {
         self.by.iter().map(|name| (name.clone(), labels.get(name).unwrap_or("").to_owned())).collect()
     }
 
+    /// The only tenant whose series the rule reads; `None`: any.
+    pub fn tenant(&self) -> Option<&str> {
+        self.matches.get("tenant").filter(|values| values.len() == 1).map(|values| values[0].as_str())
+    }
+
     /// The highest parent whose labels answer the rule: fewer rows to read.
     pub fn level(&self) -> Level {
         let needed =

@@ -177,8 +177,10 @@ impl Buffer {
     }
 
     fn keep(&mut self, origin: Origin, mut record: Record, rules: &Rules) {
-        // A change or an incident is of the app under which its calls are kept.
-        if let Cow::Owned(app) = rules.relabel.of("app", &record.app) {
+        // A change or an incident is of the app under which its calls are kept; of none where it is the whole tenant's.
+        if !record.app.is_empty()
+            && let Cow::Owned(app) = rules.relabel.of("app", &record.app)
+        {
             record.app = app;
         }
         if let Some(key) = &rules.withhold {
@@ -638,6 +640,21 @@ mod tests {
         let labels = shown.first().unwrap();
         assert_eq!((labels.get("route"), labels.get("release")), (Some("/users/:id"), Some("")));
         assert_eq!(buffer.panes.values().map(Pane::calls).sum::<u64>(), 50);
+    }
+
+    #[test]
+    fn records_are_of_the_app_as_it_is_kept_and_a_tenants_stay_the_tenants() {
+        let row = |regex: &str, replacement: &str| crate::relabel::Row {
+            dimension: "app".into(),
+            regex: regex.into(),
+            replacement: replacement.into(),
+        };
+        let mut rules = rules(CallIndex::Off);
+        rules.relabel = Relabel::new(&[row("shop-.*", "shop"), row("", "none")], &rules.dimensions).unwrap();
+        let change = |app: &str| format!(r#"{{"time":1795225535,"kind":"change","type":"release","app":"{app}"}}"#);
+        let buffer = feed_by(&[&change("shop-7f9"), &change("")], &rules);
+        let apps: Vec<&str> = buffer.records.iter().map(|record| record.app.as_str()).collect();
+        assert_eq!(apps, ["shop", ""]);
     }
 
     #[test]

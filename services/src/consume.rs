@@ -285,13 +285,17 @@ impl Log {
         Ok(id.map(|id| format!("{cluster}/{id}")))
     }
 
-    /// Every partition's end, and the life that these are of: it is asked last, and no life comes back.
-    pub fn probe(&self) -> Result<Probe> {
+    /// The partitions that there are; none where there is no such topic.
+    pub fn partitions(&self) -> Result<Vec<i32>> {
         let metadata = self.client.fetch_metadata(Some(&self.topic), ASK).context("ask for metadata")?;
         let partitions = metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions);
-        let ids: Vec<i32> = partitions.map(rdkafka::metadata::MetadataPartition::id).collect();
+        Ok(partitions.map(rdkafka::metadata::MetadataPartition::id).collect())
+    }
+
+    /// Every partition's end, and the life that these are of: it is asked last, and no life comes back.
+    pub fn probe(&self) -> Result<Probe> {
         let end = |id: i32| Ok((id, self.client.fetch_watermarks(&self.topic, id, ASK)?.1));
-        let ends = ids.into_iter().map(end).collect::<Result<_>>()?;
+        let ends = self.partitions()?.into_iter().map(end).collect::<Result<_>>()?;
         Ok(Probe { incarnation: self.incarnation()?, ends, at: Some(Instant::now()) })
     }
 }

@@ -14,7 +14,6 @@ use leeway_alerts::state::{Holds, Instance, Verdict, step};
 use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, Finding, Notice, State, fingerprint, notice_id};
 use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND, minute_of};
 use leeway_core::drift::{Direction, Takes, Test};
-use leeway_core::labels::Level;
 use leeway_core::measure::Measure;
 use leeway_core::pane::Pane;
 use leeway_core::sketch::{RELATIVE_ERROR, Sketch};
@@ -344,12 +343,11 @@ impl Evaluator {
             return Ok(known.clone());
         }
         let mut merged: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
-        let (level, tenant) = read_for(rule);
         let mut start = from;
         while start < to {
             let stop = (start + DAY).min(to);
             // Hours hold what their minutes held, and are kept for longer.
-            for (labels, pane) in merged_of(rule, self.store.hours(level, tenant, start, stop).await?) {
+            for (labels, pane) in by_instance(rule, self.store.hours(rule.level(), rule.tenant(), start, stop).await?) {
                 merged.entry(labels).or_default().merge(&pane);
             }
             start = stop;
@@ -362,8 +360,7 @@ impl Evaluator {
 
     /// Label sets of the rule with their merged panes over `[from, to)`.
     async fn instances(&self, rule: &Rule, from: Micros, to: Micros) -> Result<BTreeMap<AlertLabels, Pane>> {
-        let (level, tenant) = read_for(rule);
-        Ok(merged_of(rule, self.store.panes(level, tenant, from, to).await?))
+        Ok(by_instance(rule, self.store.panes(rule.level(), rule.tenant(), from, to).await?))
     }
 
     fn judge(&self, subject: &Subject<'_>, verdict: Verdict, evidence: &Evidence, write: &mut EvaluationWrite) {
@@ -579,14 +576,9 @@ fn finding(subject: &Subject<'_>, from: State, to: State, evidence: &Evidence) -
         evidence: evidence.clone(),
     }
 }
-/// The level, and the only tenant if there is one, of the series that a rule reads.
-fn read_for(rule: &Rule) -> (Level, Option<&str>) {
-    let tenant = rule.matches.get("tenant").filter(|values| values.len() == 1).map(|values| values[0].as_str());
-    (rule.level(), tenant)
-}
 
 /// Label sets of the rule with the merged panes of their series.
-fn merged_of(rule: &Rule, panes: Vec<SeriesPane>) -> BTreeMap<AlertLabels, Pane> {
+fn by_instance(rule: &Rule, panes: Vec<SeriesPane>) -> BTreeMap<AlertLabels, Pane> {
     let mut merged: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
     for series in panes {
         if rule.matches(&series.labels) {

@@ -173,7 +173,7 @@ impl Shared {
             return known;
         }
         // The watch has not looked yet: a member's name must not depend on who is faster.
-        let count = self.log.probe().map_or(0, |probe| probe.ends.len());
+        let count = self.log.partitions().map_or(0, |partitions| partitions.len());
         let _ = self.partition_count.compare_exchange(0, count, Relaxed, Relaxed);
         count
     }

@@ -39,6 +39,8 @@ impl Relabel {
                 let known = dimensions.names().join(", ");
                 bail!("{}: `{}` is none of ingest.dimensions ({known})", of(), row.dimension);
             }
+            // By itself first: `a)(b` is none, whatever stands around it.
+            Regex::new(&row.regex).with_context(of)?;
             let regex = Regex::new(&format!("^(?s:{})$", row.regex)).with_context(of)?;
             made.push((row.dimension.clone(), regex, row.replacement.clone()));
         }
@@ -111,5 +113,6 @@ mod tests {
         assert!(told(&[("app", "a", ""), ("tenant", "a", "b")]).contains("row 2: a tenant is not renamed"));
         assert!(told(&[("region", "a", "b")]).contains("none of ingest.dimensions (tenant, app"));
         assert!(told(&[("app", "(", "b")]).contains("unclosed group"));
+        assert!(told(&[("app", "a)(b", "b")]).contains("unopened group"));
     }
 }

@@ -17,7 +17,7 @@ const CLOSED: Micros = 3 * MINUTE;
 const LEASE: Micros = 30 * SECOND;
 /// How often what is old is looked for.
 const EXPIRE_EVERY: Micros = HOUR;
-/// Windows are not left unfolded for longer than this because much is old.
+/// One kind of what is old holds the others, and the folding of windows, up for no longer than this.
 const EXPIRE_AT_ONCE: Duration = Duration::from_secs(10);
 /// A rule that is further behind than this is of nobody's settings any more.
 const BEHIND_DAYS: i64 = 30;
@@ -85,13 +85,13 @@ impl Upkeep {
     async fn expire(&self, now: Micros, stop: &Stop) -> Result<bool, StoreError> {
         // Back from the newest call: a clock that runs ahead drops nothing.
         let Some(newest) = self.store.newest_pane_day().await? else { return Ok(true) };
-        let (today, until) = (day_of(now).min(newest), Instant::now() + EXPIRE_AT_ONCE);
+        let today = day_of(now).min(newest);
         // Rules that are behind still read the minutes; one that nobody evaluates holds nothing for ever.
         let read = self.store.rule_progress().await?.into_iter().map(|rule| day_of(rule.through));
         let read = read.filter(|day| *day > today - BEHIND_DAYS).min().unwrap_or(today);
         let mut all = true;
         for old in self.old(today, read - READ_BACK_DAYS) {
-            let mut dropped = 0;
+            let (mut dropped, until) = (0, Instant::now() + EXPIRE_AT_ONCE);
             let done = loop {
                 if Instant::now() > until || stop.stopped() {
                     break false;

@@ -60,12 +60,11 @@ pub async fn blocks(
     from: Micros,
     to: Micros,
 ) -> Result<BTreeMap<AlertLabels, BTreeMap<Micros, Pane>>> {
-    let tenant = rule.matches.get("tenant").filter(|values| values.len() == 1).map(|values| values[0].as_str());
     let mut found: BTreeMap<AlertLabels, BTreeMap<Micros, Pane>> = BTreeMap::new();
     let panes = if rule.window == HOUR {
-        store.hours(rule.level(), tenant, from, to).await?
+        store.hours(rule.level(), rule.tenant(), from, to).await?
     } else {
-        store.panes(rule.level(), tenant, from, to).await?
+        store.panes(rule.level(), rule.tenant(), from, to).await?
     };
     for series in panes {
         if rule.matches(&series.labels) {

@@ -28,7 +28,7 @@ pub struct Attributes<'a> {
     /// Attributes that the settings name, with the dimension that each is.
     names: &'a [(String, String)],
     /// Their values, by the place of their name.
-    named: Vec<(usize, &'a AnyValue)>,
+    named: Vec<(usize, String)>,
 }
 
 impl Default for Attributes<'_> {
@@ -76,30 +76,30 @@ impl<'a> Attributes<'a> {
         for (mine, theirs) in read.found.iter_mut().zip(&resource.found) {
             *mine = mine.or(*theirs);
         }
-        for (place, value) in &resource.named {
-            read.name(*place, value);
+        for (place, text) in &resource.named {
+            read.name(*place, Some(text.clone()));
         }
         read
     }
 
-    /// Takes the value of a named attribute; `false` where it is none for a label.
-    fn name(&mut self, place: usize, value: &'a AnyValue) -> bool {
-        let told = label(value).is_some_and(|text| !text.is_empty());
-        if told && self.named.iter().all(|(named, _)| *named != place) {
-            self.named.push((place, value));
+    /// Takes the text of a named attribute, the first one; `false` where there is none.
+    fn name(&mut self, place: usize, text: Option<String>) -> bool {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return false };
+        if self.named.iter().all(|(named, _)| *named != place) {
+            self.named.push((place, text));
         }
-        told
+        true
     }
 
     /// Dimensions that the settings name, with their values.
-    pub fn dimensions(&self) -> impl Iterator<Item = (&'a str, String)> {
-        self.named.iter().filter_map(|(place, value)| Some((self.names[*place].1.as_str(), label(value)?)))
+    pub fn dimensions(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.named.iter().map(|(place, text)| (self.names[*place].1.as_str(), text.as_str()))
     }
 
     /// Takes an attribute that the table knows and `wanted` wants.
     fn take(&mut self, pair: &'a KeyValue, wanted: impl Fn(Field) -> bool) -> bool {
         let place = self.names.iter().position(|(key, _)| *key == pair.key);
-        let named = place.zip(pair.value.as_ref()).is_some_and(|(place, value)| self.name(place, value));
+        let named = place.is_some_and(|place| self.name(place, pair.value.as_ref().and_then(label)));
         let Some((rank, field)) = known(&pair.key) else { return named };
         if let Some(value) = pair.value.as_ref().filter(|_| wanted(field)) {
             let slot = &mut self.found[field as usize];

@@ -92,11 +92,11 @@ impl Inside {
 impl Inside {
     /// What attributes say that the settings name.
     pub fn named(&mut self, attributes: &Attributes<'_>) {
-        for (dimension, value) in attributes.dimensions().filter(|(_, value)| !value.is_empty()) {
+        for (dimension, value) in attributes.dimensions() {
             if dimension == "tenant" {
-                self.tenant = Some(cut(&value, MAX_LABEL).to_owned());
+                self.tenant = Some(cut(value, MAX_LABEL).to_owned());
             } else {
-                self.dimensions.push((dimension.to_owned(), value));
+                self.dimensions.push((dimension.to_owned(), value.to_owned()));
             }
         }
     }
