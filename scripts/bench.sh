@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The measured ratios: end to end against bare poll and decode, and the flush against raw COPY. Release build, own
-# broker and database. COUNT (default 1,000,000) events of 1 KB and a third of that at 4 KB.
+# broker and database. COUNT (default 1,000,000) events of 1 KB and a third of that at 4 KB; SERIES (default 1,000,000) at once.
 source "$(dirname "$0")/common.sh"
 work=$(mktemp -d /tmp/leeway-bench.XXXXXX)
 chmod 755 "$work"
@@ -21,3 +21,4 @@ export LEEWAY_TEST_KAFKA LEEWAY_TEST_DATABASE_URL
 cargo bench --locked -p leeway-store --bench flush
 target/release/leeway-bench drive target/release/leeway "${COUNT:-1000000}"
 target/release/leeway-bench scale target/release/leeway "${COUNT:-1000000}"
+target/release/leeway-bench series target/release/leeway "${SERIES:-1000000}"

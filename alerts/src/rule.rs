@@ -65,18 +65,28 @@ pub struct Drift {
 pub enum Reference {
     /// The same window, a day earlier.
     PreviousDay,
+    /// The same window of each of so many weeks before, together: the hour of the week is no change.
+    Weeks(u8),
     Fixed {
         from: Micros,
         to: Micros,
     },
+    /// The same window of other series: the rule's own labels, but for those of [`Rule::against`].
+    Slice,
 }
 
+/// Weeks that a reference has at most.
+const WEEKS: std::ops::RangeInclusive<u8> = 1..=5;
+const WEEK: Micros = 7 * 24 * HOUR;
+
 impl Reference {
-    /// The reference's time for a window.
-    pub fn window(self, from: Micros, to: Micros) -> (Micros, Micros) {
+    /// The reference's times for a window, the earliest first.
+    pub fn windows(self, from: Micros, to: Micros) -> Vec<(Micros, Micros)> {
         match self {
-            Self::PreviousDay => (from - 24 * HOUR, to - 24 * HOUR),
-            Self::Fixed { from, to } => (from, to),
+            Self::PreviousDay => vec![(from - 24 * HOUR, to - 24 * HOUR)],
+            Self::Weeks(n) => (1..=i64::from(n)).rev().map(|back| (from - back * WEEK, to - back * WEEK)).collect(),
+            Self::Fixed { from, to } => vec![(from, to)],
+            Self::Slice => vec![(from, to)],
         }
     }
 }
@@ -90,11 +100,33 @@ enum KindText {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected \"previous_day\" or { from = TIME, to = TIME }")]
+#[serde(
+    untagged,
+    expecting = "expected \"previous_day\", \"previous_week\", { weeks = N }, { from = TIME, to = TIME } or { where = { LABEL = VALUE } }"
+)]
 enum ReferenceText {
     Named(String),
     Fixed(FixedText),
+    Weeks(WeeksText),
+    Slice(SliceText),
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WeeksText {
+    weeks: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SliceText {
+    #[serde(rename = "where")]
+    matches: BTreeMap<String, OneOrMore>,
+}
+
+/// What a reference may be, in words.
+const REFERENCES: &str =
+    "\"previous_day\", \"previous_week\", { weeks = N }, { from = TIME, to = TIME } and { where = { LABEL = VALUE } }";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +178,8 @@ pub struct Rule {
     pub quantile: Option<f64>,
     /// Label → allowed values.
     pub matches: BTreeMap<String, Vec<String>>,
+    /// The same of a reference that is another slice, where it differs; empty elsewhere.
+    pub against: BTreeMap<String, Vec<String>>,
     pub by: Vec<String>,
     pub window: Micros,
     pub bound: Bound,
@@ -214,6 +248,15 @@ fn five_minutes() -> Span {
 enum OneOrMore {
     One(String),
     More(Vec<String>),
+}
+
+impl OneOrMore {
+    fn values(self) -> Vec<String> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::More(values) => values,
+        }
+    }
 }
 
 /// `90s`, `5m`, `2h`.
@@ -295,7 +338,12 @@ fn check(
         return Err("`window` is a whole number of minutes, 1m to 24h".to_owned());
     }
     let label = |name: &String| dimensions.names().contains(name) || name == "operation" || name == "served";
-    if let Some(unknown) = text.by.iter().chain(text.matches.keys()).find(|name| !label(name)) {
+    let others = match &text.reference {
+        Some(ReferenceText::Slice(slice)) => Some(&slice.matches),
+        _ => None,
+    };
+    let named = text.by.iter().chain(text.matches.keys()).chain(others.into_iter().flat_map(BTreeMap::keys));
+    if let Some(unknown) = named.into_iter().find(|name| !label(name)) {
         let names = dimensions.names().join(", ");
         return Err(format!("unknown label `{unknown}`; valid are operation, served, {names}"));
     }
@@ -307,17 +355,20 @@ fn check(
         };
         return Err(format!("unknown receiver `{unknown}`; the settings define: {known}"));
     }
-    let values = |value: OneOrMore| match value {
-        OneOrMore::One(value) => vec![value],
-        OneOrMore::More(values) => values,
+    let against = match text.reference {
+        Some(ReferenceText::Slice(slice)) => of_labels(slice.matches),
+        _ => BTreeMap::new(),
     };
+    let matches = of_labels(text.matches);
+    apart(&against, &matches, &text.by)?;
     Ok(Rule {
         id: text.id,
         version,
         kind,
         measure,
         quantile: text.quantile,
-        matches: text.matches.into_iter().map(|(name, value)| (name, values(value))).collect(),
+        matches,
+        against,
         by: text.by,
         window: text.window.0,
         bound,
@@ -330,6 +381,35 @@ fn check(
         receivers: text.receivers,
         annotations: text.annotations,
     })
+}
+
+fn of_labels(text: BTreeMap<String, OneOrMore>) -> BTreeMap<String, Vec<String>> {
+    text.into_iter().map(|(name, value)| (name, value.values())).collect()
+}
+
+/// Another slice differs in labels that the rule names, and in each of their values.
+fn apart(
+    against: &BTreeMap<String, Vec<String>>,
+    matches: &BTreeMap<String, Vec<String>>,
+    by: &[String],
+) -> Result<(), String> {
+    for (name, values) in against {
+        let Some(own) = matches.get(name) else {
+            return Err(format!(
+                "`reference`: say in the rule's own `where` which `{name}` is compared with {name} = {}",
+                values.join(", ")
+            ));
+        };
+        if let Some(both) = values.iter().find(|value| own.contains(value)) {
+            return Err(format!(
+                "`reference`: {name} = {both} is in the rule's own `where` too: it would be compared with itself"
+            ));
+        }
+        if by.contains(name) {
+            return Err(format!("`reference`: `{name}` is in `by`, so no instance would find its counterpart"));
+        }
+    }
+    Ok(())
 }
 
 fn threshold(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
@@ -383,11 +463,18 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
     };
     let reference = match &text.reference {
         Some(ReferenceText::Named(name)) if name == "previous_day" => Reference::PreviousDay,
+        Some(ReferenceText::Named(name)) if name == "previous_week" => Reference::Weeks(1),
         Some(ReferenceText::Named(name)) => {
-            return Err(format!(
-                "`reference` is `{name}`; valid are \"previous_day\" and {{ from = TIME, to = TIME }}"
-            ));
+            return Err(format!("`reference` is `{name}`; valid are {REFERENCES}"));
         }
+        Some(ReferenceText::Weeks(WeeksText { weeks })) if WEEKS.contains(weeks) => Reference::Weeks(*weeks),
+        Some(ReferenceText::Weeks(_)) => {
+            return Err(format!("`reference`: `weeks` lies between {} and {}", WEEKS.start(), WEEKS.end()));
+        }
+        Some(ReferenceText::Slice(slice)) if slice.matches.is_empty() => {
+            return Err("`reference`: `where` names at least one label, such as { model = \"gpt-4o\" }".to_owned());
+        }
+        Some(ReferenceText::Slice(_)) => Reference::Slice,
         Some(ReferenceText::Fixed(fixed)) => {
             let (from, to) = (time(&fixed.from)?, time(&fixed.to)?);
             if from >= to || to - from > 31 * 24 * HOUR {
@@ -396,7 +483,7 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
             Reference::Fixed { from, to }
         }
         None => {
-            return Err("a drift rule needs a `reference`: \"previous_day\" or { from = TIME, to = TIME }".to_owned());
+            return Err(format!("a drift rule needs a `reference`; valid are {REFERENCES}"));
         }
     };
     let alpha = text.alpha.unwrap_or(ALPHA);
@@ -494,6 +581,27 @@ impl Rule {
         operation && served && self.matches.iter().all(fits)
     }
 
+    /// The rule over its reference's series: itself, but for a reference that is another slice.
+    pub fn of_reference(&self) -> Self {
+        let mut other = self.clone();
+        other.matches.extend(self.against.clone());
+        other
+    }
+
+    /// The reference in words, where its time does not say all.
+    pub fn reference_words(&self) -> String {
+        match self.kind {
+            Kind::Drift(Drift { reference: Reference::Weeks(n), .. }) if n > 1 => {
+                format!("the same time of {n} weeks, together")
+            }
+            Kind::Drift(Drift { reference: Reference::Slice, .. }) => {
+                let labels = self.against.iter().map(|(name, values)| format!("{name} = {}", values.join(" or ")));
+                labels.collect::<Vec<_>>().join(", ")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// The instance that a series belongs to.
     pub fn instance(&self, labels: &Labels) -> AlertLabels {
         self.by.iter().map(|name| (name.clone(), labels.get(name).unwrap_or("").to_owned())).collect()
@@ -559,10 +667,27 @@ receivers = ["oncall"]
         let Kind::Drift(Drift { reference: reference @ Reference::Fixed { from, to }, .. }) = fixed.kind else {
             panic!()
         };
-        assert_eq!((reference.window(5, 6), to - from), ((from, to), 24 * HOUR));
+        assert_eq!((reference.windows(5, 6), to - from), (vec![(from, to)], 24 * HOUR));
+        let weeks = drift("reference = { weeks = 2 }").unwrap();
+        let Kind::Drift(Drift { reference: weeks, .. }) = weeks.kind else { panic!("{weeks:?}") };
+        assert_eq!(weeks.windows(5, 6), [(5 - 2 * WEEK, 6 - 2 * WEEK), (5 - WEEK, 6 - WEEK)]);
+        let slice =
+            drift("reference = { where = { model = \"old\" } }\nwhere = { model = \"new\", app = \"a\" }").unwrap();
+        let other = slice.of_reference();
+        assert_eq!((&other.matches["model"][0][..], &other.matches["app"][0][..]), ("old", "a"));
+        assert_eq!(slice.reference_words(), "model = old");
         for (more, says) in [
             ("", "needs a `reference`"),
-            ("reference = \"last_week\"", "previous_day"),
+            ("reference = \"last_week\"", "{ weeks = N }"),
+            ("reference = { weeks = 6 }", "between 1 and 5"),
+            ("reference = { where = {} }", "at least one label"),
+            ("reference = { where = { model = \"old\" } }", "own `where`"),
+            ("reference = { where = { model = \"old\" } }\nwhere = { model = [\"new\", \"old\"] }", "with itself"),
+            (
+                "reference = { where = { model = \"old\" } }\nwhere = { model = \"new\" }\nby = [\"model\"]",
+                "counterpart",
+            ),
+            ("reference = { where = { colour = \"old\" } }\nwhere = { colour = \"new\" }", "unknown label"),
             ("reference = { from = \"2026-11-02T00:00:00Z\", to = \"2026-11-01T00:00:00Z\" }", "before"),
             ("reference = { from = \"yesterday\", to = \"today\" }", "is no time"),
             ("reference = \"previous_day\"\nabove = 3", "min_effect"),

@@ -194,6 +194,9 @@ impl UsualEvidence {
 pub struct DriftEvidence {
     pub reference_from: Micros,
     pub reference_to: Micros,
+    /// What the reference is, where its time does not say all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reference_words: String,
     pub reference_n: u64,
     /// `None` where there was too little to compare.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -248,7 +251,9 @@ impl Evidence {
         };
         let time = |at: Micros| crate::clock::rfc3339(at)[..16].replace('T', " ");
         let (from, to) = (time(drift.reference_from), time(drift.reference_to));
-        Some(format!("{title}: {answer}, against {from} to {to} UTC with n = {}", drift.reference_n))
+        let words = &drift.reference_words;
+        let words = if words.is_empty() { String::new() } else { format!(" ({words})") };
+        Some(format!("{title}: {answer}, against {from} to {to} UTC{words} with n = {}", drift.reference_n))
     }
 
     pub fn shown_threshold(&self) -> String {

@@ -113,7 +113,8 @@ pub fn page(frame: &Frame, input: &Input) -> Result<String, RenderError> {
     Ok(page.render()?)
 }
 
-fn escape(text: &str) -> String {
+/// As part of a query.
+pub(crate) fn escape(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
             out.push(char::from(byte));

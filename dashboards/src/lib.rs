@@ -6,12 +6,13 @@ pub mod demo_pages;
 pub mod kpis;
 pub mod overview;
 pub mod report;
+pub mod shadow;
 pub mod texts;
 
 /// What every page shows around its content.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// Place in the navigation: `overview`, `kpis`, `reports`, `alerts`, `mailbox`, `webhooks`.
+    /// Place in the navigation: `overview`, `kpis`, `shadow`, `reports`, `alerts`, `mailbox`, `webhooks`.
     pub here: &'static str,
     /// Whether the demo's pages exist, and the numbers are made by a simulator.
     pub demo: bool,

@@ -337,22 +337,26 @@ impl Evaluator {
         reference: Reference,
         end: Micros,
     ) -> Result<BTreeMap<AlertLabels, Pane>> {
-        let (from, to) = reference.window(end - rule.window, end);
         let key = (rule.id.clone(), rule.version.clone());
         if let Some(known) = self.memory.references.get(&key) {
             return Ok(known.clone());
         }
+        let of = rule.of_reference();
         let mut merged: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
-        let mut start = from;
-        while start < to {
-            let stop = (start + DAY).min(to);
-            // Hours hold what their minutes held, and are kept for longer.
-            for (labels, pane) in by_instance(rule, self.store.hours(rule.level(), rule.tenant(), start, stop).await?) {
-                merged.entry(labels).or_default().merge(&pane);
+        for (from, to) in reference.windows(end - rule.window, end) {
+            let mut start = from;
+            while start < to {
+                let stop = (start + DAY).min(to);
+                // Hours hold what their minutes held, and are kept for longer.
+                for (labels, pane) in by_instance(&of, self.store.hours(of.level(), of.tenant(), start, stop).await?) {
+                    merged.entry(labels).or_default().merge(&pane);
+                }
+                start = stop;
             }
-            start = stop;
         }
-        if matches!(reference, Reference::Fixed { .. }) && to < end - DAY {
+        if let Reference::Fixed { to, .. } = reference
+            && to < end - DAY
+        {
             self.memory.references.insert(key, merged.clone());
         }
         Ok(merged)
@@ -493,7 +497,9 @@ fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidence) {
         Err(drift::Inconclusive::Alike) => (Verdict::Clear, None),
         Err(_) => (Verdict::Insufficient, None),
     };
-    let (reference_from, reference_to) = asked.reference.window(subject.end - rule.window, subject.end);
+    let windows = asked.reference.windows(subject.end - rule.window, subject.end);
+    let (reference_from, reference_to) =
+        windows.first().zip(windows.last()).map_or((0, 0), |((from, _), (_, to))| (*from, *to));
     let evidence = Evidence {
         unit: asked.test.unit(&rule.measure),
         value: found.map(|found| found.effect),
@@ -504,6 +510,7 @@ fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidence) {
         drift: Some(DriftEvidence {
             reference_from,
             reference_to,
+            reference_words: rule.reference_words(),
             reference_n,
             p: found.map(|found| found.p),
             test: asked.test.id().to_owned(),

@@ -14,7 +14,7 @@ use leeway_core::labels::{Labels, Level, SeriesId};
 use leeway_core::pane::{LabelSum, Pane};
 use leeway_store::{Joined, Lease, PaneRow, Store, StoreError, Waiting};
 
-use crate::flush::{random_id, row};
+use crate::flush::random_id;
 use crate::metrics::Metrics;
 use crate::tasks::Stop;
 
@@ -160,7 +160,7 @@ impl Resolver {
                 merged.entry((labels.tenant().to_owned(), id, *minute)).or_default().merge(pane);
             }
         }
-        Ok(merged.into_iter().map(|((tenant, id, minute), pane)| row(&tenant, id, minute, &pane)).collect())
+        Ok(merged.into_iter().map(|((tenant, id, minute), pane)| PaneRow::of(&tenant, id, minute, &pane)).collect())
     }
 }
 

@@ -11,7 +11,7 @@ use leeway_core::clock::{Clock, Micros, day_of};
 use leeway_core::event::{Brings, Reject};
 use leeway_core::labels::{Dimensions, Labels, Level, SeriesId};
 use leeway_core::ledger::Ledger;
-use leeway_core::pane::{Counter, Numbers, Pane};
+use leeway_core::pane::{Numbers, Pane};
 use leeway_core::scan::Mention;
 use leeway_store::{DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, PartitionKey, SeriesRef, Store};
 use tokio::runtime::Handle;
@@ -414,7 +414,7 @@ impl Flusher {
         let folded: Vec<(String, i64, u64)> =
             folded_calls.into_iter().map(|((tenant, day), calls)| (tenant, day, calls)).collect();
         tx.fold(&overflow, &folded, now).await?;
-        Ok(panes.iter().map(|((id, minute), pane)| row(&tenants[id], *id, *minute, pane)).collect())
+        Ok(panes.iter().map(|((id, minute), pane)| PaneRow::of(&tenants[id], *id, *minute, pane)).collect())
     }
 }
 
@@ -454,22 +454,6 @@ fn told(parts: &[PartBatch], counted: &[(usize, &Contribution, Brings)], dimensi
 impl Family {
     fn leaf(&self) -> SeriesId {
         self.0.last().map_or([0; 16], |(id, _)| *id)
-    }
-}
-
-pub fn row(tenant: &str, series_id: SeriesId, window_start: Micros, pane: &Pane) -> PaneRow {
-    let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    PaneRow {
-        tenant: tenant.to_owned(),
-        series_id,
-        window_start,
-        n: int(pane.calls()),
-        errors: int(pane.get(Counter::Errors).n),
-        input_tokens: int(pane.token_sum(0)),
-        output_tokens: int(pane.token_sum(1)),
-        cost_nano: i64::try_from(pane.cost).unwrap_or(i64::MAX),
-        counts: pane.encode_counts(),
-        sketches: pane.encode_sketches(),
     }
 }
 

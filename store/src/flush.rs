@@ -10,6 +10,7 @@ use leeway_core::clock::Micros;
 use leeway_core::event::{Label, Record};
 use leeway_core::labels::{Labels, Level, SeriesId};
 use leeway_core::ledger::Ledger;
+use leeway_core::pane::{Counter, Pane, Shape};
 
 use crate::conn::Param;
 use crate::{PartitionKey, Store, StoreError, Tx, args, postgres, sqlite};
@@ -107,6 +108,35 @@ pub struct PaneRow {
     pub cost_nano: i64,
     pub counts: Vec<u8>,
     pub sketches: Vec<u8>,
+    /// p50, p95 and p99 of the latency, milliseconds: of a folded window alone.
+    pub percentiles: [Option<f64>; 3],
+}
+
+impl PaneRow {
+    /// A part of a window.
+    pub fn of(tenant: &str, series_id: SeriesId, window_start: Micros, pane: &Pane) -> Self {
+        let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        Self {
+            tenant: tenant.to_owned(),
+            series_id,
+            window_start,
+            n: int(pane.calls()),
+            errors: int(pane.get(Counter::Errors).n),
+            input_tokens: int(pane.token_sum(0)),
+            output_tokens: int(pane.token_sum(1)),
+            cost_nano: i64::try_from(pane.cost).unwrap_or(i64::MAX),
+            counts: pane.encode_counts(),
+            sketches: pane.encode_sketches(),
+            percentiles: [None; 3],
+        }
+    }
+
+    /// A whole window.
+    pub fn folded(tenant: &str, series_id: SeriesId, window_start: Micros, pane: &Pane) -> Self {
+        let durations = pane.sketch(Shape::DurationOk);
+        let percentile = |q: f64| durations.quantile(q).map(|found| found.value / 1e3);
+        Self { percentiles: [0.5, 0.95, 0.99].map(percentile), ..Self::of(tenant, series_id, window_start, pane) }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -359,15 +389,7 @@ impl FlushTx {
     }
 
     pub async fn panes(&mut self, rows: &[PaneRow]) -> Result<(), StoreError> {
-        let conn = self.tx.conn()?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        if conn.postgres() {
-            postgres::copy_panes(conn, self.flush_id, rows).await
-        } else {
-            sqlite::insert_panes(conn, self.flush_id, rows).await
-        }
+        panes(self.tx.conn()?, self.flush_id, rows).await
     }
 
     pub async fn ledger(&mut self, parts: &[PartWrite], rows: &[LedgerRow]) -> Result<(), StoreError> {
@@ -484,6 +506,17 @@ pub async fn enlist(conn: &mut crate::Conn, series: &[SeriesRef], now: Micros) -
         register(conn, tenant, day, &mine, now).await?;
     }
     Ok(())
+}
+
+/// Appends pane rows.
+pub async fn panes(conn: &mut crate::Conn, flush_id: i64, rows: &[PaneRow]) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        Ok(())
+    } else if conn.postgres() {
+        postgres::copy_panes(conn, flush_id, rows).await
+    } else {
+        sqlite::insert_panes(conn, flush_id, rows).await
+    }
 }
 
 /// Opens the windows of rows for the compactor.

@@ -6,9 +6,9 @@ use std::ops::Range;
 use leeway_core::clock::Micros;
 use leeway_core::event::HEADLINE_OPERATIONS;
 use leeway_core::labels::{Labels, Level};
-use leeway_core::pane::{Pane, Shape};
+use leeway_core::pane::Pane;
 
-use crate::{Conn, Lease, Param, Row, Store, StoreError, args};
+use crate::{Conn, Lease, PaneRow, Row, Store, StoreError, args};
 
 /// A series and its merged pane over what was asked.
 #[derive(Debug, Clone)]
@@ -65,9 +65,12 @@ impl Store {
                 let pane = Pane::decode(&row.bytes(1)?, &row.bytes(2)?)?;
                 folded.entry(row.bytes(0)?).or_default().merge(&pane);
             }
+            let mut rows = Vec::with_capacity(folded.len());
             for (series, pane) in &folded {
-                insert_closed(conn, &tenant, series, start, pane).await?;
+                rows.push(PaneRow::folded(&tenant, crate::flush::key16(series)?, start, pane));
             }
+            // As a flush that no flush has.
+            crate::flush::panes(conn, 0, &rows).await?;
             crate::rollup::unroll(conn, &tenant, start).await?;
         }
         let folded = windows.len();
@@ -126,37 +129,4 @@ async fn tenants(conn: &mut Conn, from: Micros, to: Micros) -> Result<Vec<String
     let sql = "SELECT DISTINCT tenant FROM tenant_day WHERE day >= $1 AND day <= $2 AND tenant <> '' ORDER BY tenant";
     let rows = conn.query(sql, args![day_of(from), day_of(to)]).await?;
     rows.iter().map(|row: &Row| row.text(0)).collect()
-}
-
-async fn insert_closed(
-    conn: &mut Conn,
-    tenant: &str,
-    series: &[u8],
-    start: Micros,
-    pane: &Pane,
-) -> Result<(), StoreError> {
-    let durations = pane.sketch(Shape::DurationOk);
-    let percentile = |q: f64| Param::Float(durations.quantile(q).map(|found| found.value / 1e3));
-    let (counts, sketches) = (pane.encode_counts(), pane.encode_sketches());
-    let sql = "INSERT INTO pane_delta (tenant, series_id, window_start, flush_id, n, errors, input_tokens, output_tokens, cost_nano, \
-               counts, sketches, p50_ms, p95_ms, p99_ms) VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-    let errors = pane.get(leeway_core::pane::Counter::Errors).n;
-    let cost = i64::try_from(pane.cost).unwrap_or(i64::MAX);
-    let params = [
-        tenant.into(),
-        series.into(),
-        start.into(),
-        pane.calls().into(),
-        errors.into(),
-        pane.token_sum(0).into(),
-        pane.token_sum(1).into(),
-        cost.into(),
-        Param::from(&counts),
-        Param::from(&sketches),
-        percentile(0.5),
-        percentile(0.95),
-        percentile(0.99),
-    ];
-    conn.run(sql, &params).await?;
-    Ok(())
 }

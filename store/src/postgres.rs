@@ -26,38 +26,57 @@ pub async fn connect(url: &str) -> Result<PgPool, StoreError> {
 }
 
 const COPY: &str = "COPY pane_delta (tenant, series_id, window_start, flush_id, n, errors, input_tokens, output_tokens, \
-                    cost_nano, counts, sketches) FROM STDIN (FORMAT binary)";
+                    cost_nano, counts, sketches, p50_ms, p95_ms, p99_ms) FROM STDIN (FORMAT binary)";
+
+/// Bytes that go to the server at once: it takes rows in while the next ones are encoded.
+const AT_ONCE: usize = 256 << 10;
 
 /// Appends pane rows by binary COPY.
 pub async fn copy_panes(conn: &mut Conn, flush_id: i64, rows: &[PaneRow]) -> Result<(), StoreError> {
     let Conn::Pg(conn) = conn else { return Err(StoreError::Unreadable("COPY needs Postgres".into())) };
-    let bytes = encode(flush_id, rows);
     let mut copy = conn.copy_in_raw(COPY).await?;
+    let mut bytes = HEAD.to_vec();
+    for row in rows {
+        encode_row(&mut bytes, flush_id, row);
+        if bytes.len() >= AT_ONCE {
+            copy.send(&bytes[..]).await?;
+            bytes.clear();
+        }
+    }
+    bytes.extend_from_slice(&TAIL);
     copy.send(bytes).await?;
     copy.finish().await?;
     Ok(())
 }
 
-/// The binary COPY format of Postgres: signature, flags, then per row a field count and length-prefixed fields.
+/// The binary COPY format of Postgres: signature, flags and no extension; rows; minus one.
+const HEAD: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const TAIL: [u8; 2] = (-1i16).to_be_bytes();
+
+/// Rows as one text of that format.
 pub fn encode(flush_id: i64, rows: &[PaneRow]) -> Vec<u8> {
-    let mut out =
-        Vec::with_capacity(rows.iter().map(|row| 160 + row.counts.len() + row.sketches.len()).sum::<usize>() + 32);
-    out.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
-    out.extend_from_slice(&[0; 8]);
-    for row in rows {
-        out.extend_from_slice(&11i16.to_be_bytes());
-        field(&mut out, row.tenant.as_bytes());
-        field(&mut out, &row.series_id);
-        for number in
-            [row.window_start, flush_id, row.n, row.errors, row.input_tokens, row.output_tokens, row.cost_nano]
-        {
-            field(&mut out, &number.to_be_bytes());
-        }
-        field(&mut out, &row.counts);
-        field(&mut out, &row.sketches);
-    }
-    out.extend_from_slice(&(-1i16).to_be_bytes());
+    let mut out = HEAD.to_vec();
+    rows.iter().for_each(|row| encode_row(&mut out, flush_id, row));
+    out.extend_from_slice(&TAIL);
     out
+}
+
+/// A field count and length-prefixed fields.
+fn encode_row(out: &mut Vec<u8>, flush_id: i64, row: &PaneRow) {
+    out.extend_from_slice(&14i16.to_be_bytes());
+    field(out, row.tenant.as_bytes());
+    field(out, &row.series_id);
+    for number in [row.window_start, flush_id, row.n, row.errors, row.input_tokens, row.output_tokens, row.cost_nano] {
+        field(out, &number.to_be_bytes());
+    }
+    field(out, &row.counts);
+    field(out, &row.sketches);
+    for percentile in row.percentiles {
+        match percentile {
+            Some(value) => field(out, &value.to_be_bytes()),
+            None => out.extend_from_slice(&(-1i32).to_be_bytes()),
+        }
+    }
 }
 
 fn field(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -53,8 +53,19 @@ pub struct Import<'a> {
 impl Store {
     /// (tenant, app) of every app that has series, `limit` at most.
     pub async fn apps(&self, limit: i64) -> Result<Vec<(String, String)>, StoreError> {
-        let sql = "SELECT DISTINCT tenant, labels FROM series WHERE level = 'app' AND overflow = 0 ORDER BY tenant, labels LIMIT $1";
-        let rows = self.conn().await?.query(sql, args![limit]).await?;
+        self.apps_where("overflow = 0", limit).await
+    }
+
+    /// As `apps`, of those that had calls which no user saw.
+    pub async fn unserved_apps(&self, limit: i64) -> Result<Vec<(String, String)>, StoreError> {
+        self.apps_where("overflow = 0 AND served = 0", limit).await
+    }
+
+    async fn apps_where(&self, condition: &str, limit: i64) -> Result<Vec<(String, String)>, StoreError> {
+        let sql = format!(
+            "SELECT DISTINCT tenant, labels FROM series WHERE level = 'app' AND {condition} ORDER BY tenant, labels LIMIT $1"
+        );
+        let rows = self.conn().await?.query(&sql, args![limit]).await?;
         let mut apps = Vec::new();
         for row in rows {
             let labels = leeway_core::labels::Labels::parse(leeway_core::labels::Level::App, &row.text(1)?);

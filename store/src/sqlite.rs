@@ -30,10 +30,12 @@ pub async fn connect(path: &Path) -> Result<(SqlitePool, SqlitePool), StoreError
 }
 
 const INSERT: &str = "INSERT INTO pane_delta (tenant, series_id, window_start, flush_id, n, errors, input_tokens, \
-                      output_tokens, cost_nano, counts, sketches)";
+                      output_tokens, cost_nano, counts, sketches, p50_ms, p95_ms, p99_ms)";
+
+const COLUMNS: usize = 14;
 
 pub async fn insert_panes(conn: &mut Conn, flush_id: i64, rows: &[PaneRow]) -> Result<(), StoreError> {
-    let mut params: Vec<Param<'_>> = Vec::with_capacity(rows.len() * 11);
+    let mut params: Vec<Param<'_>> = Vec::with_capacity(rows.len() * COLUMNS);
     for row in rows {
         params.extend([
             Param::from(&row.tenant),
@@ -43,6 +45,7 @@ pub async fn insert_panes(conn: &mut Conn, flush_id: i64, rows: &[PaneRow]) -> R
         ]);
         params.extend([row.n, row.errors, row.input_tokens, row.output_tokens, row.cost_nano].map(Param::from));
         params.extend([Param::from(&row.counts), Param::from(&row.sketches)]);
+        params.extend(row.percentiles.map(Param::Float));
     }
-    conn.insert(INSERT, 11, &params, "").await
+    conn.insert(INSERT, COLUMNS, &params, "").await
 }

@@ -2,7 +2,8 @@
 //! polls and decodes (librdkafka, simd-json, typed), in interleaved pairs; the whole process is measured.
 //!
 //! `leeway-bench baseline TOPIC COUNT` is the baseline; `leeway-bench drive LEEWAY COUNT` fills topics and compares;
-//! `leeway-bench scale LEEWAY COUNT` compares one, two and three processes.
+//! `leeway-bench scale LEEWAY COUNT` compares one, two and three processes; `leeway-bench series LEEWAY COUNT` measures the memory
+//! of a process with so many series in one window.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -216,6 +217,106 @@ fn scale(leeway: &str, count: u64) -> Outcome<()> {
     Ok(())
 }
 
+/// Peak resident memory of one process that does everything, with so many series of one minute, each with one call.
+fn series(leeway: &str, count: u64) -> Outcome<()> {
+    let (name, tenants) = ("bench_series", 20);
+    fill(name, count, tenants)?;
+    let server = std::env::var("LEEWAY_TEST_DATABASE_URL")?;
+    psql(&server, &format!("CREATE DATABASE {name}"))?;
+    let url = format!("{}/{name}", server.rsplit_once('/').ok_or("no database in the url")?.0);
+    let mut child = Command::new(leeway)
+        .args(["run"])
+        .env("LEEWAY_STORE__URL", &url)
+        .env("LEEWAY_STORE__DATA_DIR", std::env::temp_dir().join(name))
+        .env("LEEWAY_INGEST__USER_KEY", "00".repeat(32))
+        .env("LEEWAY_INGEST__MAX_SERIES_PER_TENANT", (2 * count / tenants).to_string())
+        .env("LEEWAY_KAFKA__BROKERS", kafka()?)
+        .env("LEEWAY_KAFKA__TOPIC", name)
+        .env("LEEWAY_KAFKA__GROUP", name)
+        .env("LEEWAY_KAFKA__DEAD_LETTER_TOPIC", "")
+        .env("LEEWAY_WEB__BIND", "127.0.0.1:0")
+        .env("RUST_LOG", "error")
+        .stdin(Stdio::null())
+        .spawn()?;
+    let number = |sql: &str| -> Outcome<u64> { Ok(psql(&url, sql)?.parse().unwrap_or(0)) };
+    let peak = |child: &std::process::Child| -> Outcome<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").trim().parse::<f64>()? * 1024.0)
+    };
+    let idle = peak(&child)?;
+    let began = std::time::Instant::now();
+    let out = &mut std::io::stdout();
+    // Until all is counted, and its minute folded.
+    let done = [
+        ("counted", "SELECT (COALESCE(sum(consumed), 0) >= COUNT)::int FROM ledger"),
+        ("folded", "SELECT (count(*) = 0)::int FROM open_window"),
+    ];
+    for (what, sql) in done {
+        while number(&sql.replace("COUNT", &count.to_string()))? == 0 {
+            if let Some(status) = child.try_wait()? {
+                return Err(format!("leeway ended: {status}").into());
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        let (peak, seconds) = (peak(&child)?, began.elapsed().as_secs_f64());
+        writeln!(
+            out,
+            "{count} series in one minute, {what} after {seconds:.0} s: peak {:.2} GB resident, {:.0} bytes a series",
+            peak / 1e9,
+            (peak - idle) / count as f64
+        )?;
+    }
+    let (rows, leaves) =
+        (number("SELECT count(*) FROM pane_delta")?, number("SELECT count(*) FROM series WHERE level = 'leaf'")?);
+    let bytes = number("SELECT pg_total_relation_size('pane_delta')")?;
+    writeln!(
+        out,
+        "{leaves} leaf series, {rows} panes stored, {:.0} bytes each with its index",
+        bytes as f64 / rows.max(1) as f64
+    )?;
+    child.kill()?;
+    child.wait()?;
+    psql(&server, &format!("DROP DATABASE {name} WITH (FORCE)"))?;
+    Ok(())
+}
+
+/// One call a series, all of one minute that is over.
+fn fill(topic: &str, count: u64, tenants: u64) -> Outcome<()> {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    let config = || {
+        let mut config = rdkafka::config::ClientConfig::new();
+        config.set("bootstrap.servers", kafka().unwrap_or_default()).set("linger.ms", "50");
+        config.set("queue.buffering.max.messages", "2000000").set("compression.type", "lz4");
+        config
+    };
+    let admin: rdkafka::admin::AdminClient<_> = config().create()?;
+    let new = rdkafka::admin::NewTopic::new(topic, PARTITIONS, rdkafka::admin::TopicReplication::Fixed(1));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(admin.create_topics(&[new], &rdkafka::admin::AdminOptions::new()))?;
+    let producer: BaseProducer = config().create()?;
+    let minute = leeway_core::clock::Clock::System.wall() as u64 / 60_000_000 * 60 - 60;
+    for i in 0..count {
+        let (tenant, time) = (i % tenants, minute + i % 60);
+        let event = format!(
+            r#"{{"id":"s{i}","time":{time},"tenant":"t{tenant}","app":"a","route":"r{i}","request_model":"gpt-4o","status":"ok","duration_ms":{},"tokens":{{"input":{},"output":{}}}}}"#,
+            i % 5_000 + 100,
+            i % 4_000,
+            i % 500,
+        );
+        let mut record = BaseRecord::<(), _>::to(topic).payload(&event).partition((i % PARTITIONS as u64) as i32);
+        while let Err((error, back)) = producer.send(record) {
+            if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
+                return Err(error.into());
+            }
+            producer.poll(Duration::from_millis(20));
+            record = back;
+        }
+    }
+    producer.flush(Duration::from_secs(60))?;
+    Ok(())
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -265,6 +366,10 @@ fn main() -> Outcome<()> {
         ["baseline", topic, count] => baseline(topic, count.parse()?),
         ["drive", leeway, count] => drive(leeway, count.parse()?),
         ["scale", leeway, count] => scale(leeway, count.parse()?),
-        _ => Err("leeway-bench baseline TOPIC COUNT | drive LEEWAY COUNT | scale LEEWAY COUNT".into()),
+        ["series", leeway, count] => series(leeway, count.parse()?),
+        _ => {
+            Err("leeway-bench baseline TOPIC COUNT | drive LEEWAY COUNT | scale LEEWAY COUNT | series LEEWAY COUNT"
+                .into())
+        }
     }
 }

@@ -57,18 +57,7 @@ pub fn pane(calls: usize) -> Pane {
 }
 
 fn row(labels: &Labels, minute: i64, pane: &Pane) -> PaneRow {
-    PaneRow {
-        tenant: labels.tenant().into(),
-        series_id: labels.id(),
-        window_start: minute,
-        n: pane.calls() as i64,
-        errors: 0,
-        input_tokens: 0,
-        output_tokens: 0,
-        cost_nano: 0,
-        counts: pane.encode_counts(),
-        sketches: pane.encode_sketches(),
-    }
+    PaneRow::of(labels.tenant(), labels.id(), minute, pane)
 }
 
 async fn flush(store: &Store, id: i64, part: PartWrite, calls: usize) -> Result<(), Vec<usize>> {

@@ -32,8 +32,55 @@ fn rules(start: i64) -> String {
         rule("slower", "duration_ms", "test = \"mann_whitney\"\nmin_effect = 10\ndirection = \"up\""),
         rule("faster", "duration_ms", "test = \"mann_whitney\"\nmin_effect = 10\ndirection = \"down\""),
         rule("failing", "error_rate", "direction = \"up\""),
+        rule("weeks", "duration_ms", "test = \"ks\"").replace(&reference, "{ weeks = 2 }"),
+        beside("beside", "moved"),
+        beside("twins", "twin"),
     ]
     .concat()
+}
+
+/// An app beside another one, in the same window.
+fn beside(id: &str, app: &str) -> String {
+    format!(
+        "[[rule]]\nid = \"{id}\"\nkind = \"drift\"\nmeasure = \"duration_ms\"\nwindow = \"5m\"\nmin_events = 200\n\
+         test = \"mann_whitney\"\nmin_effect = 10\ndirection = \"up\"\nseverity = \"ticket\"\n\
+         where = {{ app = \"{app}\" }}\nreference = {{ where = {{ app = \"same\" }} }}\n"
+    )
+}
+
+/// What was compared with other weeks, and with another app.
+fn other_references(database: &Database, present: i64) {
+    let of = |rule: &str, labels: &str| -> Result<(String, serde_json::Value), String> {
+        let sql = format!("SELECT state, evidence FROM alert WHERE rule = '{rule}' AND labels = '{labels}'");
+        let rows = database.query(&sql)?;
+        let row = rows.first().ok_or("no instance")?;
+        Ok((row[0].clone(), serde_json::from_str(&row[1..].join("|")).unwrap()))
+    };
+    for (rule, app, expected) in [
+        ("weeks", r#"{"app":"moved"}"#, "firing"),
+        ("weeks", r#"{"app":"same"}"#, "inactive"),
+        ("weeks", r#"{"app":"new"}"#, "insufficient_data"),
+        ("beside", "{}", "firing"),
+        ("twins", "{}", "inactive"),
+    ] {
+        let (_, evidence) = wait_for(rule, 60, || match of(rule, app)? {
+            found if found.0 == expected => Ok(found),
+            found => Err(format!("{found:?}")),
+        });
+        let drift = &evidence["drift"];
+        match (rule, expected) {
+            ("weeks", "firing") => {
+                assert_eq!(drift["reference_words"], "the same time of 2 weeks, together");
+                assert_eq!(drift["reference_n"], 1_200, "both weeks: {evidence}");
+                let from = drift["reference_from"].as_i64().unwrap();
+                assert!((present - from - 14 * 24 * 60 * MINUTE).abs() <= 5 * MINUTE, "{evidence}");
+            }
+            ("beside", _) => {
+                assert_eq!((&drift["reference_words"], &drift["reference_n"]), (&"app = same".into(), &600.into()));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Two gates: nothing moved. The windows are long past, so the first may be judged before its last calls are in.
@@ -72,6 +119,16 @@ fn other_tests(database: &Database) {
     assert!((50.0..150.0).contains(&effect) && low.unwrap() < effect && effect < high.unwrap(), "{slower}");
 }
 
+/// What the rules compare with: minutes before, and the same minute of two weeks.
+fn references(topic: &str, start: i64, present: i64) {
+    let week = 7 * 24 * 60 * MINUTE;
+    for (at, n) in [(start - 5 * MINUTE, 2_000), (present - week, 600), (present - 2 * week, 600)] {
+        for (app, n) in [("moved", n), ("same", n), ("new", 20)] {
+            send(topic, at, &calls(app, at, n, 100.0));
+        }
+    }
+}
+
 #[test]
 fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_state() {
     let (database, topic) = (Database::new(), topic(2));
@@ -93,14 +150,11 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
             node.start()
         })
         .collect();
-    let reference = start - 5 * MINUTE;
-    for (app, n) in [("moved", 2_000), ("same", 2_000), ("new", 20)] {
-        send(&topic, reference, &calls(app, reference, n, 100.0));
-    }
-    send(&topic, start, &calls("marker", start, 2, 1.0));
-    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 5);
     let present = start + 2 * MINUTE;
-    for (app, scale) in [("moved", 160.0), ("same", 100.0), ("new", 100.0)] {
+    references(&topic, start, present);
+    send(&topic, start, &calls("marker", start, 2, 1.0));
+    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 8);
+    for (app, scale) in [("moved", 160.0), ("same", 100.0), ("new", 100.0), ("twin", 100.0)] {
         send(&topic, present, &calls(app, present, 600, scale));
     }
     // Both partitions' watermarks pass the windows that hold the minute.
@@ -124,6 +178,7 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
     assert_eq!(evidence["drift"]["reference_n"], 2_000);
     settled(&database);
     other_tests(&database);
+    other_references(&database, present);
     // Three evaluators and three couriers, one alert: told once, found once.
     std::thread::sleep(std::time::Duration::from_secs(3));
     let told = json_lines(&log).iter().filter(|hook| hook["body"]["data"]["status"] == "firing").count();

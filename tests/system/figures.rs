@@ -121,6 +121,51 @@ fn reports_equal(node: &Node, at: i64) {
     assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("no ISO week such as"));
 }
 
+/// A model tried on traffic that no user saw fails more: it stands beside what was served, and in no key figure.
+#[test]
+fn what_no_user_saw_is_compared_and_counts_in_no_key_figure() {
+    let (database, topic) = (Database::new(), topic(1));
+    let node = Node::new(&database, &topic);
+    let process = node.start();
+    let address = address(&process);
+    assert!(get(&address, "/shadow").1.contains("No such calls yet"));
+    let at = now_us() - 600_000_000;
+    let one = |i: usize| {
+        let event = call(&format!("s{i}"), at + i as i64, "shop", 1000.0);
+        // 10 of 200 that were served fail, and 35 of 200 that were not.
+        let failed = !(10..365).contains(&i);
+        let event = if failed { event.replace(r#""status":"ok""#, r#""status":"error""#) } else { event };
+        let served = i < 200;
+        let more = if served { r#"{"cost_usd":0.02,"# } else { r#"{"cost_usd":0.01,"served":false,"# };
+        event.replacen('{', more, 1).replace("gpt-4o", if served { "gpt-4o" } else { "gpt-tried" })
+    };
+    let events: Vec<String> = (0..400).map(one).collect();
+    produce(&topic, events.iter().map(|event| (0, at, event.as_bytes())));
+    database.wait_number("the calls", 60, "SELECT COALESCE(sum(on_time + late), 0) FROM ledger", 400);
+    let (code, body) = get(&address, "/api/v1/shadow?window=24h&tenant=acme&app=shop");
+    assert_eq!(code, 200, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let figures = answer["models"][0]["figures"].as_array().unwrap();
+    let figure = |id: &str| figures.iter().find(|figure| figure["id"] == id).unwrap();
+    let values = |id: &str| ["served", "unserved"].map(|side| figure(id)[side]["value"].as_f64().unwrap());
+    assert_eq!(values("calls"), [200.0, 200.0]);
+    assert_eq!(values("error_rate"), [0.05, 0.175]);
+    assert_eq!(figure("error_rate")["verdict"], "differs");
+    assert_eq!((answer["models"].as_array().unwrap().len(), &answer["models"][0]["model"]), (1, &"gpt-tried".into()));
+    // MOVER from scipy's Wilson intervals of 10 and 35 of 200.
+    let difference = |end: &str| figure("error_rate")["difference"][end].as_f64().unwrap();
+    assert!((difference("low") - 0.064_017).abs() < 1e-6, "{}", figure("error_rate"));
+    assert!((difference("high") - 0.187_855).abs() < 1e-6, "{}", figure("error_rate"));
+    let cost = values("cost_per_call");
+    assert!((cost[0] - 0.02).abs() < 1e-12 && (cost[1] - 0.01).abs() < 1e-12, "{cost:?}");
+    let kpis: serde_json::Value =
+        serde_json::from_str(&get(&address, "/api/v1/kpis?window=24h&tenant=acme&app=shop").1).unwrap();
+    assert_eq!(kpis["kpis"][0]["value"], 200.0);
+    let page = get(&address, "/shadow?window=1h").1;
+    assert!(page.contains("acme / shop") && page.contains("17.50 %"), "{page}");
+    assert_eq!((get(&address, "/shadow?window=9y").0, get(&address, "/api/v1/shadow?app=shop").0), (404, 404));
+}
+
 #[test]
 fn the_weekly_report_is_mailed_once_by_whoever_runs() {
     let (database, topic) = (Database::new(), topic(1));

@@ -17,7 +17,6 @@ use rand_chacha::ChaCha8Rng;
 
 use super::figures::Figures;
 use super::{Arrival, ERROR_SHARE, Incident, Outcomes, simulate};
-use crate::flush::row;
 
 /// Whole weeks before the one that the demo plays in.
 const WEEKS: i64 = 2;
@@ -35,7 +34,7 @@ pub async fn import(store: &Store, seed: u64, now: Micros) -> Result<()> {
     for ((labels, hour), pane) in &panes {
         let (id, day) = (labels.id(), day_of(*hour));
         series.entry((id, day)).or_insert_with(|| SeriesRef { id, day, labels: labels.clone() });
-        rows.push(row(labels.tenant(), id, *hour, pane));
+        rows.push(PaneRow::of(labels.tenant(), id, *hour, pane));
     }
     let series: Vec<SeriesRef> = series.into_values().collect();
     store

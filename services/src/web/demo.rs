@@ -9,7 +9,7 @@ use leeway_core::clock::{SECOND, readable};
 use leeway_dashboards::demo_pages::{self, Hook, MailLine};
 
 use super::App;
-use super::response::HttpError;
+use super::response::{HttpError, rendered};
 use crate::mailbox;
 
 /// Webhooks that the log keeps.
@@ -20,7 +20,7 @@ const MAIL_CSP: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox; 
 pub async fn mailbox(State(app): State<App>) -> Result<Html<String>, HttpError> {
     let mut mails: Vec<MailLine> = app.0.demo.iter().flat_map(|demo| mailbox::list(&demo.mailbox)).map(line).collect();
     mails.reverse();
-    page(demo_pages::mailbox(&app.frame("mailbox"), &mails))
+    rendered(demo_pages::mailbox(&app.frame("mailbox"), &mails))
 }
 
 pub async fn mail(State(app): State<App>, Path(id): Path<String>) -> Result<impl IntoResponse, HttpError> {
@@ -38,7 +38,7 @@ pub async fn webhooks(State(app): State<App>) -> Result<Html<String>, HttpError>
         Some(demo) => demo.hooks.lock().map(|hooks| hooks.iter().rev().cloned().collect()).unwrap_or_default(),
         None => Vec::new(),
     };
-    page(demo_pages::webhooks(&app.frame("webhooks"), &hooks))
+    rendered(demo_pages::webhooks(&app.frame("webhooks"), &hooks))
 }
 
 /// What a receiver does: verify, take, answer.
@@ -71,8 +71,4 @@ pub async fn hook(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Re
 
 fn line(mail: mailbox::Mail) -> MailLine {
     MailLine { id: mail.id, subject: mail.subject, from: mail.from, to: mail.to, text: mail.text }
-}
-
-fn page(rendered: Result<String, leeway_dashboards::RenderError>) -> Result<Html<String>, HttpError> {
-    rendered.map(Html).map_err(|error| HttpError::Inner(anyhow::anyhow!("render: {}", error.0)))
 }

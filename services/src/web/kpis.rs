@@ -14,7 +14,7 @@ use leeway_dashboards::{kpis as view, report as report_view};
 use serde::Deserialize;
 
 use super::App;
-use super::response::HttpError;
+use super::response::{HttpError, rendered};
 use crate::periods::{self, Scope};
 use crate::report;
 
@@ -22,7 +22,7 @@ use crate::report;
 const FRESH: Duration = Duration::from_secs(20);
 /// Periods that are remembered.
 const REMEMBERED: usize = 64;
-const APPS: i64 = 200;
+pub const APPS: i64 = 200;
 /// Weeks that the list of reports offers.
 const WEEKS: i64 = 8;
 
@@ -33,11 +33,22 @@ pub type Periods = tokio::sync::Mutex<std::collections::HashMap<Key, (Instant, A
 #[derive(Debug, Deserialize)]
 pub struct Asked {
     #[serde(default)]
-    window: String,
+    pub window: String,
     #[serde(default)]
-    tenant: String,
+    pub tenant: String,
     #[serde(default)]
-    app: String,
+    pub app: String,
+}
+
+/// The window that was asked for.
+pub fn window(asked: &Asked) -> Result<Micros, HttpError> {
+    let id = if asked.window.is_empty() { "24h" } else { &asked.window };
+    let window = view::WINDOWS.iter().find(|(known, ..)| *known == id);
+    let (.., window) = window.ok_or(HttpError::NotFound("`window` is 1h, 24h or 7d"))?;
+    if asked.tenant.is_empty() && !asked.app.is_empty() {
+        return Err(HttpError::NotFound("`app` needs its `tenant`: two tenants may have apps of one name"));
+    }
+    Ok(*window)
 }
 
 pub async fn page(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Html<String>, HttpError> {
@@ -78,10 +89,6 @@ pub async fn report(State(app): State<App>, Path(name): Path<String>) -> Result<
     })
 }
 
-fn rendered(page: Result<String, leeway_dashboards::RenderError>) -> Result<Html<String>, HttpError> {
-    page.map(Html).map_err(|error| HttpError::Inner(anyhow::anyhow!("render: {}", error.0)))
-}
-
 impl App {
     /// One reader at a time: a report reads weeks of panes.
     async fn week(&self, name: &str) -> Result<Arc<Report>, HttpError> {
@@ -99,18 +106,13 @@ impl App {
     }
 
     async fn period(&self, asked: Asked) -> Result<Arc<view::Input>, HttpError> {
-        let asked_window = if asked.window.is_empty() { "24h" } else { &asked.window };
-        let window = view::WINDOWS.iter().find(|(id, ..)| *id == asked_window);
-        let Some((.., window)) = window else { return Err(HttpError::NotFound("`window` is 1h, 24h or 7d")) };
-        if asked.tenant.is_empty() && !asked.app.is_empty() {
-            return Err(HttpError::NotFound("`app` needs its `tenant`: two tenants may have apps of one name"));
-        }
-        let key = (Scope { tenant: asked.tenant, app: asked.app }, *window);
+        let window = window(&asked)?;
+        let key = (Scope { tenant: asked.tenant, app: asked.app }, window);
         let mut periods = self.0.periods.lock().await;
         if let Some((_, input)) = periods.get(&key).filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(Arc::clone(input));
         }
-        let input = Arc::new(self.read_period(&key.0, *window).await?);
+        let input = Arc::new(self.read_period(&key.0, window).await?);
         if periods.len() >= REMEMBERED {
             periods.clear();
         }

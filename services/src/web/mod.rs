@@ -7,6 +7,7 @@ mod maturity;
 mod pages;
 mod records;
 mod response;
+mod shadow;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ pub struct Inner {
     pub targets: BTreeMap<String, f64>,
     periods: kpis::Periods,
     reports: kpis::Reports,
+    shadows: shadow::Shadows,
     summary: tokio::sync::Mutex<Option<(Instant, Arc<overview::Input>)>>,
     /// By tenant: the label with most values, and when it was counted.
     spread: tokio::sync::Mutex<pages::Spread>,
@@ -93,7 +95,8 @@ impl App {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, metrics, rules, series_cap, targets, demo, intake, stop } = parts;
         let (summary, streams) = (tokio::sync::Mutex::default(), Arc::new(Semaphore::new(MAX_STREAMS)));
-        let (periods, reports) = (kpis::Periods::default(), kpis::Reports::default());
+        let (periods, reports, shadows) =
+            (kpis::Periods::default(), kpis::Reports::default(), shadow::Shadows::default());
         Self(Arc::new(Inner {
             store,
             clock,
@@ -106,6 +109,7 @@ impl App {
             targets,
             periods,
             reports,
+            shadows,
             summary,
             spread: tokio::sync::Mutex::default(),
             streams,
@@ -125,6 +129,8 @@ pub fn router(app: App) -> Router {
         .route("/kpis", get(kpis::page))
         .route("/kpis.csv", get(kpis::csv))
         .route("/api/v1/kpis", get(kpis::api))
+        .route("/shadow", get(shadow::page))
+        .route("/api/v1/shadow", get(shadow::api))
         .route("/reports", get(kpis::reports))
         .route("/reports/{week}", get(kpis::report))
         .route("/alerts", get(pages::alerts))

@@ -16,10 +16,10 @@ use leeway_core::clock::{DAY, HOUR, Micros, SECOND, day_of, readable_span};
 use leeway_core::labels::Level;
 use leeway_core::pane::Pane;
 use leeway_dashboards::alert_pages::{self, Alert, Delivery, Detail, RuleLine, Waiting};
-use leeway_dashboards::{RenderError, assets, overview as view};
+use leeway_dashboards::{assets, overview as view};
 use leeway_store::{AlertRow, headline};
 
-use super::response::HttpError;
+use super::response::{HttpError, rendered};
 use super::{App, FRESH};
 
 const SLICES: usize = 50;
@@ -34,10 +34,6 @@ const SPREAD_FRESH: Duration = Duration::from_secs(300);
 pub type Spread = std::collections::BTreeMap<String, (Instant, Option<(String, u64)>)>;
 
 type Page = Result<Html<String>, HttpError>;
-
-fn rendered(page: Result<String, RenderError>) -> Page {
-    page.map(Html).map_err(|error| HttpError::Inner(anyhow::anyhow!("render: {}", error.0)))
-}
 
 pub async fn overview(State(app): State<App>) -> Page {
     rendered(view::page(&app.frame("overview"), &*app.summary().await?))

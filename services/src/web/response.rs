@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -55,4 +55,9 @@ pub async fn protect(request: Request, next: Next) -> Response {
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     response
+}
+
+/// A page as an answer.
+pub fn rendered(page: Result<String, leeway_dashboards::RenderError>) -> Result<Html<String>, HttpError> {
+    page.map(Html).map_err(|error| HttpError::Inner(anyhow::anyhow!("render: {}", error.0)))
 }
