@@ -26,6 +26,8 @@ pub struct Input {
     pub served: Pane,
     /// Each model's calls that no user saw, most first.
     pub models: Vec<(String, Pane)>,
+    /// Models with fewer such calls, which are not shown.
+    pub more: usize,
     /// Set where some of the period was imported: what and from where.
     pub imported: Option<String>,
 }
@@ -230,6 +232,7 @@ pub fn json(input: &Input) -> serde_json::Value {
         "tenant": input.tenant, "app": input.app, "interval_level": interval::LEVEL,
         "apps": input.scopes.iter().map(|(tenant, app)| serde_json::json!({ "tenant": tenant, "app": app })).collect::<Vec<_>>(),
         "models": input.models.iter().map(model).collect::<Vec<_>>(),
+        "more_models": input.more,
         "imported": input.imported,
     })
 }
@@ -258,7 +261,18 @@ mod tests {
         let (tenant, app) = ("acme".to_owned(), "a&b".to_owned());
         let scopes = vec![(tenant.clone(), app.clone())];
         let served = pane(400, 20);
-        Input { from: 0, now: WINDOWS[1].2, window: WINDOWS[1].2, tenant, app, scopes, served, models, imported: None }
+        Input {
+            from: 0,
+            now: WINDOWS[1].2,
+            window: WINDOWS[1].2,
+            tenant,
+            app,
+            scopes,
+            served,
+            models,
+            more: 2,
+            imported: None,
+        }
     }
 
     #[test]
@@ -278,7 +292,8 @@ mod tests {
         let frame = Frame { here: "shadow", demo: false, now: String::new() };
         let html = page(&frame, &input).unwrap();
         assert!(
-            html.contains("+15.00 points")
+            html.contains("2 more models")
+                && html.contains("+15.00 points")
                 && html.contains("Task success, Cost per successful task")
                 && html.contains("app=a%26b"),
             "{html}"

@@ -107,6 +107,7 @@ let watched;
     await audit(context, alert, "alert", theme);
     await audit(context, "/kpis?window=24h", "kpis", theme);
     await audit(context, "/kpis?window=7d&tenant=acme&app=checkout", "kpis-app", theme);
+    await audit(context, "/shadow", "shadow", theme);
     await audit(context, "/reports", "reports", theme);
     await audit(context, report, "report", theme);
     await audit(context, "/demo/mailbox", "mailbox", theme);

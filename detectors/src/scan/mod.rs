@@ -75,6 +75,9 @@ fn texts<'c>(call: &'c Call<'_>, part: Part) -> impl Iterator<Item = &'c str> {
     of.map(|text| &text.text[..text.text.floor_char_boundary(MAX_TEXT)])
 }
 
+/// One examined call in so many has its languages told.
+const LANGUAGES: u32 = 4;
+
 /// What a scan does beside looking for values.
 #[derive(Debug, Clone, Default)]
 pub struct Scanner {
@@ -102,7 +105,7 @@ impl Scanner {
         }
         if self.examine_every > 0 && sampled(call, self.examine_every) {
             scanned.marks = Some(self.marks(call));
-            scanned.qualities = quality::measure(call);
+            scanned.qualities = quality::measure(call, sampled(call, self.examine_every.saturating_mul(LANGUAGES)));
         }
         scanned.qualities.push((Quality::Length, length(call)));
         scanned.qualities.sort_unstable_by_key(|(quality, _)| *quality);

@@ -6,10 +6,10 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use flate2::{Compress, Compression, FlushCompress};
 use foldhash::fast::RandomState;
 use leeway_core::event::{Call, Part, Status};
 use leeway_core::quality::Quality;
+use lz4_flex::block::{compress_into, get_maximum_output_size};
 
 use super::texts;
 
@@ -42,10 +42,9 @@ struct Texts<'c> {
 /// `None` where there is nothing to measure; millionths.
 type Measured = fn(&Texts<'_>) -> Option<u64>;
 
-const MEASURES: [(Quality, Measured); 9] = [
+const MEASURES: [(Quality, Measured); 8] = [
     (Quality::Compression, compression),
     (Quality::JsonValid, json_valid),
-    (Quality::LanguageMatch, language_match),
     (Quality::Grounded, grounded),
     (Quality::Overlap, overlap),
     (Quality::CitationsValid, |texts| Some(cited(texts)?.valid)),
@@ -54,8 +53,8 @@ const MEASURES: [(Quality, Measured); 9] = [
     (Quality::QuotesFound, quotes_found),
 ];
 
-/// Everything that the texts of an answered call let measure.
-pub fn measure(call: &Call<'_>) -> Vec<(Quality, u64)> {
+/// Everything that the texts of an answered call let measure. To tell `languages` costs more than all else.
+pub fn measure(call: &Call<'_>, languages: bool) -> Vec<(Quality, u64)> {
     let together = |part: Part| {
         let mut all = String::new();
         for text in texts(call, part) {
@@ -75,7 +74,9 @@ pub fn measure(call: &Call<'_>) -> Vec<(Quality, u64)> {
         .collect();
     let answers = texts(call, Part::Output).collect();
     let texts = Texts { answer: together(Part::Output), answers, question: together(Part::Input), documents };
-    MEASURES.iter().filter_map(|(quality, measured)| Some((*quality, measured(&texts)?))).collect()
+    let told = languages.then_some((Quality::LanguageMatch, language_match as Measured));
+    let measures = MEASURES.into_iter().chain(told);
+    measures.filter_map(|(quality, measured)| Some((quality, measured(&texts)?))).collect()
 }
 
 /// What needs no answer's text: whether there was one, and what the application found.
@@ -109,15 +110,9 @@ fn compression(texts: &Texts<'_>) -> Option<u64> {
         return None;
     }
     thread_local! {
-        // Its tables are larger than most answers: made once.
-        static DEFLATE: RefCell<(Compress, Vec<u8>)> =
-            RefCell::new((Compress::new(Compression::fast(), false), vec![0; READ + READ / 8]));
+        static OUT: RefCell<Vec<u8>> = RefCell::new(vec![0; get_maximum_output_size(READ + 1)]);
     }
-    DEFLATE.with_borrow_mut(|(deflate, out)| {
-        deflate.reset();
-        let ended = deflate.compress(bytes, out, FlushCompress::Finish).ok()?;
-        (ended == flate2::Status::StreamEnd).then(|| share(deflate.total_out() as usize, bytes.len()))?
-    })
+    OUT.with_borrow_mut(|out| share(compress_into(bytes, out).ok()?, bytes.len()))
 }
 
 /// Of the answers that begin as JSON, those that are.
@@ -256,7 +251,7 @@ mod tests {
         let mut texts = vec![Text::new(Part::Input, question), Text::new(Part::Output, answer)];
         texts.extend(documents.iter().map(|(id, text)| Text { id, ..Text::new(Part::Document, *text) }));
         let call = Call { texts, operation: "chat", status: Status::Ok, ..Call::default() };
-        let all = measure(&call).into_iter().chain(beside(&call));
+        let all = measure(&call, true).into_iter().chain(beside(&call));
         all.map(|(quality, micro)| (quality, micro as f64 / 1e6)).collect()
     }
 
@@ -309,7 +304,7 @@ mod tests {
         assert_eq!(one(Quality::Empty, &of("hello there", "", &[])), Some(1.0));
         assert_eq!(one(Quality::Empty, &of("hello there", "hi", &[])), Some(0.0));
         let two = ["{\"a\": 1}", "{\"a\""].map(|answer| Text::new(Part::Output, answer)).to_vec();
-        assert!(measure(&Call { texts: two, ..Call::default() }).contains(&(Quality::JsonValid, 500_000)));
+        assert!(measure(&Call { texts: two, ..Call::default() }, false).contains(&(Quality::JsonValid, 500_000)));
         let silent = vec![Text::new(Part::Input, "hello there")];
         assert_eq!(beside(&Call { texts: silent, operation: "chat", status: Status::Ok, ..Call::default() }), []);
         let tool = Call { finish_reasons: vec![TOOL_CALL], operation: "chat", status: Status::Ok, ..Call::default() };

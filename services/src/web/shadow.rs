@@ -54,7 +54,7 @@ impl App {
         let store = &self.0.store;
         let scopes = store.unserved_apps(APPS).await?;
         // Without a wish the first.
-        let first = scopes.first().filter(|_| tenant.is_empty() && app.is_empty());
+        let first = scopes.iter().find(|(of, _)| app.is_empty() && (tenant.is_empty() || of == tenant));
         let (tenant, app) = first.map_or((tenant, app), |(tenant, app)| (tenant, app));
         let now = minute_of(self.0.clock.now());
         let from = if window >= DAY { (now - window).div_euclid(HOUR) * HOUR } else { now - window };
@@ -65,16 +65,20 @@ impl App {
             for series in store.hours(Level::Model, Some(tenant), start, end).await? {
                 let label = |name: &str| series.labels.get(name).unwrap_or_default();
                 if label("app") != app || !HEADLINE_OPERATIONS.contains(&label("operation")) {
-                } else if headline(&series.labels) {
-                    served.merge(&series.pane);
-                } else {
-                    models.entry(label("model").to_owned()).or_default().merge(&series.pane);
+                    continue;
                 }
+                let side = if headline(&series.labels) {
+                    &mut served
+                } else {
+                    models.entry(label("model").to_owned()).or_default()
+                };
+                side.merge(&series.pane);
             }
             start = end;
         }
         let mut models: Vec<(String, Pane)> = models.into_iter().collect();
         models.sort_by_key(|(_, pane)| std::cmp::Reverse(pane.calls()));
+        let more = models.len().saturating_sub(MODELS);
         models.truncate(MODELS);
         let notes = store.imported(from, now).await?;
         Ok(view::Input {
@@ -86,6 +90,7 @@ impl App {
             scopes: scopes.clone(),
             served,
             models,
+            more,
             imported: (!notes.is_empty()).then(|| notes.join(" ")),
         })
     }
