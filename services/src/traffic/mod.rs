@@ -146,15 +146,37 @@ pub fn write_json(call: &Simulated, bytes: usize, out: &mut String) {
     if out.len() + 140 < bytes {
         out.pop();
         out.push_str(r#","text":{"input":"Where is order 4711?","output":""#);
-        // One address and one number, then digits as answers have them: a scan has something to look at.
-        out.push_str("We wrote to ann@mail.simulated.io, and the hotline +49 30 90182001 knows more. ");
-        const WORDS: &str = "Simulated text that stands for an answer: order 4711 of 2026-11-03 left our store at 14:05 and \
-             weighs 2.35 kg. ";
-        while out.len() + 3 < bytes {
-            let room = (bytes - out.len() - 3).min(WORDS.len());
-            out.push_str(&WORDS[..room]);
-        }
+        said_at_length(call.time as u64, bytes, out);
         out.push_str("\"}}");
+    }
+}
+
+/// Invented sentences, drawn by a seed: six numbers in a thousand bytes, between talk (two) and technical texts (ten).
+const SENTENCES: [&str; 10] = [
+    "Thank you for asking about your order, which left our store in the afternoon. ",
+    "It should reach you within three working days, sooner if you live in the city. ",
+    "Order 4711 was packed on 2026-11-03 together with the spare parts that you asked for. ",
+    "If nobody is at home, the driver leaves a card, and you can choose another day on our page until 18:00. ",
+    "Please keep the box for as long as you may want to send something back. ",
+    "The parcel weighs 2.35 kg, so one person can carry it up the stairs. ",
+    "Our colleagues in the workshop will look at the old part and tell you what it was that broke. ",
+    "You pay nothing for the repair, since the warranty covers this kind of damage. ",
+    "Should the noise come back, write to us again and say at which speed you hear it. ",
+    "The manual tells on page 12 how the cover is closed, and there is a short film about it. ",
+];
+
+/// An answer that fills the event up to `bytes`; one in ten gives an address and a number away.
+fn said_at_length(seed: u64, bytes: usize, out: &mut String) {
+    // Knuth's MMIX generator.
+    let next = |state: u64| state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let mut state = next(seed);
+    if (state >> 33).is_multiple_of(10) {
+        out.push_str("We wrote to ann@mail.simulated.io, and the hotline +49 30 90182001 knows more. ");
+    }
+    while out.len() + 3 < bytes {
+        state = next(state);
+        let sentence = SENTENCES[(state >> 33) as usize % SENTENCES.len()];
+        out.push_str(&sentence[..(bytes - out.len() - 3).min(sentence.len())]);
     }
 }
 
