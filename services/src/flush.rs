@@ -101,13 +101,17 @@ pub struct Flusher {
 /// Series that this thread has seen: their families, and whether a day admitted them.
 #[derive(Debug, Default)]
 pub struct Memory {
-    known: HashMap<Box<[u8]>, Arc<Family>>,
+    known: HashMap<Arc<[u8]>, Arc<Family>>,
     admitted: HashMap<(SeriesId, i64), bool>,
 }
 
-/// A leaf and its parents, parents first.
+/// A leaf and its parents, parents first. Their labels are made anew where they are wanted: once, for most series.
 #[derive(Debug)]
-struct Family(Vec<(SeriesId, Labels)>);
+struct Family {
+    key: Arc<[u8]>,
+    tenant: Box<str>,
+    series: [(SeriesId, Level); Level::ALL.len()],
+}
 
 type Panes = BTreeMap<(SeriesId, Micros), Pane>;
 
@@ -290,11 +294,10 @@ impl Flusher {
     fn home(&mut self, key: &[u8], minute: Micros) -> (String, SeriesId) {
         let family = self.family(key);
         let day = day_of(minute);
-        let admitted = |(id, _): &&(SeriesId, Labels)| self.memory.admitted.get(&(*id, day)) != Some(&false);
-        let tenant = family.0.last().map_or_else(String::new, |(_, labels)| labels.tenant().to_owned());
+        let admitted = |(id, _): &&(SeriesId, Level)| self.memory.admitted.get(&(*id, day)) != Some(&false);
         // A tenant's own series is always admitted; everything's belongs to no tenant.
-        let own = family.0.iter().filter(|(_, labels)| labels.level != Level::All).rev().find(admitted);
-        (tenant, own.map_or([0; 16], |(id, _)| *id))
+        let own = family.series.iter().filter(|(_, level)| *level != Level::All).rev().find(admitted);
+        (family.tenant.to_string(), own.map_or([0; 16], |(id, _)| *id))
     }
 
     /// Leaf panes of all partitions, merged, and their parents.
@@ -336,12 +339,10 @@ impl Flusher {
             self.memory.known.clear();
         }
         let leaf = labels_of(key, &self.rules.dimensions);
-        let at = |level: &Level| {
-            let labels = leaf.at(*level);
-            (labels.id(), labels)
-        };
-        let family = Arc::new(Family(Level::ALL.iter().map(at).collect()));
-        self.memory.known.insert(key.into(), Arc::clone(&family));
+        let key: Arc<[u8]> = key.into();
+        let series = Level::ALL.map(|level| (leaf.at(level).id(), level));
+        let family = Arc::new(Family { key: Arc::clone(&key), tenant: leaf.tenant().into(), series });
+        self.memory.known.insert(key, Arc::clone(&family));
         family
     }
 
@@ -364,9 +365,10 @@ impl Flusher {
             let days: HashSet<(u32, i64)> =
                 panes.chain(contributions).map(|(series, minute)| (series, day_of(minute))).collect();
             for (series, day) in days {
-                for (id, labels) in &self.family(buffer.series.key(series)).0 {
-                    if !self.memory.admitted.contains_key(&(*id, day)) && seen.insert((*id, day)) {
-                        wanted.push(SeriesRef { id: *id, day, labels: labels.clone() });
+                let family = self.family(buffer.series.key(series));
+                for (id, level) in family.series {
+                    if !self.memory.admitted.contains_key(&(id, day)) && seen.insert((id, day)) {
+                        wanted.push(SeriesRef { id, day, labels: family.labels(level, &self.rules.dimensions) });
                     }
                 }
             }
@@ -394,19 +396,20 @@ impl Flusher {
         let mut folded_calls: BTreeMap<(String, i64), u64> = BTreeMap::new();
         for (family, minute, pane) in &leaves {
             let (day, mut within) = (day_of(*minute), Level::All);
-            for (id, labels) in &family.0 {
-                let mut target = *id;
-                if self.memory.admitted.get(&(*id, day)) != Some(&false) {
-                    within = labels.level;
+            for (id, level) in family.series {
+                let tenant = if level == Level::All { "" } else { &*family.tenant };
+                let mut target = id;
+                if self.memory.admitted.get(&(id, day)) != Some(&false) {
+                    within = level;
                 } else {
-                    let other = labels.overflow(within);
+                    let other = family.labels(level, &self.rules.dimensions).overflow(within);
                     target = other.id();
                     overflow.entry((target, day)).or_insert(SeriesRef { id: target, day, labels: other });
-                    if labels.level == Level::Leaf {
-                        *folded_calls.entry((labels.tenant().to_owned(), day)).or_default() += pane.calls();
+                    if level == Level::Leaf {
+                        *folded_calls.entry((tenant.to_owned(), day)).or_default() += pane.calls();
                     }
                 }
-                tenants.entry(target).or_insert_with(|| labels.tenant().to_owned());
+                tenants.entry(target).or_insert_with(|| tenant.to_owned());
                 panes.entry((target, *minute)).or_default().merge(pane);
             }
         }
@@ -453,7 +456,11 @@ fn told(parts: &[PartBatch], counted: &[(usize, &Contribution, Brings)], dimensi
 
 impl Family {
     fn leaf(&self) -> SeriesId {
-        self.0.last().map_or([0; 16], |(id, _)| *id)
+        self.series.last().map_or([0; 16], |(id, _)| *id)
+    }
+
+    fn labels(&self, level: Level, dimensions: &Dimensions) -> Labels {
+        labels_of(&self.key, dimensions).at(level)
     }
 }
 
