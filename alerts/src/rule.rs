@@ -360,6 +360,9 @@ fn check(
         _ => BTreeMap::new(),
     };
     let matches = of_labels(text.matches);
+    if let Some((name, _)) = matches.iter().chain(&against).find(|(_, values)| values.is_empty()) {
+        return Err(format!("`where`: `{name}` names no value, so nothing would match"));
+    }
     apart(&against, &matches, &text.by)?;
     Ok(Rule {
         id: text.id,
@@ -588,11 +591,11 @@ impl Rule {
         other
     }
 
-    /// The reference in words, where its time does not say all.
-    pub fn reference_words(&self) -> String {
+    /// The reference in words, where its time does not say all; so many of its windows `held` anything.
+    pub fn reference_words(&self, held: usize) -> String {
         match self.kind {
             Kind::Drift(Drift { reference: Reference::Weeks(n), .. }) if n > 1 => {
-                format!("the same time of {n} weeks, together")
+                format!("the same time of {n} weeks, together; {held} of them have data")
             }
             Kind::Drift(Drift { reference: Reference::Slice, .. }) => {
                 let labels = self.against.iter().map(|(name, values)| format!("{name} = {}", values.join(" or ")));
@@ -675,12 +678,13 @@ receivers = ["oncall"]
             drift("reference = { where = { model = \"old\" } }\nwhere = { model = \"new\", app = \"a\" }").unwrap();
         let other = slice.of_reference();
         assert_eq!((&other.matches["model"][0][..], &other.matches["app"][0][..]), ("old", "a"));
-        assert_eq!(slice.reference_words(), "model = old");
+        assert_eq!(slice.reference_words(1), "model = old");
         for (more, says) in [
             ("", "needs a `reference`"),
             ("reference = \"last_week\"", "{ weeks = N }"),
             ("reference = { weeks = 6 }", "between 1 and 5"),
             ("reference = { where = {} }", "at least one label"),
+            ("reference = { where = { model = [] } }\nwhere = { model = \"new\" }", "names no value"),
             ("reference = { where = { model = \"old\" } }", "own `where`"),
             ("reference = { where = { model = \"old\" } }\nwhere = { model = [\"new\", \"old\"] }", "with itself"),
             (

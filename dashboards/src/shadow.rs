@@ -1,5 +1,7 @@
 //! Calls that no user saw (shadow and replayed traffic) beside those that users saw: each model of an app that was tried
-//! so, against all that the app served in the same time.
+//! so, against all that the app served by the same operation in the same period.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use leeway_core::clock::{Micros, readable, rfc3339};
@@ -10,6 +12,26 @@ use leeway_core::pane::Pane;
 
 use crate::kpis::{WINDOWS, escape};
 use crate::{Frame, RenderError};
+
+/// What was tried on calls that no user saw.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tried {
+    pub operation: String,
+    pub model: String,
+    /// All models for which the cap of series had no room.
+    pub beyond_cap: bool,
+}
+
+impl Tried {
+    fn title(&self) -> String {
+        let model = match self.model.as_str() {
+            _ if self.beyond_cap => "models beyond the cap of series",
+            "" => "no model named",
+            model => model,
+        };
+        format!("{model}, {}", self.operation)
+    }
+}
 
 /// What the page is made from.
 #[derive(Debug, Clone)]
@@ -22,10 +44,12 @@ pub struct Input {
     pub app: String,
     /// Every (tenant, app) that ever had such calls, for the choice.
     pub scopes: Vec<(String, String)>,
-    /// All that the app served in this time.
-    pub served: Pane,
+    /// Whether there are more of them than are listed.
+    pub more_apps: bool,
+    /// All that the app served in this time, by operation.
+    pub served: BTreeMap<String, Pane>,
     /// Each model's calls that no user saw, most first.
-    pub models: Vec<(String, Pane)>,
+    pub tried: Vec<(Tried, Pane)>,
     /// Models with fewer such calls, which are not shown.
     pub more: usize,
     /// Set where some of the period was imported: what and from where.
@@ -33,6 +57,10 @@ pub struct Input {
 }
 
 impl Input {
+    fn served_by(&self, tried: &Tried) -> Pane {
+        self.served.get(&tried.operation).cloned().unwrap_or_default()
+    }
+
     fn window_id(&self) -> &'static str {
         WINDOWS.iter().find(|(.., span)| *span == self.window).map_or("", |(id, ..)| id)
     }
@@ -46,6 +74,8 @@ struct Line {
     unit: Unit,
     /// Whether the number is all there is, without an interval.
     exact: bool,
+    /// Whether its interval tells all by which it may be off, so that a difference has one too.
+    sure: bool,
     unserved: Result<Estimate, &'static str>,
     served: Result<Estimate, &'static str>,
 }
@@ -57,7 +87,9 @@ impl Line {
         if self.unit == Unit::Count {
             return None;
         }
-        let interval = if self.exact {
+        // The normal interval of a mean says little of a few values, and nothing of a few equal ones.
+        let few = self.unit == Unit::Score && new.n.min(old.n) < FEW;
+        let interval = if self.exact || !self.sure || few {
             Interval::default()
         } else {
             interval::difference((new.value, new.interval), (old.value, old.interval))
@@ -70,7 +102,7 @@ impl Line {
         match self.difference() {
             None if self.unit == Unit::Count => "a count",
             None => "cannot be compared",
-            Some(_) if self.exact => "exact",
+            Some(_) if self.exact || !self.sure => "no interval",
             Some((_, Interval { low: Some(low), high: Some(high) })) if low > 0.0 || high < 0.0 => "differs",
             Some((_, Interval { low: Some(_), high: Some(_) })) => "no difference shown",
             Some(_) => "too few to say",
@@ -129,26 +161,28 @@ fn lines(unserved: &Pane, served: &Pane) -> Vec<Line> {
             title: reading.title.to_owned(),
             unit: reading.unit,
             exact: reading.exact,
+            // Its interval takes the cost as known.
+            sure: reading.id != "cost_per_success",
             unserved: kpi.of(unserved),
             served: kpi.of(served),
         }
     };
-    let score = |name: &String| {
-        let measure = Measure::Score(name.clone());
+    let score = |name: &str| {
+        let measure = Measure::Score(name.to_owned());
         let of = |pane: &Pane| measure.of(pane, None).ok_or("no such score in this period");
-        let title = format!("Score {name}");
-        Line {
-            id: measure.to_string(),
-            title,
-            unit: Unit::Score,
-            exact: false,
-            unserved: of(unserved),
-            served: of(served),
-        }
+        let (id, title) = (measure.to_string(), format!("Score {name}"));
+        Line { id, title, unit: Unit::Score, exact: false, sure: true, unserved: of(unserved), served: of(served) }
     };
-    ALL.iter().map(figure).chain(unserved.scores().keys().map(score)).collect()
+    // Scores that the settings do not declare are names without values.
+    let names: BTreeSet<&str> = [unserved, served]
+        .into_iter()
+        .flat_map(|pane| pane.scores().iter().filter(|(_, sum)| sum.valued > 0).map(|(name, _)| name.as_str()))
+        .collect();
+    ALL.iter().map(figure).chain(names.into_iter().map(score)).collect()
 }
 
+/// Fewest values of which the difference of two means has an interval.
+const FEW: u64 = 30;
 struct Table {
     model: String,
     lines: Vec<Shown>,
@@ -157,7 +191,7 @@ struct Table {
 }
 
 impl Table {
-    fn of(model: &str, unserved: &Pane, served: &Pane) -> Self {
+    fn of(tried: &Tried, unserved: &Pane, served: &Pane) -> Self {
         let (mut shown, mut missing) = (Vec::new(), Vec::<(&'static str, String)>::new());
         for line in lines(unserved, served) {
             match (line.unserved, line.served) {
@@ -168,7 +202,7 @@ impl Table {
                 _ => shown.push(line.shown()),
             }
         }
-        Self { model: named(model), lines: shown, missing }
+        Self { model: tried.title(), lines: shown, missing }
     }
 }
 
@@ -186,10 +220,6 @@ struct Page<'a> {
     scope: String,
 }
 
-fn named(model: &str) -> String {
-    if model.is_empty() { "no model named".to_owned() } else { model.to_owned() }
-}
-
 pub fn page(frame: &Frame, input: &Input) -> Result<String, RenderError> {
     let address = |tenant: &str, app: &str| format!("tenant={}&app={}", escape(tenant), escape(app));
     let scope = |(tenant, app): &(String, String)| {
@@ -199,7 +229,7 @@ pub fn page(frame: &Frame, input: &Input) -> Result<String, RenderError> {
     let page = Page {
         frame,
         input,
-        tables: input.models.iter().map(|(model, pane)| Table::of(model, pane, &input.served)).collect(),
+        tables: input.tried.iter().map(|(tried, pane)| Table::of(tried, pane, &input.served_by(tried))).collect(),
         period: format!("{} to {}", readable(input.from), readable(input.now)),
         window: input.window_id(),
         windows: WINDOWS.map(|(id, name, span)| (id, name, span == input.window)),
@@ -223,16 +253,17 @@ pub fn json(input: &Input) -> serde_json::Value {
             "difference": difference, "verdict": line.verdict(),
         })
     };
-    let model = |(model, pane): &(String, Pane)| {
-        let lines: Vec<_> = lines(pane, &input.served).into_iter().map(line).collect();
-        serde_json::json!({ "model": model, "figures": lines })
+    let model = |(tried, pane): &(Tried, Pane)| {
+        let lines: Vec<_> = lines(pane, &input.served_by(tried)).into_iter().map(line).collect();
+        let Tried { operation, model, beyond_cap } = tried;
+        serde_json::json!({ "model": model, "operation": operation, "beyond_cap": beyond_cap, "figures": lines })
     };
     serde_json::json!({
         "schema": 1, "from": rfc3339(input.from), "to": rfc3339(input.now), "window": input.window_id(),
         "tenant": input.tenant, "app": input.app, "interval_level": interval::LEVEL,
         "apps": input.scopes.iter().map(|(tenant, app)| serde_json::json!({ "tenant": tenant, "app": app })).collect::<Vec<_>>(),
-        "models": input.models.iter().map(model).collect::<Vec<_>>(),
-        "more_models": input.more,
+        "models": input.tried.iter().map(model).collect::<Vec<_>>(),
+        "more_models": input.more, "more_apps": input.more_apps,
         "imported": input.imported,
     })
 }
@@ -257,19 +288,22 @@ mod tests {
         pane
     }
 
-    fn input(models: Vec<(String, Pane)>) -> Input {
+    fn input(models: Vec<(&str, Pane)>) -> Input {
         let (tenant, app) = ("acme".to_owned(), "a&b".to_owned());
-        let scopes = vec![(tenant.clone(), app.clone())];
-        let served = pane(400, 20);
+        let tried = |(model, pane): (&str, Pane)| {
+            (Tried { operation: "chat".into(), model: model.into(), beyond_cap: false }, pane)
+        };
         Input {
             from: 0,
             now: WINDOWS[1].2,
             window: WINDOWS[1].2,
+            scopes: vec![(tenant.clone(), app.clone())],
             tenant,
             app,
-            scopes,
-            served,
-            models,
+            more_apps: false,
+            // Another operation's calls are nobody's measure here.
+            served: BTreeMap::from([("chat".into(), pane(400, 20)), ("embeddings".into(), pane(4_000, 4_000))]),
+            tried: models.into_iter().map(tried).collect(),
             more: 2,
             imported: None,
         }
@@ -277,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_model_that_fails_more_differs_and_one_with_few_calls_shows_nothing() {
-        let input = input(vec![("worse".into(), pane(200, 40)), ("few".into(), pane(3, 0))]);
+        let input = input(vec![("worse", pane(200, 40)), ("few", pane(3, 0))]);
         let answer = json(&input);
         let figure = |model: usize, id: &str| {
             let figures = answer["models"][model]["figures"].as_array().unwrap();
@@ -298,6 +332,24 @@ mod tests {
                 && html.contains("app=a%26b"),
             "{html}"
         );
+    }
+
+    #[test]
+    fn two_equal_scores_show_no_difference_and_a_cost_has_no_interval() {
+        let scored = |n: u64, micro: i64| {
+            let mut pane = pane(n, 0);
+            for _ in 0..n {
+                pane.add(&Numbers { scores: vec![("helpful".into(), Some(micro))], ..Numbers::default() });
+            }
+            pane
+        };
+        let of = |n| {
+            let lines = lines(&scored(n, 1_000_000), &scored(400, 900_000));
+            let verdict = |id: &str| lines.iter().find(|line| line.id == id).unwrap().verdict();
+            (verdict("score.helpful"), verdict("cost_per_call"))
+        };
+        assert_eq!(of(2), ("too few to say", "no interval"));
+        assert_eq!(of(40), ("differs", "no interval"));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub struct Memory {
     moved: HashMap<(String, String, i64), (Micros, Micros)>,
     progress: HashMap<String, RuleProgress>,
     /// Fixed references by rule id and version.
-    references: HashMap<(String, String), BTreeMap<AlertLabels, Pane>>,
+    references: HashMap<(String, String), References>,
     /// What is usual of an anomaly rule's streams, and what their detectors hold, by rule id.
     pub(crate) usual: HashMap<String, Usual>,
     pub(crate) watches: HashMap<String, Watches>,
@@ -310,8 +310,9 @@ impl Evaluator {
         let subjects: Vec<Subject<'_>> = subjects
             .iter()
             .map(|(print, (labels, pane))| {
-                let (reference, before) = (reference.get(labels), known.get(print));
-                Subject { rule, print, labels, pane, reference, before, end, coverage }
+                let (held, before) = (reference.get(labels), known.get(print));
+                let (reference, reference_windows) = held.map_or((None, 0), |(pane, n)| (Some(pane), *n));
+                Subject { rule, print, labels, pane, reference, reference_windows, before, end, coverage }
             })
             .collect();
         let mut write = EvaluationWrite::default();
@@ -331,27 +332,28 @@ impl Evaluator {
     }
 
     /// What a drift rule compares with. A fixed reference that lies behind is read once and remembered.
-    async fn reference(
-        &mut self,
-        rule: &Rule,
-        reference: Reference,
-        end: Micros,
-    ) -> Result<BTreeMap<AlertLabels, Pane>> {
+    async fn reference(&mut self, rule: &Rule, reference: Reference, end: Micros) -> Result<References> {
         let key = (rule.id.clone(), rule.version.clone());
         if let Some(known) = self.memory.references.get(&key) {
             return Ok(known.clone());
         }
         let of = rule.of_reference();
-        let mut merged: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
+        let mut merged = References::new();
         for (from, to) in reference.windows(end - rule.window, end) {
+            let mut window: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
             let mut start = from;
             while start < to {
                 let stop = (start + DAY).min(to);
                 // Hours hold what their minutes held, and are kept for longer.
                 for (labels, pane) in by_instance(&of, self.store.hours(of.level(), of.tenant(), start, stop).await?) {
-                    merged.entry(labels).or_default().merge(&pane);
+                    window.entry(labels).or_default().merge(&pane);
                 }
                 start = stop;
+            }
+            for (labels, pane) in window {
+                let (all, windows) = merged.entry(labels).or_default();
+                all.merge(&pane);
+                *windows += usize::from(pane.calls() > 0);
             }
         }
         if let Reference::Fixed { to, .. } = reference
@@ -407,6 +409,9 @@ impl Evaluator {
     }
 }
 
+/// What instances are compared with, and how many of the reference's windows held any of it.
+type References = BTreeMap<AlertLabels, (Pane, usize)>;
+
 /// One instance at one window.
 pub(crate) struct Subject<'a> {
     pub rule: &'a Rule,
@@ -415,6 +420,8 @@ pub(crate) struct Subject<'a> {
     pub pane: &'a Pane,
     /// Of a drift rule: what the same labels did in its reference.
     reference: Option<&'a Pane>,
+    /// How many of the reference's windows held any of it.
+    reference_windows: usize,
     pub before: Option<&'a AlertRow>,
     pub end: Micros,
     pub coverage: f64,
@@ -497,6 +504,11 @@ fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidence) {
         Err(drift::Inconclusive::Alike) => (Verdict::Clear, None),
         Err(_) => (Verdict::Insufficient, None),
     };
+    // Of a slice that is gone nothing can be said any more; what it told must not fire for ever.
+    let gone = matches!(asked.reference, Reference::Slice)
+        && subject.before.is_some_and(|row| row.state == State::Firing)
+        && matches!(verdict, Verdict::NoData | Verdict::Insufficient);
+    let verdict = if gone { Verdict::Clear } else { verdict };
     let windows = asked.reference.windows(subject.end - rule.window, subject.end);
     let (reference_from, reference_to) =
         windows.first().zip(windows.last()).map_or((0, 0), |((from, _), (_, to))| (*from, *to));
@@ -510,7 +522,7 @@ fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidence) {
         drift: Some(DriftEvidence {
             reference_from,
             reference_to,
-            reference_words: rule.reference_words(),
+            reference_words: rule.reference_words(subject.reference_windows),
             reference_n,
             p: found.map(|found| found.p),
             test: asked.test.id().to_owned(),

@@ -24,7 +24,7 @@ use crate::once;
 use crate::settings::CallIndex;
 use crate::tasks::Stop;
 
-/// Series whose labels and parents a flush thread remembers; beyond, it forgets all and learns again.
+/// Series whose ids and parents' ids a flush thread remembers; beyond, it forgets all and learns again.
 const MAX_KNOWN: usize = 100_000;
 /// Pause between attempts while the database is away.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

@@ -18,6 +18,8 @@ pub struct SeriesPane {
     pub pane: Pane,
 }
 
+/// Rows that are written at once.
+const ROWS: usize = 2_000;
 /// (Tenant, window) pairs that one compaction folds at most.
 const COMPACT_BATCH: i64 = 20;
 
@@ -65,12 +67,15 @@ impl Store {
                 let pane = Pane::decode(&row.bytes(1)?, &row.bytes(2)?)?;
                 folded.entry(row.bytes(0)?).or_default().merge(&pane);
             }
-            let mut rows = Vec::with_capacity(folded.len());
-            for (series, pane) in &folded {
-                rows.push(PaneRow::folded(&tenant, crate::flush::key16(series)?, start, pane));
+            let mut folded = folded.into_iter().peekable();
+            while folded.peek().is_some() {
+                let mut rows = Vec::new();
+                for (series, pane) in folded.by_ref().take(ROWS) {
+                    rows.push(PaneRow::folded(&tenant, crate::flush::key16(&series)?, start, &pane));
+                }
+                // As a flush that no flush has.
+                crate::flush::panes(conn, 0, &rows).await?;
             }
-            // As a flush that no flush has.
-            crate::flush::panes(conn, 0, &rows).await?;
             crate::rollup::unroll(conn, &tenant, start).await?;
         }
         let folded = windows.len();

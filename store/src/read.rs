@@ -56,16 +56,18 @@ impl Store {
         self.apps_where("overflow = 0", limit).await
     }
 
-    /// As `apps`, of those that had calls which no user saw.
+    /// As `apps`, of those that had headline calls which no user saw.
     pub async fn unserved_apps(&self, limit: i64) -> Result<Vec<(String, String)>, StoreError> {
-        self.apps_where("overflow = 0 AND served = 0", limit).await
+        let operations = leeway_core::event::HEADLINE_OPERATIONS.map(|name| format!("'{name}'")).join(", ");
+        self.apps_where(&format!("overflow = 0 AND served = 0 AND operation IN ({operations})"), limit).await
     }
 
     async fn apps_where(&self, condition: &str, limit: i64) -> Result<Vec<(String, String)>, StoreError> {
         let sql = format!(
             "SELECT DISTINCT tenant, labels FROM series WHERE level = 'app' AND {condition} ORDER BY tenant, labels LIMIT $1"
         );
-        let rows = self.conn().await?.query(&sql, args![limit]).await?;
+        // An app has a row for each operation, served or not.
+        let rows = self.conn().await?.query(&sql, args![limit * 16]).await?;
         let mut apps = Vec::new();
         for row in rows {
             let labels = leeway_core::labels::Labels::parse(leeway_core::labels::Level::App, &row.text(1)?);
@@ -74,6 +76,7 @@ impl Store {
         }
         apps.sort();
         apps.dedup();
+        apps.truncate(usize::try_from(limit).unwrap_or(0));
         Ok(apps)
     }
 

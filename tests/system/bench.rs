@@ -238,28 +238,38 @@ fn series(leeway: &str, count: u64) -> Outcome<()> {
         .env("RUST_LOG", "error")
         .stdin(Stdio::null())
         .spawn()?;
-    let number = |sql: &str| -> Outcome<u64> { Ok(psql(&url, sql)?.parse().unwrap_or(0)) };
-    let peak = |child: &std::process::Child| -> Outcome<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+    let outcome = watched(&mut child, &url, count);
+    child.kill()?;
+    child.wait()?;
+    psql(&server, &format!("DROP DATABASE {name} WITH (FORCE)"))?;
+    outcome
+}
+
+/// Tells the peak once all is counted, and once its minute is folded.
+fn watched(child: &mut std::process::Child, url: &str, count: u64) -> Outcome<()> {
+    let number = |sql: &str| -> Outcome<u64> { Ok(psql(url, sql)?.parse().unwrap_or(0)) };
+    let peak = |pid: u32| -> Outcome<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
         Ok(line.trim().trim_end_matches(" kB").trim().parse::<f64>()? * 1024.0)
     };
-    let idle = peak(&child)?;
-    let began = std::time::Instant::now();
-    let out = &mut std::io::stdout();
-    // Until all is counted, and its minute folded.
+    let idle = peak(child.id())?;
+    let (began, out) = (std::time::Instant::now(), &mut std::io::stdout());
     let done = [
-        ("counted", "SELECT (COALESCE(sum(consumed), 0) >= COUNT)::int FROM ledger"),
-        ("folded", "SELECT (count(*) = 0)::int FROM open_window"),
+        ("counted", format!("SELECT (COALESCE(sum(consumed), 0) >= {count})::int FROM ledger")),
+        ("folded", "SELECT (count(*) = 0)::int FROM open_window".to_owned()),
     ];
     for (what, sql) in done {
-        while number(&sql.replace("COUNT", &count.to_string()))? == 0 {
+        while number(&sql)? == 0 {
             if let Some(status) = child.try_wait()? {
                 return Err(format!("leeway ended: {status}").into());
             }
+            if began.elapsed() > Duration::from_secs(1_800) {
+                return Err(format!("not {what} within half an hour").into());
+            }
             std::thread::sleep(Duration::from_millis(500));
         }
-        let (peak, seconds) = (peak(&child)?, began.elapsed().as_secs_f64());
+        let (peak, seconds) = (peak(child.id())?, began.elapsed().as_secs_f64());
         writeln!(
             out,
             "{count} series in one minute, {what} after {seconds:.0} s: peak {:.2} GB resident, {:.0} bytes a series",
@@ -267,17 +277,11 @@ fn series(leeway: &str, count: u64) -> Outcome<()> {
             (peak - idle) / count as f64
         )?;
     }
-    let (rows, leaves) =
-        (number("SELECT count(*) FROM pane_delta")?, number("SELECT count(*) FROM series WHERE level = 'leaf'")?);
+    let rows = number("SELECT count(*) FROM pane_delta")?;
+    let leaves = number("SELECT count(*) FROM series WHERE level = 'leaf'")?;
     let bytes = number("SELECT pg_total_relation_size('pane_delta')")?;
-    writeln!(
-        out,
-        "{leaves} leaf series, {rows} panes stored, {:.0} bytes each with its index",
-        bytes as f64 / rows.max(1) as f64
-    )?;
-    child.kill()?;
-    child.wait()?;
-    psql(&server, &format!("DROP DATABASE {name} WITH (FORCE)"))?;
+    let each = bytes as f64 / rows.max(1) as f64;
+    writeln!(out, "{leaves} leaf series, {rows} panes stored, {each:.0} bytes each with its index")?;
     Ok(())
 }
 

@@ -70,7 +70,7 @@ fn other_references(database: &Database, present: i64) {
         let drift = &evidence["drift"];
         match (rule, expected) {
             ("weeks", "firing") => {
-                assert_eq!(drift["reference_words"], "the same time of 2 weeks, together");
+                assert_eq!(drift["reference_words"], "the same time of 2 weeks, together; 2 of them have data");
                 assert_eq!(drift["reference_n"], 1_200, "both weeks: {evidence}");
                 let from = drift["reference_from"].as_i64().unwrap();
                 assert!((present - from - 14 * 24 * 60 * MINUTE).abs() <= 5 * MINUTE, "{evidence}");
@@ -117,6 +117,17 @@ fn other_tests(database: &Database) {
     // 1.6 times a median of some 160 ms.
     let (low, effect, high) = (slower["low"].as_f64(), slower["value"].as_f64().unwrap(), slower["high"].as_f64());
     assert!((50.0..150.0).contains(&effect) && low.unwrap() < effect && effect < high.unwrap(), "{slower}");
+}
+
+/// Both slices end: what was told of them resolves. Of one that ends beside a fixed reference silence proves nothing.
+fn ended(database: &Database, topic: &str, start: i64) {
+    for minute in 8..16 {
+        send(topic, start + minute * MINUTE, &calls("marker", start + minute * MINUTE, 2, 1.0));
+    }
+    let resolved = "SELECT count(*) FROM finding WHERE rule = 'beside' AND body LIKE '%\"to\":\"resolved\"%'";
+    database.wait_number("the end", 60, resolved, 1);
+    let sql = "SELECT count(*) FROM alert WHERE rule = 'slower' AND state = 'firing'";
+    assert_eq!(database.number(sql), 1);
 }
 
 /// What the rules compare with: minutes before, and the same minute of two weeks.
@@ -179,6 +190,7 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
     settled(&database);
     other_tests(&database);
     other_references(&database, present);
+    ended(&database, &topic, start);
     // Three evaluators and three couriers, one alert: told once, found once.
     std::thread::sleep(std::time::Duration::from_secs(3));
     let told = json_lines(&log).iter().filter(|hook| hook["body"]["data"]["status"] == "firing").count();

@@ -152,6 +152,7 @@ fn what_no_user_saw_is_compared_and_counts_in_no_key_figure() {
     assert_eq!(values("error_rate"), [0.05, 0.175]);
     assert_eq!(figure("error_rate")["verdict"], "differs");
     assert_eq!((answer["models"].as_array().unwrap().len(), &answer["models"][0]["model"]), (1, &"gpt-tried".into()));
+    assert_eq!(answer["models"][0]["operation"], "chat");
     // MOVER from scipy's Wilson intervals of 10 and 35 of 200.
     let difference = |end: &str| figure("error_rate")["difference"][end].as_f64().unwrap();
     assert!((difference("low") - 0.064_017).abs() < 1e-6, "{}", figure("error_rate"));

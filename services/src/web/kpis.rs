@@ -21,7 +21,7 @@ use crate::report;
 /// A period is read once for all viewers of this while.
 const FRESH: Duration = Duration::from_secs(20);
 /// Periods that are remembered.
-const REMEMBERED: usize = 64;
+pub const REMEMBERED: usize = 64;
 pub const APPS: i64 = 200;
 /// Weeks that the list of reports offers.
 const WEEKS: i64 = 8;

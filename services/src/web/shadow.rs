@@ -1,6 +1,6 @@
 //! Calls that no user saw, beside those that users saw, over HTTP.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use leeway_dashboards::shadow as view;
 use leeway_store::headline;
 
 use super::App;
-use super::kpis::{APPS, Asked, window};
+use super::kpis::{APPS, Asked, REMEMBERED, window};
 use super::response::{HttpError, rendered};
 
 /// An app's period is read once for all viewers of this while.
@@ -23,7 +23,9 @@ const FRESH: Duration = Duration::from_secs(20);
 /// Models that are shown, most calls first.
 const MODELS: usize = 20;
 
-pub type Shadows = tokio::sync::Mutex<Option<((String, String, Micros), Instant, Arc<view::Input>)>>;
+/// Tenant, app and window.
+type Key = (String, String, Micros);
+pub type Shadows = tokio::sync::Mutex<HashMap<Key, (Instant, Arc<view::Input>)>>;
 
 pub async fn page(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Html<String>, HttpError> {
     let input = app.shadow(asked).await?;
@@ -39,14 +41,14 @@ impl App {
     async fn shadow(&self, asked: Asked) -> Result<Arc<view::Input>, HttpError> {
         let key = (asked.tenant.clone(), asked.app.clone(), window(&asked)?);
         let mut known = self.0.shadows.lock().await;
-        if let Some((of, at, input)) = &*known
-            && *of == key
-            && at.elapsed() < FRESH
-        {
+        if let Some((_, input)) = known.get(&key).filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(Arc::clone(input));
         }
         let input = Arc::new(self.read_shadow(&key.0, &key.1, key.2).await?);
-        *known = Some((key, Instant::now(), Arc::clone(&input)));
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(key, (Instant::now(), Arc::clone(&input)));
         Ok(input)
     }
 
@@ -58,7 +60,7 @@ impl App {
         let (tenant, app) = first.map_or((tenant, app), |(tenant, app)| (tenant, app));
         let now = minute_of(self.0.clock.now());
         let from = if window >= DAY { (now - window).div_euclid(HOUR) * HOUR } else { now - window };
-        let (mut served, mut models) = (Pane::default(), BTreeMap::<String, Pane>::new());
+        let (mut served, mut tried) = (BTreeMap::<String, Pane>::new(), BTreeMap::<view::Tried, Pane>::new());
         let mut start = from;
         while start < now && !tenant.is_empty() {
             let end = (start + DAY).min(now);
@@ -67,19 +69,21 @@ impl App {
                 if label("app") != app || !HEADLINE_OPERATIONS.contains(&label("operation")) {
                     continue;
                 }
+                let operation = label("operation").to_owned();
                 let side = if headline(&series.labels) {
-                    &mut served
+                    served.entry(operation).or_default()
                 } else {
-                    models.entry(label("model").to_owned()).or_default()
+                    let beyond_cap = series.labels.get("overflow").is_some();
+                    tried.entry(view::Tried { operation, model: label("model").to_owned(), beyond_cap }).or_default()
                 };
                 side.merge(&series.pane);
             }
             start = end;
         }
-        let mut models: Vec<(String, Pane)> = models.into_iter().collect();
-        models.sort_by_key(|(_, pane)| std::cmp::Reverse(pane.calls()));
-        let more = models.len().saturating_sub(MODELS);
-        models.truncate(MODELS);
+        let mut tried: Vec<(view::Tried, Pane)> = tried.into_iter().collect();
+        tried.sort_by_key(|(_, pane)| std::cmp::Reverse(pane.calls()));
+        let more = tried.len().saturating_sub(MODELS);
+        tried.truncate(MODELS);
         let notes = store.imported(from, now).await?;
         Ok(view::Input {
             from,
@@ -87,9 +91,10 @@ impl App {
             window,
             tenant: tenant.to_owned(),
             app: app.to_owned(),
+            more_apps: scopes.len() >= APPS as usize,
             scopes: scopes.clone(),
             served,
-            models,
+            tried,
             more,
             imported: (!notes.is_empty()).then(|| notes.join(" ")),
         })
