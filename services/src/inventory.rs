@@ -39,6 +39,16 @@ pub struct Item {
     pub share: Option<f64>,
 }
 
+/// The values of each app of every tenant, with their calls since a time. A tenant at a time: a million series need not
+/// be in memory at once.
+pub async fn read(store: &Store, since: Micros) -> Result<Vec<Item>, StoreError> {
+    let mut all = Vec::new();
+    for tenant in store.with_series().await? {
+        all.extend(items(&store.running(&tenant, since).await?));
+    }
+    Ok(all)
+}
+
 /// The values of each app, the oldest first.
 pub fn items(running: &[Running]) -> Vec<Item> {
     let mut items: BTreeMap<(&str, &str, &'static str, &str), Item> = BTreeMap::new();
@@ -146,7 +156,7 @@ pub async fn derive(store: &Store, seen: &mut (Micros, u32)) -> Result<(), Store
         return Ok(());
     }
     let (new, gone) =
-        unregistered(&items(&store.running(i64::MAX).await?), &store.changes_of(WATCHED.map(|(_, kind)| kind)).await?);
+        unregistered(&read(store, i64::MAX).await?, &store.changes_of(WATCHED.map(|(_, kind)| kind)).await?);
     store.derive_changes(&new, &gone).await?;
     *seen = (newest, 0);
     Ok(())

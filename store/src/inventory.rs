@@ -48,15 +48,21 @@ impl Store {
         self.conn().await?.query_one(sql, &[]).await?.map_or(Ok(0), |row| row.int(0))
     }
 
-    /// Every leaf series that no cap folded, with its calls since a time.
-    pub async fn running(&self, since: Micros) -> Result<Vec<Running>, StoreError> {
+    /// The tenants that have series.
+    pub async fn with_series(&self) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT DISTINCT tenant FROM series WHERE level = 'leaf' ORDER BY tenant";
+        self.conn().await?.query(sql, &[]).await?.iter().map(|row| row.text(0)).collect()
+    }
+
+    /// Every leaf series of a tenant that no cap folded, with its calls since a time.
+    pub async fn running(&self, tenant: &str, since: Micros) -> Result<Vec<Running>, StoreError> {
         let sql = "SELECT s.tenant, s.labels, s.first_seen_at, \
                    (SELECT COALESCE(MAX(d.day), 0) FROM series_day d WHERE d.tenant = s.tenant AND d.series_id = s.series_id), \
                    COALESCE(p.calls, 0) FROM series s LEFT JOIN (SELECT tenant, series_id, CAST(SUM(n) AS BIGINT) AS calls \
-                   FROM pane_delta WHERE window_start >= $1 GROUP BY tenant, series_id) p \
-                   ON p.tenant = s.tenant AND p.series_id = s.series_id WHERE s.level = 'leaf' AND s.overflow = 0";
+                   FROM pane_delta WHERE tenant = $1 AND window_start >= $2 GROUP BY tenant, series_id) p \
+                   ON p.tenant = s.tenant AND p.series_id = s.series_id WHERE s.tenant = $1 AND s.level = 'leaf' AND s.overflow = 0";
         let mut found = Vec::new();
-        for row in self.conn().await?.query(sql, args![since]).await? {
+        for row in self.conn().await?.query(sql, args![tenant, since]).await? {
             let json = row.text(1)?;
             let labels = Labels::parse(Level::Leaf, &json);
             found.push(Running {

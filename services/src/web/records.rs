@@ -84,7 +84,7 @@ fn plural(kind: RecordKind) -> String {
 /// What runs now, by app.
 pub async fn running(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Json<Value>, HttpError> {
     let since = app.0.clock.now() - inventory::SHARE_OF;
-    let mut items = inventory::items(&app.0.store.running(since).await?);
+    let mut items = inventory::read(&app.0.store, since).await?;
     items.retain(|item| asked.tenant.is_empty() || item.tenant == asked.tenant);
     items.retain(|item| asked.app.is_empty() || item.app == asked.app);
     Ok(Json(json!({ "inventory": items.iter().map(inventory::as_json).collect::<Vec<_>>() })))
