@@ -69,6 +69,12 @@ pub async fn whole(store: &Store, scope: &Scope, from: Micros, to: Micros) -> Re
     Ok(all)
 }
 
+/// Where a window that ends at a minute begins: long ones on the hour, so that rolled hours serve them.
+pub fn start(now: Micros, window: Micros) -> Micros {
+    let on = if window >= DAY { HOUR } else { MINUTE };
+    (now - window).div_euclid(on) * on
+}
+
 /// The parts that a trend of a window has.
 pub fn step(window: Micros) -> Micros {
     match window {

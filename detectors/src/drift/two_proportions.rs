@@ -4,7 +4,7 @@
 //! of each category; below that Fisher's exact test is the one to take. The interval of the difference is Newcombe's
 //! from Wilson's scores (Statist. Med. 17, 1998, method 10).
 
-use leeway_core::interval::{Interval, LEVEL, wilson};
+use leeway_core::interval::{self, Interval, LEVEL, wilson};
 
 use super::{Cell, Inconclusive, Verdict, WindowTest, totals, two_sided};
 
@@ -37,14 +37,5 @@ impl WindowTest for TwoProportions {
 /// Newcombe's interval of the present's share less the reference's.
 pub(super) fn difference(second: &Cell, n: f64, m: f64) -> Interval {
     let (a, b) = (second.reference as f64, second.current as f64);
-    let (before, now) = (a / n, b / m);
-    let (old, new) = (wilson(a, n, LEVEL), wilson(b, m, LEVEL));
-    let (Some(old_low), Some(old_high), Some(new_low), Some(new_high)) = (old.low, old.high, new.low, new.high) else {
-        return Interval::default();
-    };
-    let effect = now - before;
-    Interval::between(
-        effect - (now - new_low).hypot(old_high - before),
-        effect + (new_high - now).hypot(before - old_low),
-    )
+    interval::difference((b / m, wilson(b, m, LEVEL)), (a / n, wilson(a, n, LEVEL)))
 }

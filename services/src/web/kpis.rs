@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{Html, IntoResponse};
-use leeway_core::clock::{DAY, HOUR, Micros, minute_of, week, week_of};
+use leeway_core::clock::{DAY, Micros, minute_of, week, week_of};
 use leeway_core::pane::Pane;
 use leeway_dashboards::report::Report;
 use leeway_dashboards::{kpis as view, report as report_view};
@@ -68,7 +68,7 @@ pub async fn api(State(app): State<App>, Query(asked): Query<Asked>) -> Result<J
 
 pub async fn reports(State(app): State<App>) -> Result<Html<String>, HttpError> {
     let now = app.0.clock.now();
-    let weeks: Vec<String> = (0..WEEKS).map(|back| week_of(now - back * 7 * leeway_core::clock::DAY)).collect();
+    let weeks: Vec<String> = (0..WEEKS).map(|back| week_of(now - back * 7 * DAY)).collect();
     rendered(report_view::list(&app.frame("reports"), &weeks))
 }
 
@@ -123,9 +123,7 @@ impl App {
     async fn read_period(&self, scope: &Scope, window: Micros) -> Result<view::Input, HttpError> {
         let store = &self.0.store;
         let now = minute_of(self.0.clock.now());
-        // Long periods begin on the hour, so that rolled hours serve them.
-        let on = if window >= DAY { HOUR } else { leeway_core::clock::MINUTE };
-        let from = (now - window).div_euclid(on) * on;
+        let from = periods::start(now, window);
         let parts = periods::parts(store, scope, from, now, periods::step(window)).await?;
         let before: Pane = periods::whole(store, scope, from - window, from).await?;
         let counts = store.feedback_counts().await?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::Html;
-use leeway_core::clock::{DAY, HOUR, Micros, minute_of};
+use leeway_core::clock::{DAY, Micros, minute_of};
 use leeway_core::event::HEADLINE_OPERATIONS;
 use leeway_core::labels::Level;
 use leeway_core::pane::Pane;
@@ -17,6 +17,7 @@ use leeway_store::headline;
 use super::App;
 use super::kpis::{APPS, Asked, REMEMBERED, window};
 use super::response::{HttpError, rendered};
+use crate::periods;
 
 /// An app's period is read once for all viewers of this while.
 const FRESH: Duration = Duration::from_secs(20);
@@ -59,7 +60,7 @@ impl App {
         let first = scopes.iter().find(|(of, _)| app.is_empty() && (tenant.is_empty() || of == tenant));
         let (tenant, app) = first.map_or((tenant, app), |(tenant, app)| (tenant, app));
         let now = minute_of(self.0.clock.now());
-        let from = if window >= DAY { (now - window).div_euclid(HOUR) * HOUR } else { now - window };
+        let from = periods::start(now, window);
         let (mut served, mut tried) = (BTreeMap::<String, Pane>::new(), BTreeMap::<view::Tried, Pane>::new());
         let mut start = from;
         while start < now && !tenant.is_empty() {
