@@ -1,5 +1,5 @@
 # Each target does its own set-up; see README.md.
-.PHONY: demo test test-long check bench eval-scan scan-peers up
+.PHONY: demo test test-long check bench grid trace-pages test-cost eval-scan scan-peers up
 
 demo:
 	@scripts/build-needs.sh
@@ -19,6 +19,22 @@ check:
 
 bench:
 	@scripts/bench.sh
+
+grid:
+	@scripts/grid.sh $(ARGS)
+
+# Anomaly rules on the real traces, where they are.
+trace-pages:
+	@scripts/build-needs.sh
+	@scripts/test-tools.sh
+	@cargo build --release --locked -p leeway --bins
+	@.deps/venv/bin/python tests/tools/trace_pages.py target/release/leeway $${TRACES:-../shared/data/traces}
+
+test-cost:
+	@scripts/build-needs.sh
+	@scripts/test-tools.sh
+	@cargo build --release --locked -p leeway-tests --bin leeway-grid
+	@.deps/venv/bin/python tests/tools/test_cost.py target/release/leeway-grid
 
 eval-scan:
 	@scripts/build-needs.sh

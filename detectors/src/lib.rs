@@ -1,5 +1,6 @@
 //! Every check on panes and texts: pure functions.
 
+pub mod creep;
 pub mod decompose;
 pub mod drift;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use leeway_core::drift::Test;
 use leeway_detectors::drift::{Cell, Inconclusive, compare, raw};
 use serde_json::Value as Json;
 
-use crate::harness::{root, variable};
+use crate::harness::{leeway, root, unique, variable};
 
 fn differs(test: &str, cells: &[Cell], theirs: &Json) -> Option<String> {
     let (Some(statistic), p) = (theirs[0].as_f64(), theirs[1].as_f64()) else { return None };
@@ -31,6 +31,21 @@ fn differs(test: &str, cells: &[Cell], theirs: &Json) -> Option<String> {
         return Some(format!("{test}: {ours:?}, scipy {theirs}"));
     }
     None
+}
+
+/// A few cells of the grid, drawn by numpy: no more false alarms than asked for, each change found, and sketches decide as values do.
+#[test]
+fn a_small_grid_stays_within_its_bounds() {
+    let folder = std::env::temp_dir().join(unique("grid"));
+    let output = Command::new(variable("LEEWAY_TEST_PYTHON"))
+        .arg(root().join("tests/tools/grid.py"))
+        .arg(leeway().with_file_name("leeway-grid"))
+        .args(["--small", "--workers", "2", "--out"])
+        .arg(&folder)
+        .output()
+        .unwrap();
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::{Cell, Inconclusive, Verdict, WindowTest, merged};
 use leeway_core::interval::Interval;
 use leeway_core::sketch::Sketch;
 use statrs::distribution::{ChiSquared, ContinuousCDF, Discrete, Poisson};
+use statrs::function::gamma::ln_gamma;
 
 /// Bins of the comparison, where the reference has that many different values.
 const BINS: u64 = 10;
@@ -135,35 +136,64 @@ fn psi(bins: Vec<Bin>) -> Psi {
 
 /// The non-centrality at which the statistic's distribution function is `level`; 0 where none is so small.
 pub(super) fn noncentrality(statistic: f64, freedom: f64, level: f64) -> f64 {
-    let at = |centre: f64| noncentral_cdf(statistic, freedom, centre);
-    if at(0.0) <= level {
+    let at = |centre: f64| noncentral(statistic, freedom, centre);
+    if at(0.0).0 <= level {
         return 0.0;
     }
     let (mut low, mut high) = (0.0, statistic + 50.0);
-    while at(high) > level {
+    while at(high).0 > level {
         high *= 2.0;
     }
-    for _ in 0..100 {
-        let middle = f64::midpoint(low, high);
-        if at(middle) > level { low = middle } else { high = middle }
+    let mut centre = f64::midpoint(low, high);
+    // Newton's steps, halving where these leave the bracket.
+    for _ in 0..200 {
+        let (share, slope) = at(centre);
+        if share > level {
+            low = centre
+        } else {
+            high = centre
+        }
+        let step = (share - level) / slope;
+        let next = centre - step;
+        let next = if next > low && next < high { next } else { f64::midpoint(low, high) };
+        if (next - centre).abs() <= 1e-14 * centre || high - low <= 1e-14 * high {
+            return next;
+        }
+        centre = next;
     }
-    f64::midpoint(low, high)
+    centre
 }
 
 /// Above this non-centrality the approximation is closer than 10⁻⁴, and the mixture would take seconds.
 const LARGE: f64 = 1_000.0;
 
-/// Distribution function of non-central χ²: a Poisson mixture of central ones.
-fn noncentral_cdf(x: f64, freedom: f64, centre: f64) -> f64 {
+/// Distribution function of non-central χ², a Poisson mixture of central ones, and its slope in the non-centrality: half the difference to
+/// the one with two degrees of freedom more.
+fn noncentral(x: f64, freedom: f64, centre: f64) -> (f64, f64) {
     if centre > LARGE {
-        return sankaran(x, freedom, centre);
+        let step = 1e-5 * centre;
+        let (at, next) = (sankaran(x, freedom, centre), sankaran(x, freedom, centre + step));
+        return (at, (next - at) / step);
     }
-    let central = |extra: f64| ChiSquared::new(freedom + 2.0 * extra).map_or(0.0, |law| law.cdf(x));
-    let Ok(weights) = Poisson::new(centre / 2.0) else { return central(0.0) };
+    let half = centre / 2.0;
     // Eight deviations either side of the mean hold all that a double can show.
-    let spread = 8.0 * (centre / 2.0).sqrt() + 20.0;
-    let (first, last) = ((centre / 2.0 - spread).max(0.0) as u64, (centre / 2.0 + spread) as u64);
-    (first..=last).map(|j| weights.pmf(j) * central(j as f64)).sum::<f64>().clamp(0.0, 1.0)
+    let spread = 8.0 * half.sqrt() + 20.0;
+    let (first, last) = ((half - spread).max(0.0) as u64, (half + spread) as u64);
+    let mut weight = Poisson::new(half).map_or(1.0, |law| law.pmf(first));
+    // With two degrees of freedom more a central one is less by y^a e^(−y)/Γ(a + 1), y half of x, a half the freedom.
+    let (y, mut a) = (x / 2.0, freedom / 2.0 + first as f64);
+    let mut central = ChiSquared::new(2.0 * a).map_or(0.0, |law| law.cdf(x));
+    let mut less = (a * y.ln() - y - ln_gamma(a + 1.0)).exp();
+    let (mut share, mut fall) = (0.0, 0.0);
+    for j in first..=last {
+        share += weight * central;
+        fall += weight * less.min(central);
+        central = (central - less).max(0.0);
+        a += 1.0;
+        less *= y / a;
+        weight *= half / (j + 1) as f64;
+    }
+    (share.clamp(0.0, 1.0), -fall / 2.0)
 }
 
 /// Sankaran's normal approximation (Biometrika 50, 1963).
@@ -216,13 +246,15 @@ mod tests {
             (200.0, 4.0, 150.0, 0.962_519_766_789_031),
             (5.0, 9.0, 0.0, 0.165_691_739_806_592_52),
         ] {
-            let ours = noncentral_cdf(x, freedom, centre);
+            let (ours, slope) = noncentral(x, freedom, centre);
             assert!((ours - scipy).abs() < 1e-9, "{x} {freedom} {centre}: {ours} {scipy}");
+            let (next, _) = noncentral(x, freedom, centre + 1e-6);
+            assert!(((next - ours) / 1e-6 - slope).abs() < 1e-7, "{x} {freedom} {centre}: {slope}");
         }
         for (x, freedom, centre, scipy) in
             [(2100.0, 9.0, 2000.0, 0.845_193_456_215_823_1), (52_000.0, 9.0, 51_500.0, 0.860_237_508_031_295_8)]
         {
-            let ours = noncentral_cdf(x, freedom, centre);
+            let (ours, _) = noncentral(x, freedom, centre);
             assert!((ours - scipy).abs() < 1e-4, "{x} {freedom} {centre}: {ours} {scipy}");
         }
     }

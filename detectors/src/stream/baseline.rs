@@ -4,8 +4,9 @@
 //! that (by moments from the residuals). Cells are shrunk to their hour of the day and hours to the whole by empirical
 //! Bayes, with the spread between cells by DerSimonian and Laird's moments (Controlled Clinical Trials 7, 1986): where hours do not differ, all
 //! blocks speak for each. Observations further than [`CUT`] deviations from their cell's mean are drawn in to that (Huber), so that an incident inside
-//! the reference moves little; known incidents are left out by their times. The band around a cell is its 97.5 % limits (of rates Clopper and
-//! Pearson's with the cell's effective number) and a tolerance; the variance used is its 90 % upper limit.
+//! the reference moves little; known incidents are left out by their times. The band around a cell is as wide as its 95 % limits on either side (of
+//! rates Clopper and Pearson's with the cell's effective number), or as the least change that matters, whichever is wider; the variance used is
+//! its 90 % upper limit, and so is the correlation of neighbouring blocks where there surely is one.
 
 use leeway_core::clock::{DAY, HOUR, Micros};
 use statrs::function::beta::{beta_reg, ln_beta};
@@ -15,16 +16,14 @@ use super::{Kind, Untestable};
 
 /// Deviations beyond which an observation is drawn in.
 const CUT: f64 = 4.0;
-/// The normal law's 97.5 % and 90 % points.
+/// The normal law's 97.5 %, 95 % and 90 % points: of intervals that are shown, of bands, of variances.
 pub(super) const SURE: f64 = 1.959_963_984_540_054;
+pub(super) const LIMIT: f64 = 1.644_853_626_951_472_2;
 const NINETY: f64 = 1.281_551_565_544_600_4;
-/// Changes up to so many deviations of a value are none.
-const TOLERANCE: f64 = 0.1;
-/// Changes of a rate by up to this factor are none.
-const TOLERATED: f64 = 1.1;
 const LEAST_EVENTS: u64 = 200;
-/// Where fewer than one call in a hundred is a hit.
+/// Where fewer than one call in a hundred is a hit, or fewer than [`LEAST_HITS`] are.
 const LEAST_RARE: u64 = 1_000;
+const LEAST_HITS: f64 = 10.0;
 const LEAST_BLOCKS: u64 = 12;
 /// Values of all hours that each hour's shares of the bins are mixed with.
 const MIXED: f64 = 500.0;
@@ -129,6 +128,8 @@ struct Fit {
     cells: Vec<Estimate>,
     between: f64,
     dependence: f64,
+    /// Neighbours that it is of.
+    pairs: f64,
     /// Numbers that the cells took from the observations.
     taken: f64,
     /// Sum of squared standardised residuals.
@@ -183,7 +184,7 @@ impl Baseline {
             shapes: Vec::new(),
             within,
             between,
-            dependence: fit.dependence,
+            dependence: surely_dependent(fit.dependence, fit.pairs),
             dispersion: [1.0; Way::ALL.len()],
             wander: [0.0; Way::ALL.len()],
             thinning: if kind == Kind::Volume { (events / came).min(1.0) } else { 1.0 },
@@ -300,8 +301,8 @@ impl Baseline {
             blocks.iter().filter_map(score).collect()
         };
         let scores = Way::ALL.map(scores);
-        for (way, scores) in Way::ALL.into_iter().zip(&scores) {
-            let excess = dispersion(scores.iter().map(|(_, sum, n)| sum * sum / n));
+        let excesses = dispersions(&scores);
+        for ((way, scores), excess) in Way::ALL.into_iter().zip(&scores).zip(excesses) {
             self.dispersion[way as usize] = excess;
             self.wander[way as usize] = if self.season == Season::Week { wander(scores, excess) } else { 0.0 };
         }
@@ -310,8 +311,8 @@ impl Baseline {
                 let share: f64 = shares[from..].iter().sum();
                 let sample = sample * self.independent() / self.dispersion[way as usize];
                 let day = 2.0 * self.wander[way as usize] * (share * (1.0 - share)).sqrt();
-                let upper = beta_quantile(share * sample + 1.0, (1.0 - share) * sample, SURE) + day;
-                (upper * TOLERATED.max(self.least)).min(0.999)
+                let upper = beta_quantile(share * sample + 1.0, (1.0 - share) * sample, LIMIT) + day;
+                upper.max(share * self.least).min(0.999)
             };
             Shape { shares, sample, beyond: [upper(Way::Tail, BINS - 2), upper(Way::FarTail, BINS - 1)] }
         };
@@ -328,7 +329,7 @@ fn suffices(kind: Kind, season: Season, blocks: &[Block]) -> Result<(f64, f64), 
     }
     let events: f64 = blocks.iter().map(|block| block.n).sum();
     let hits: f64 = blocks.iter().map(|block| block.n * block.mean).sum();
-    let rare = kind == Kind::Rate && hits.min(events - hits) < 0.01 * events;
+    let rare = kind == Kind::Rate && hits.min(events - hits) < LEAST_HITS.max(0.01 * events);
     let needed = if rare { LEAST_RARE } else { LEAST_EVENTS };
     if events < needed as f64 {
         return Err(Untestable::TooFew { events: events as u64, needed });
@@ -372,6 +373,7 @@ impl Fit {
             cells: Vec::new(),
             between: if within > 0.0 { 0.0 } else { spread },
             dependence: 0.0,
+            pairs: 0.0,
             taken: 1.0,
             squares: 0.0,
             days: (0.0, 1.0),
@@ -400,7 +402,7 @@ impl Fit {
             }
             let freedom = (n - fit.taken).max(1.0);
             fit.between = (beyond / freedom - sampling / n).max(0.0);
-            fit.dependence = dependence(&residuals);
+            (fit.dependence, fit.pairs) = dependence(&residuals);
             if season == Season::Week {
                 (fit.days, shared) = days(season, blocks, &drawn, &fit.cells, &weights);
             }
@@ -524,7 +526,8 @@ fn shrunk(groups: &[Group], parents: &[Estimate]) -> Vec<Estimate> {
 }
 
 /// Correlation of neighbours in time; what chance makes of none in nine cases of ten is none.
-fn dependence(residuals: &[(Micros, f64)]) -> f64 {
+/// With the number of pairs.
+fn dependence(residuals: &[(Micros, f64)]) -> (f64, f64) {
     let step = residuals.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap_or(0);
     let (mut products, mut squares, mut n) = (0.0, 0.0, 0.0f64);
     for pair in residuals.windows(2).filter(|pair| pair[1].0 - pair[0].0 == step) {
@@ -534,7 +537,12 @@ fn dependence(residuals: &[(Micros, f64)]) -> f64 {
     }
     // Rounding is no dependence.
     let found = if squares > 1e-9 * n { products / squares } else { 0.0 };
-    if found > NINETY / n.max(1.0).sqrt() { found.min(1.0) } else { 0.0 }
+    (if found > NINETY / n.max(1.0).sqrt() { found.min(1.0) } else { 0.0 }, n)
+}
+
+/// The 90 % upper limit of a correlation of so many pairs (Fisher 1921); none is none.
+fn surely_dependent(correlation: f64, n: f64) -> f64 {
+    if correlation <= 0.0 { 0.0 } else { (correlation.atanh() + NINETY / (n - 3.0).max(1.0).sqrt()).tanh().min(WALK) }
 }
 
 /// What the bands of all cells have in common.
@@ -555,27 +563,24 @@ impl Band {
         let (up, down) = (1.0 + self.least, 1.0 - self.least);
         match self.kind {
             Kind::Values | Kind::Volume => {
-                let tolerance = TOLERANCE * self.within.sqrt();
+                let unsure = LIMIT * variance.sqrt() + 2.0 * day;
                 // Nothing falls by more than all of it.
                 let fall = if down > 0.0 { -down.ln() } else { f64::INFINITY };
-                let (low, high) =
-                    (mean - error - 2.0 * day - fall.max(tolerance), mean + error + 2.0 * day + up.ln().max(tolerance));
-                Cell { mean, low, high, error, seen: false }
+                Cell { mean, low: mean - unsure.max(fall), high: mean + unsure.max(up.ln()), error, seen: false }
             }
             Kind::Rate => {
                 let mean = mean.clamp(0.0, 1.0);
                 let n = self.within / variance;
                 let hits = mean * n;
-                let high = beta_quantile(hits + 1.0, (n - hits).max(1e-9), SURE) + 2.0 * day;
-                let low = if hits < 1e-9 { 0.0 } else { beta_quantile(hits, n - hits + 1.0, -SURE) - 2.0 * day };
-                // The tolerance is one of hits, and of misses where these are the rarer ones.
-                let (up, down) = (up.max(TOLERATED), down.min(1.0 / TOLERATED));
-                let high = (high * up).min(1.0 - (1.0 - high) / up);
-                let low = (low * down).max(1.0 - (1.0 - low) / down.max(1e-9));
+                let high = beta_quantile(hits + 1.0, (n - hits).max(1e-9), LIMIT) + 2.0 * day;
+                let low = if hits < 1e-9 { 0.0 } else { beta_quantile(hits, n - hits + 1.0, -LIMIT) - 2.0 * day };
+                // The least change is one of hits, and of misses where these are the rarer ones.
+                let most = (mean * up).min(1.0 - (1.0 - mean) / up);
+                let least = (mean * down).max(1.0 - (1.0 - mean) / down.max(1e-9));
                 Cell {
                     mean,
-                    low: low.clamp(1e-12, 1.0 - 1e-9),
-                    high: high.clamp(1e-9, 1.0 - 1e-12),
+                    low: low.min(least).clamp(1e-12, 1.0 - 1e-9),
+                    high: high.max(most).clamp(1e-9, 1.0 - 1e-12),
                     error,
                     seen: false,
                 }
@@ -584,10 +589,17 @@ impl Band {
     }
 }
 
-/// How much more than they should squares vary whose mean should be 1: the upper limit, where it is surely more.
-fn dispersion(squares: impl Iterator<Item = f64>) -> f64 {
-    let (sum, n) = squares.fold((0.0, 0.0), |(sum, n), square| (sum + square, n + 1.0));
-    if n > 0.0 && sum > chi_square(n, NINETY) { sum / chi_square(n, -NINETY) } else { 1.0 }
+/// How much more than a multinomial's the scores of each way vary: upper limits. Where none surely does, none does; where one does, what makes
+/// it vary (values that depend on one another) may be in all.
+fn dispersions(scores: &[Vec<(Micros, f64, f64)>; Way::ALL.len()]) -> [f64; Way::ALL.len()] {
+    let squares = scores.each_ref().map(|scores| {
+        scores.iter().fold((0.0, 0.0), |(sum, n): (f64, f64), (_, score, of)| (sum + score * score / of, n + 1.0))
+    });
+    if squares.iter().any(|(sum, n)| *n > 0.0 && *sum > chi_square(*n, NINETY)) {
+        squares.map(|(sum, n)| (sum / chi_square(n.max(1.0), -NINETY)).max(1.0))
+    } else {
+        [1.0; Way::ALL.len()]
+    }
 }
 
 /// The deviation of whole days' mean scores beyond that of their blocks, its upper limit; 0 where there are too few days.

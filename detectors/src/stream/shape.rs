@@ -5,12 +5,11 @@
 //! (Σ p'q/p)^n, which is 1 for p' = p; for p' in the band it is at most 1 + s with s from the sampling error of Σ p'q/p, and the ratio is
 //! divided by (1 + s)^n. Dispersion beyond a multinomial's and dependence are treated as in `rate`.
 
+use super::baseline::LIMIT;
 use super::block::Way;
 use super::sr::Mixture;
 use super::{BINS, Baseline, Block};
 
-/// How far a share may be off by the reference's sampling error: 97.5 %.
-const SURE: f64 = 1.959_963_984_540_054;
 /// ln of the factor by which the ends of a tilt differ from the middle.
 const SIZES: [f64; 3] = [0.25, 0.5, 1.0];
 /// Tilts: to the right, to the left, apart, together.
@@ -41,7 +40,7 @@ impl Shape {
                 square += shares[bin] * (raised[bin] / total).powi(2);
             }
             let quasi = baseline.shape_share(way);
-            let slack = (SURE / (sample * quasi).sqrt() + 2.0 * baseline.wander(way)) * (square - 1.0).max(0.0).sqrt();
+            let slack = (LIMIT / (sample * quasi).sqrt() + 2.0 * baseline.wander(way)) * (square - 1.0).max(0.0).sqrt();
             quasi * (gain - n * slack.ln_1p())
         };
         self.0.step(WAYS.into_iter().flat_map(|way| SIZES.map(|size| gain(way, size))));

@@ -231,10 +231,14 @@ fn what_cannot_be_tested_says_why() {
         |kind, season, blocks: &[Block]| Baseline::learn(kind, season, LEAST, blocks, &[]).map(|_| ()).unwrap_err();
     let edges = Edges([0.0; BINS - 1]);
     let many = |block: &dyn Fn(i64) -> Block, count: i64| (0..count).map(block).collect::<Vec<_>>();
-    let rate = |number: i64| Block::rate(number * BLOCK, 1.0, 10.0);
+    let rate = |number: i64| Block::rate(number * BLOCK, 5.0, 10.0);
     assert_eq!(learn(Kind::Rate, Season::None, &[]), Untestable::NoReference);
     let few = Untestable::TooFew { events: 50, needed: 200 };
     assert_eq!(learn(Kind::Rate, Season::None, &many(&rate, 5)), few);
+    // Less than one in a hundred, or fewer than ten: not enough to tell how rare.
+    let rarer = |number: i64| Block::rate(number * BLOCK, 0.6, 30.0);
+    let few = Untestable::TooFew { events: 450, needed: 1_000 };
+    assert_eq!(learn(Kind::Rate, Season::None, &many(&rarer, 15)), few);
     let rare = |number: i64| Block::rate(number * BLOCK, 0.0, 50.0);
     let few = Untestable::TooFew { events: 500, needed: 1_000 };
     assert_eq!(learn(Kind::Rate, Season::None, &many(&rare, 10)), few);
@@ -286,10 +290,12 @@ fn the_limits_of_a_rate_are_clopper_and_pearsons() {
             (0..20).map(|number| Block::rate(number * BLOCK, hits as f64 / 20.0, n as f64 / 20.0)).collect();
         let Ok(baseline) = Baseline::learn(Kind::Rate, Season::None, LEAST, &blocks, &[]) else { continue };
         let (low, high) = baseline.band(0);
-        let exact = clopper_pearson(hits, n, 0.95);
+        // 95 % on either side.
+        let exact = clopper_pearson(hits, n, 0.90);
         let (upper, lower) = (exact.high.unwrap(), exact.low.unwrap());
-        // Over the tolerance, and the estimate of p(1 − p) has half a hit more.
-        let widest = (upper * 1.1).min(1.0 - (1.0 - upper) / 1.1);
+        // Or the least change, and the estimate of p(1 − p) has half a hit more.
+        let p = hits as f64 / n as f64;
+        let widest = upper.max((p * 1.1).min(1.0 - (1.0 - p) / 1.1));
         assert!((high / widest - 1.0).abs() < 0.02 || high > 1.0 - 1e-6, "{hits} of {n}: {high} {widest}");
         assert!(low <= lower + 1e-9, "{hits} of {n}: {low} {lower}");
     }
