@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Micros;
 use crate::drift::Test;
 use crate::measure::Unit;
+use crate::moved::Moved;
 
 /// The state of one alert instance (one rule, one set of labels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +111,9 @@ pub struct Evidence {
     /// Of a comparison with what is usual at that hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual: Option<UsualEvidence>,
+    /// Where it moved, from the moment on at which it fired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Moved>,
 }
 
 /// What an anomaly rule weighed; `value` of the evidence is the change relative to what is usual, of a shape the share of values

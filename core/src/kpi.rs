@@ -385,19 +385,23 @@ impl Reading {
     /// Whether the change is large enough to matter, by kind of number: 10 % of a time or price, a quarter and 0.2
     /// points of a share, 0.05 of a score, any leak more.
     pub fn matters(&self) -> bool {
-        let (Some(now), Some(before)) = (self.value, self.before) else { return false };
-        if now == before {
-            return false;
-        }
-        let (change, ratio) =
-            ((now - before).abs(), if before == 0.0 { f64::INFINITY } else { (now / before - 1.0).abs() });
-        match self.unit {
-            Unit::Share if self.better == Better::Higher => change >= 0.02,
-            Unit::Share => change >= 0.002 && ratio >= 0.25,
-            Unit::Score => change >= 0.05,
-            Unit::Count => ratio >= 0.25,
-            _ => ratio >= 0.1,
-        }
+        self.value.zip(self.before).is_some_and(|(now, before)| matters(self.unit, self.better, before, now))
+    }
+}
+
+/// Whether a figure's change from one value to another is large enough to matter.
+pub fn matters(unit: Unit, better: Better, before: f64, now: f64) -> bool {
+    if now == before {
+        return false;
+    }
+    let (change, ratio) =
+        ((now - before).abs(), if before == 0.0 { f64::INFINITY } else { (now / before - 1.0).abs() });
+    match unit {
+        Unit::Share if better == Better::Higher => change >= 0.02,
+        Unit::Share => change >= 0.002 && ratio >= 0.25,
+        Unit::Score => change >= 0.05,
+        Unit::Count => ratio >= 0.25,
+        _ => ratio >= 0.1,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod labels;
 pub mod ledger;
 pub mod measure;
 pub mod money;
+pub mod moved;
 pub mod pane;
 pub mod policy;
 pub mod price;

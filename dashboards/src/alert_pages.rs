@@ -3,6 +3,7 @@
 use askama::Template;
 use leeway_core::alert::{Evidence, Finding, State};
 use leeway_core::clock::{Micros, readable, readable_span};
+use leeway_core::moved::Moved;
 
 use crate::{Frame, RenderError};
 
@@ -155,6 +156,7 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
     }
     facts.push(("Bound", e.shown_threshold()));
     facts.extend(e.shown_test().map(|test| ("Test", test)));
+    facts.extend(e.moved.iter().flat_map(Moved::shown));
     let asked = if e.min_events > 0 { format!(" (the rule asks for {})", e.min_events) } else { String::new() };
     facts.push(("Observations", format!("{}{asked}", e.n)));
     facts.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));

@@ -27,6 +27,10 @@ pub struct Report {
     /// Earlier weeks, newest first.
     pub weeks: Vec<String>,
     pub drift: Vec<DriftRow>,
+    /// What moved slowly, and surely, and by as much as matters.
+    pub creep: Vec<CreepRow>,
+    /// Figures of a scope that have days enough to be looked at.
+    pub creep_tested: usize,
     pub alerts: Vec<AlertLine>,
     /// Changes that were registered for the week.
     pub changes: Vec<ChangeLine>,
@@ -191,6 +195,51 @@ pub struct DriftRow {
     pub share: f64,
 }
 
+/// A figure that moved slowly over the last weeks.
+#[derive(Debug, Clone, Serialize)]
+pub struct CreepRow {
+    /// All traffic, or a tenant's app.
+    pub scope: String,
+    pub title: &'static str,
+    pub unit: Unit,
+    /// By week, with its 95 % interval.
+    pub slope: f64,
+    pub low: f64,
+    pub high: f64,
+    /// Medians of the days of the first and the last week.
+    pub first: f64,
+    pub last: f64,
+    /// Days that have a value, and the weeks from the first to the last.
+    pub days: usize,
+    pub weeks: i64,
+    pub p_adjusted: f64,
+    /// The week by which most of it had come, where it was one.
+    pub step: Option<String>,
+}
+
+impl CreepRow {
+    fn sentence(&self) -> String {
+        let show = |value: f64| {
+            let sign = if value > 0.0 { "+" } else { "" };
+            format!("{sign}{}", self.unit.show(value))
+        };
+        let step = self.step.as_ref().map_or_else(String::new, |week| format!(" Most of it came with {week}."));
+        format!(
+            "{} of {}: {} a week (95 % interval {} to {}), from {} to {} by the medians of the first and the last of {} weeks; {} days, adjusted p {}.{step}",
+            self.title,
+            self.scope,
+            show(self.slope),
+            show(self.low),
+            show(self.high),
+            self.unit.show(self.first),
+            self.unit.show(self.last),
+            self.weeks,
+            self.days,
+            show_p(self.p_adjusted)
+        )
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct AlertLine {
     pub rule: String,
@@ -253,6 +302,16 @@ impl Report {
             ));
         }
         sentences
+    }
+
+    /// What stands where nothing crept.
+    fn no_creep(&self) -> String {
+        match self.creep_tested {
+            0 => "It could not be looked for: no figure has values on 20 days of four weeks or more.".to_owned(),
+            n => format!(
+                "None of {n} figures of all traffic and of the busiest apps moved slowly over the last five weeks, surely and by as much as matters."
+            ),
+        }
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {
@@ -344,6 +403,8 @@ struct Body<'a> {
     line: String,
     period: String,
     sentences: Vec<String>,
+    creep: Vec<String>,
+    no_creep: String,
     facts: Vec<(&'static str, String)>,
     kpis: Vec<Row>,
     drift: Vec<Drift<'a>>,
@@ -381,6 +442,8 @@ fn body(report: &Report) -> Result<String, RenderError> {
         line: report.line(),
         period: report.period(),
         sentences: report.sentences(),
+        creep: report.creep.iter().map(CreepRow::sentence).collect(),
+        no_creep: report.no_creep(),
         facts: report.facts(),
         kpis: report.kpis.iter().map(kpi_row).collect(),
         drift: report.drift.iter().filter(|row| row.outcome != Outcome::Stable).map(drift_row).collect(),
@@ -422,6 +485,7 @@ pub fn markdown(report: &Report) -> String {
         }
     };
     list(&mut out, "What changed", report.sentences(), "Nothing that is both sure and large enough to matter.");
+    list(&mut out, "Slow change", report.creep.iter().map(CreepRow::sentence).collect(), &report.no_creep());
     let _ = write!(
         out,
         "\n## Key figures\n\n| Figure | Value | 95 % interval | Change | Weeks before | Target | Outcome |\n|---|---|---|---|---|---|---|\n"

@@ -50,7 +50,7 @@ pub fn passes(error: &anyhow::Error) -> bool {
     })
 }
 
-fn unanswered(error: &KafkaError) -> bool {
+pub fn unanswered(error: &KafkaError) -> bool {
     use rdkafka::error::RDKafkaErrorCode::{
         AllBrokersDown, BrokerTransportFailure, LeaderNotAvailable, NotLeaderForPartition, OperationTimedOut,
         RequestTimedOut, Resolve,

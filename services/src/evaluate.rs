@@ -22,6 +22,7 @@ use leeway_store::{AlertRow, EvaluationWrite, Lease, PartitionRow, RuleProgress,
 use tokio::task::JoinSet;
 
 use crate::metrics::Metrics;
+use crate::moved;
 use crate::tasks::Stop;
 use crate::usual::Usual;
 use crate::weigh::Watches;
@@ -72,6 +73,8 @@ pub struct Memory {
     held: Option<Lease>,
     /// What is looked at is past: all of it is there.
     past: bool,
+    /// A finding is looked at again: its evidence alone.
+    again: bool,
     /// In a backtest: what it found so far, in the place of what the store has.
     pub(crate) replayed: Option<Vec<Finding>>,
 }
@@ -85,7 +88,7 @@ impl Memory {
 
     /// Of a finding that is looked at again: as a backtest, with what was known then.
     pub(crate) fn again(rule: &Rule) -> Self {
-        Self { replayed: None, ..Self::replay(rule) }
+        Self { replayed: None, again: true, ..Self::replay(rule) }
     }
 
     pub(crate) fn remember(&mut self, finding: Finding) {
@@ -328,6 +331,9 @@ impl Evaluator {
         for (subject, (verdict, evidence)) in subjects.iter().zip(found) {
             self.judge(subject, verdict, &evidence, &mut write);
         }
+        if !self.memory.again {
+            moved::explain(&self.store, rule, &mut write).await?;
+        }
         Ok(write)
     }
 
@@ -429,6 +435,7 @@ pub(crate) struct Subject<'a> {
 
 impl Subject<'_> {
     fn row(&self, after: Instance, last_seen_at: Micros, evidence: &Evidence) -> AlertRow {
+        let told = matches!(after.state, State::Firing | State::Resolved);
         AlertRow {
             fingerprint: self.print.to_owned(),
             rule: self.rule.id.clone(),
@@ -444,7 +451,11 @@ impl Subject<'_> {
             last_seen_at,
             sequence: self.before.map_or(0, |row| row.sequence),
             episode: self.before.map_or(0, |row| row.episode),
-            evidence: evidence.clone(),
+            // Where it moved is told once, and kept.
+            evidence: Evidence {
+                moved: self.before.filter(|_| told).and_then(|row| row.evidence.moved.clone()),
+                ..evidence.clone()
+            },
         }
     }
 }
@@ -580,6 +591,7 @@ pub(crate) fn bare(subject: &Subject<'_>) -> Evidence {
         coverage: subject.coverage,
         drift: None,
         usual: None,
+        moved: None,
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod accumulate;
 pub mod backtest;
 pub mod consume;
+mod creep;
 pub mod dead_letters;
 pub mod deliver;
 pub mod demo;
@@ -16,6 +17,7 @@ pub mod loadgen;
 pub mod mailbox;
 pub mod mentions;
 pub mod metrics;
+mod moved;
 pub mod once;
 pub mod periods;
 pub mod pipeline;

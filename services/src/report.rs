@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
-use leeway_core::alert::{AlertLabels, Finding, State};
+use leeway_core::alert::{AlertLabels, Evidence, Finding, State};
 use leeway_core::clock::{DAY, HOUR, Micros, week, week_of};
 use leeway_core::kpi::{ALL, Kpi, Reading};
 use leeway_core::labels::Level;
 use leeway_core::measure::Measure;
+use leeway_core::moved::Moved;
 use leeway_core::pane::{Counter, Pane};
 use leeway_core::special::normal_tail;
-use leeway_dashboards::report::{AlertLine, ChangeLine, Data, DriftRow, KpiRow, Outcome, Report, Verdict};
+use leeway_dashboards::report::{AlertLine, ChangeLine, CreepRow, Data, DriftRow, KpiRow, Outcome, Report, Verdict};
 use leeway_detectors::drift;
 use leeway_store::{Store, headline};
 
+use crate::creep;
 use crate::periods::{self, Scope};
 use crate::why::Cells;
 
@@ -51,7 +53,16 @@ pub async fn make(store: &Store, name: &str, now: Micros, targets: &BTreeMap<Str
     let before = earlier.first().map(|(_, pane)| pane.clone()).unwrap_or_default();
     let mut kpis = kpi_rows(&this, &before, &earlier, targets);
     let (mut drift, mut blind) = drift_rows(store, from, to.max(from + 1)).await?;
-    adjust(&mut kpis, &mut drift);
+    let mut creep = creep::rows(store, &apps_of(&drift), to).await?;
+    if creep.is_empty() {
+        blind.push(
+            "Slow change over five weeks was not looked for: no figure has values on 20 days of four weeks or more."
+                .to_owned(),
+        );
+    }
+    adjust(&mut kpis, &mut drift, &mut creep);
+    let creep_tested = creep.len();
+    creep.retain(|row| creep::told(row, LEVEL));
     let changes = store.changes(from, to, MAX_CHANGES).await?;
     explain(store, (from, to), &mut kpis, &changes).await?;
     let findings = store.findings_between(from, to, MAX_FINDINGS).await?;
@@ -76,6 +87,8 @@ pub async fn make(store: &Store, name: &str, now: Micros, targets: &BTreeMap<Str
         weeks: earlier.into_iter().map(|(week, _)| week).collect(),
         kpis,
         drift,
+        creep,
+        creep_tested,
         alerts,
         changes: changes.iter().map(change_line).collect(),
         blind,
@@ -137,6 +150,18 @@ async fn drift_rows(store: &Store, from: Micros, to: Micros) -> Result<(Vec<Drif
     Ok((rows, blind))
 }
 
+/// The apps that were compared.
+fn apps_of(drift: &[DriftRow]) -> Vec<Scope> {
+    let mut apps: Vec<Scope> = Vec::new();
+    for row in drift {
+        let scope = Scope { tenant: row.tenant.clone(), app: row.app.clone() };
+        if !apps.contains(&scope) {
+            apps.push(scope);
+        }
+    }
+    apps
+}
+
 async fn by_app(store: &Store, from: Micros, to: Micros) -> Result<BTreeMap<Scope, Pane>> {
     let mut found: BTreeMap<Scope, Pane> = BTreeMap::new();
     let mut start = from;
@@ -183,9 +208,10 @@ fn drift_row(scope: &Scope, measure: &Measure, now: &Pane, before: &Pane, total:
 }
 
 /// Benjamini–Hochberg over the whole family of the report; then the outcomes.
-fn adjust(kpis: &mut [KpiRow], drift: &mut [DriftRow]) {
+fn adjust(kpis: &mut [KpiRow], drift: &mut [DriftRow], creep: &mut [CreepRow]) {
     let mut raw: Vec<&mut f64> = kpis.iter_mut().filter_map(|row| row.p_adjusted.as_mut()).collect();
     raw.extend(drift.iter_mut().filter_map(|row| row.p_adjusted.as_mut()));
+    raw.extend(creep.iter_mut().map(|row| &mut row.p_adjusted));
     benjamini_hochberg(&mut raw);
     for row in kpis {
         let (reading, sure) = (&row.reading, row.p_adjusted.map(|p| p < LEVEL));
@@ -271,7 +297,7 @@ async fn alert_lines(store: &Store, findings: &[Finding], changes: &[Change]) ->
                     severity: row.map_or_else(String::new, |row| row.severity.name().to_owned()),
                     fired_at: finding.at,
                     resolved_at: None,
-                    what: format!("{} was {}, {}", evidence.what(), evidence.shown_value(), evidence.shown_threshold()),
+                    what: fired_by(evidence),
                     coincides: coinciding(&labels, finding.at, changes),
                 });
             }
@@ -284,6 +310,13 @@ async fn alert_lines(store: &Store, findings: &[Finding], changes: &[Change]) ->
         }
     }
     Ok(lines)
+}
+
+/// What fired an alert, and where it moved.
+fn fired_by(evidence: &Evidence) -> String {
+    let place = evidence.moved.as_ref().and_then(Moved::place);
+    let place = place.map_or_else(String::new, |place| format!("; {place}"));
+    format!("{} was {}, {}{place}", evidence.what(), evidence.shown_value(), evidence.shown_threshold())
 }
 
 /// Alerts that fired before the week and still did when it began.
@@ -387,6 +420,7 @@ fn methods() -> Vec<String> {
         "Drift: population stability index over the deciles of the week before, debiased, tested against χ².".to_owned(),
         format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 10 % of a time or price; a quarter and 0.2 points of a share)."),
         "Why a mean moved: Kitagawa's decomposition over tenants, apps and models (95 % by the normal law); slices that carry a tenth of the change or more, three at most. Percentiles, sums and cost per success have no such parts.".to_owned(),
+        "Slow change: the seasonal Kendall test over the days of five weeks, weekdays as seasons, of all traffic and of the busiest apps; the slope is the median of all within weekdays. Days are taken as independent: what a whole week shares makes it eager.".to_owned(),
         "Changes that coincide with an alert, or were made where a figure moved, are named; that they caused it is not claimed.".to_owned(),
     ]
 }

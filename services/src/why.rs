@@ -115,7 +115,8 @@ fn slice(kpi: &Kpi, now: &Pane, before: &Pane) -> Slice {
     Slice { before: side(before), now: side(now) }
 }
 
-fn side_of(estimate: Estimate) -> Side {
+/// What an estimate counts, its level, and the variance that its interval tells.
+pub fn side_of(estimate: Estimate) -> Side {
     let deviation =
         estimate.interval.low.zip(estimate.interval.high).map(|(low, high)| (high - low) / (2.0 * z(LEVEL)));
     Side {

@@ -184,6 +184,13 @@ impl Store {
             .collect()
     }
 
+    /// Finest series of a UTC day, of a tenant or of all.
+    pub async fn series_on(&self, tenant: Option<&str>, day: i64) -> Result<u64, StoreError> {
+        let sql = "SELECT COALESCE(CAST(SUM(series) AS BIGINT), 0) FROM tenant_day WHERE day = $1 AND tenant <> '' AND ($2 = '' OR tenant = $2)";
+        let row = self.conn().await?.query_one(sql, args![day, tenant.unwrap_or("")]).await?;
+        row.map_or(Ok(0), |row| row.count(0))
+    }
+
     /// How many values each label of a tenant's finest series has on one UTC day, most first.
     pub async fn label_spread(&self, tenant: &str, day: i64) -> Result<Vec<(String, u64)>, StoreError> {
         let mut conn = self.conn().await?;

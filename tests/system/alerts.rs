@@ -212,6 +212,7 @@ fn notice(receiver: &str, sequence: u64, status: State) -> Notice {
         coverage: 1.0,
         drift: None,
         usual: None,
+        moved: None,
     };
     Notice {
         id: notice_id("g:abc", receiver, sequence),

@@ -42,6 +42,7 @@ mod hostile;
 mod intake;
 #[cfg(test)]
 mod mentions;
+mod moved;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use leeway_core::alert::{Notice, State};
 use leeway_core::clock::{readable, readable_span};
+use leeway_core::moved::Moved;
 use lettre::Message;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
@@ -105,6 +106,9 @@ fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
     let scope: Vec<String> =
         notice.labels.iter().map(|(name, value)| format!("{name} = {}", one_line(value))).collect();
     lines.push(("Who is hit", if scope.is_empty() { "all traffic".to_owned() } else { scope.join(", ") }));
+    let moved = e.moved.iter().flat_map(Moved::shown);
+    // Values of labels come from telemetry.
+    lines.extend(moved.map(|(label, content)| (label, one_line(&content))));
     lines.push(("Active since", readable(notice.active_at)));
     lines.push(("Fired at", readable(notice.fired_at)));
     if let Some(at) = notice.resolved_at {
@@ -218,6 +222,7 @@ mod tests {
             coverage: 1.0,
             drift: None,
             usual: None,
+            moved: None,
         };
         Notice {
             id: "msg_2".into(),

@@ -61,6 +61,7 @@ pub fn body(notice: &Notice) -> Value {
                 "coverage": e.coverage,
                 "drift": e.drift,
                 "usual": e.usual,
+                "moved": e.moved,
                 "text": format!("{} was {}, {}", e.what(), e.shown_value(), e.shown_threshold()),
             },
             "links": notice.links,
