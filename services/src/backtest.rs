@@ -15,6 +15,7 @@ use leeway_detectors::online::column::{Alarm, Column, DETECTORS, Watch};
 use serde_json::{Value as Json, json};
 
 mod columns;
+mod events;
 mod rules;
 pub mod verify;
 
@@ -32,13 +33,26 @@ pub struct Args {
     /// One rule of the file alone
     #[arg(long, value_name = "ID", requires = "rules")]
     rule: Option<String>,
-    /// Where the time begins (RFC 3339); without it a week before its end
+    /// Where the time begins (RFC 3339); without it a week before its end, of --events and --kafka with the first call
     #[arg(long, value_name = "TIME", requires = "rules")]
     from: Option<String>,
     /// Where the time ends; without it where the stored calls do
     #[arg(long, value_name = "TIME", requires = "rules")]
     to: Option<String>,
-    /// Settings file, for the store
+    /// Judge these files of events instead of the store: one event, array or OTLP request on each line (`-` is standard input), all of
+    /// them one stream; a file none of whose first lines is a JSON text is one message
+    #[arg(long, value_name = "FILE", requires = "rules", num_args = 1.., conflicts_with = "kafka")]
+    events: Vec<PathBuf>,
+    /// How the files' messages are read: auto, or a format of kafka.format; without it as the settings say of kafka.topic
+    #[arg(long, value_name = "ID", requires = "events")]
+    format: Option<String>,
+    /// Judge what the settings' topics hold instead of the store; no group's offsets move
+    #[arg(long, requires = "rules")]
+    kafka: bool,
+    /// Read the topics from messages of this time on (RFC 3339), so that what rules compare with is there too; without it from their beginning
+    #[arg(long, value_name = "TIME", requires = "kafka")]
+    since: Option<String>,
+    /// Settings file: for the store, and for how events are read
     #[arg(long, value_name = "FILE", requires = "rules")]
     config: Option<PathBuf>,
     /// The column that is watched; without it `value`, else sum/count, else the first column of numbers

@@ -30,6 +30,14 @@ pub struct Usual {
     pub streams: BTreeMap<AlertLabels, Known>,
 }
 
+impl Usual {
+    /// Streams that can be tested, and those that cannot.
+    pub fn counted(&self) -> (usize, usize) {
+        let tested = self.streams.values().filter(|known| known.baseline.is_ok()).count();
+        (tested, self.streams.len() - tested)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Known {
     pub edges: Edges,

@@ -1,10 +1,13 @@
 //! Anomaly rules through the whole system: what is usual is learnt from the store, a change is told once with its time and
 //! size, and whoever dies meanwhile changes no bit of it.
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
 use leeway_core::clock::rfc3339;
 use serde_json::Value;
 
-use crate::harness::{Database, Node, call, get, leeway, now_us, produce, topic, unique, wait_for};
+use crate::harness::{Database, Node, call, get, kafka, leeway, now_us, produce, topic, unique, wait_for};
 use crate::traces::database_ready;
 
 const MINUTE: i64 = 60_000_000;
@@ -46,8 +49,12 @@ fn block(app: &str, (now, at): (i64, i64), failing: f64, slower: f64) -> Vec<(i6
     (0..EACH).map(one).collect()
 }
 
-fn write(topic: &str, mut calls: Vec<(i64, String)>) {
+/// Into the topic, and into a file as well.
+fn write((topic, file): (&str, &Path), mut calls: Vec<(i64, String)>) {
     calls.sort();
+    let mut lines = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+    let text: Vec<&str> = calls.iter().map(|(_, text)| text.as_str()).collect();
+    lines.write_all((text.join("\n") + "\n").as_bytes()).unwrap();
     produce(topic, calls.iter().enumerate().map(|(i, (at, text))| ((i % 2) as i32, *at, text.as_bytes())));
 }
 
@@ -99,16 +106,28 @@ fn fired(database: &Database) -> Result<Vec<Value>, String> {
     Ok(all?.into_iter().filter(|finding| finding["to"] == "firing").collect())
 }
 
+/// What was written, and what was found in it.
+struct Ran {
+    database: Database,
+    topic: String,
+    file: PathBuf,
+    found: Vec<Value>,
+    /// Where the rules began.
+    began: i64,
+}
+
 /// Reads nine days, then the change; `deaths`: how often the process is killed on the way.
-fn run(deaths: usize, now: i64) -> (Database, Vec<Value>, i64) {
+fn run(deaths: usize, now: i64) -> Ran {
     let (database, topic) = (Database::new(), topic(2));
+    let file = std::env::temp_dir().join(unique("events.jsonl"));
+    let into = (topic.as_str(), file.as_path());
     let (start, changed) = (now - 8 * 60 * MINUTE, now - 6 * 60 * MINUTE);
     let mut node = Node::new(&database, &topic);
     // What is read is hours old, and silence after it no news.
     node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
     let history = traffic(now, (start - HISTORY, start), 0.04, 1.0);
     let calls = history.len();
-    write(&topic, history);
+    write(into, history);
     let mut process = node.start();
     database_ready(&database);
     database.wait_number("the history", 120, "SELECT COALESCE(sum(on_time + late), 0) FROM ledger", calls as i64);
@@ -119,11 +138,11 @@ fn run(deaths: usize, now: i64) -> (Database, Vec<Value>, i64) {
     database.wait_number("rules", 60, "SELECT count(*) FROM rule_progress", 3);
     process.kill();
     let began = database.number("SELECT min(through) FROM rule_progress");
-    write(&topic, traffic(now, (start, changed), 0.04, 1.0));
+    write(into, traffic(now, (start, changed), 0.04, 1.0));
     // Three hours of it, and three as before.
     let over = changed + 3 * 60 * MINUTE;
-    write(&topic, traffic(now, (changed, over), 0.24, 1.5));
-    write(&topic, traffic(now, (over, now), 0.04, 1.0));
+    write(into, traffic(now, (changed, over), 0.24, 1.5));
+    write(into, traffic(now, (over, now), 0.04, 1.0));
     let progress = format!("SELECT COALESCE(min(through), 0) / {MINUTE} FROM rule_progress");
     let mut process = node.start();
     for death in 1..=deaths as i64 {
@@ -148,14 +167,15 @@ fn run(deaths: usize, now: i64) -> (Database, Vec<Value>, i64) {
         let page = get(&format!("{url}/alerts/{}", finding["fingerprint"].as_str().unwrap()));
         assert!(page.contains("unusual ") && page.contains("e-detector") && page.contains("is usual"), "{page}");
     }
-    (database, found, began)
+    Ran { database, topic, file, found, began }
 }
 
 #[test]
 fn a_change_is_told_once_with_its_time_and_size_whoever_dies() {
     // Midnight falls into the change, whenever the test runs: what is not told yet is not learnt as usual.
     let now = now_us() / DAY * DAY - (18 * 60 + 45) * MINUTE;
-    let (database, found, began) = run(0, now);
+    let ran = run(0, now);
+    let (database, found) = (&ran.database, &ran.found);
     let told: Vec<(&str, &str)> = found
         .iter()
         .map(|finding| (finding["rule"].as_str().unwrap(), finding["evidence"]["usual"]["detector"].as_str().unwrap()))
@@ -164,7 +184,7 @@ fn a_change_is_told_once_with_its_time_and_size_whoever_dies() {
     let held = || database.query("SELECT labels, state, evidence FROM alert WHERE rule = 'failures'");
     assert_eq!(told.len(), 2, "{:?}", held());
     let changed = now - 6 * 60 * MINUTE;
-    for finding in &found {
+    for finding in found {
         let (evidence, usual) = (&finding["evidence"], &finding["evidence"]["usual"]);
         let number = |value: &Value| value.as_f64().unwrap();
         let (truth, speaker) = if finding["rule"] == "failures" { (5.0, "rate") } else { (0.5, "level") };
@@ -183,13 +203,13 @@ fn a_change_is_told_once_with_its_time_and_size_whoever_dies() {
     // What is over is over, and was told once.
     let open = database.query("SELECT rule, labels, evidence FROM alert WHERE state = 'firing'").unwrap();
     assert!(open.is_empty(), "{open:?}");
-    looked_back_at(&database, &found, began);
-    let (_database, again, _) = run(2, now);
-    assert_eq!(again, found);
+    looked_back_at(&ran);
+    assert_eq!(run(2, now).found, *found);
 }
 
 /// The same rules over the same time in a backtest: the same alarms, to the same bits.
-fn looked_back_at(database: &Database, found: &[Value], began: i64) {
+fn looked_back_at(ran: &Ran) {
+    let Ran { database, found, began, .. } = ran;
     let file = std::env::temp_dir().join(unique("rules"));
     std::fs::write(&file, RULES).unwrap();
     let backtest = |more: &[&str]| {
@@ -197,7 +217,7 @@ fn looked_back_at(database: &Database, found: &[Value], began: i64) {
         command.arg("backtest").arg("--rules").arg(&file).args(more).env("LEEWAY_STORE__URL", &database.url);
         command.output().unwrap()
     };
-    let output = backtest(&["--from", &rfc3339(began), "--json"]);
+    let output = backtest(&["--from", &rfc3339(*began), "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     let alarms: Vec<&Value> =
@@ -215,7 +235,8 @@ fn looked_back_at(database: &Database, found: &[Value], began: i64) {
         .map(|rule| rule["false_alarms_a_week_at_most"].as_f64().unwrap())
         .sum();
     assert!((budget - 1.0).abs() < 1e-9, "{budget}");
-    let output = backtest(&["--rule", "failures", "--from", &rfc3339(began)]);
+    of_events(ran, &said);
+    let output = backtest(&["--rule", "failures", "--from", &rfc3339(*began)]);
     let text = String::from_utf8(output.stdout).unwrap();
     println!("{text}");
     assert!(text.contains("failures: 1 alarm in") && !text.contains("still firing at the end"), "{text}");
@@ -228,6 +249,50 @@ fn looked_back_at(database: &Database, found: &[Value], began: i64) {
         let error = String::from_utf8(backtest(&more).stderr).unwrap();
         assert!(error.contains(says), "{more:?}: {error}");
     }
+}
+
+/// The same of the topic and of a file of its events, where no store has them.
+fn of_events(ran: &Ran, in_store: &Value) {
+    let file = std::env::temp_dir().join(unique("rules"));
+    std::fs::write(&file, RULES).unwrap();
+    let text = std::fs::read_to_string(&ran.file).unwrap();
+    let lines = text.lines().count();
+    // Nothing is written where the service would keep its store.
+    let folder = std::env::temp_dir().join(unique("nothing"));
+    let backtest = |more: &[&str]| {
+        let mut command = std::process::Command::new(leeway());
+        command.arg("backtest").arg("--rules").arg(&file).args(more);
+        command.args(["--from", &rfc3339(ran.began), "--to", in_store["to"].as_str().unwrap(), "--json"]);
+        command.env("LEEWAY_STORE__DATA_DIR", &folder);
+        command.env("LEEWAY_KAFKA__BROKERS", kafka()).env("LEEWAY_KAFKA__TOPIC", &ran.topic);
+        command.output().unwrap()
+    };
+    let events = ran.file.to_str().unwrap();
+    // A file twice is no more than once: its calls have names.
+    for (more, calls, before) in
+        [(&["--kafka"][..], lines, 0), (&["--events", events], lines, 0), (&["--events", events, events], lines, lines)]
+    {
+        let output = backtest(more);
+        assert!(output.status.success(), "{more:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(said["rules"], in_store["rules"], "{more:?}");
+        assert_eq!(said["events"]["calls"], calls, "{more:?}: {}", said["events"]);
+        assert_eq!(said["events"]["told_before"], before, "{more:?}");
+    }
+    assert!(!folder.exists());
+    let odd = std::env::temp_dir().join(unique("odd.jsonl"));
+    std::fs::write(&odd, "{\"kind\":\"call\"\nnothing\n").unwrap();
+    let error = |more: &[&str]| String::from_utf8(backtest(more).stderr).unwrap();
+    let said = error(&["--events", odd.to_str().unwrap()]);
+    assert!(said.contains("not one of its 1 messages could be read"), "{said}");
+    // One line that is cut is a dead letter.
+    std::fs::write(&odd, format!("\"cut\n{text}")).unwrap();
+    let told: Value = serde_json::from_slice(&backtest(&["--events", odd.to_str().unwrap()]).stdout).unwrap();
+    assert_eq!((&told["events"]["calls"], &told["events"]["refused"]["undecodable"]), (&lines.into(), &1.into()));
+    let said = error(&["--events", "/nowhere"]);
+    assert!(said.contains("read /nowhere"), "{said}");
+    let said = error(&["--kafka", "--since", "2999-01-01T00:00:00Z"]);
+    assert!(said.contains("no event was counted: 0 records"), "{said}");
 }
 
 /// Findings, those that ended an alert as well, come out the same from what the store holds; of other rules' text they do not.

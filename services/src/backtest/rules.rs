@@ -14,6 +14,7 @@ use leeway_core::clock::{Clock, DAY, MINUTE, Micros, minute_of, parse_rfc3339, r
 use leeway_store::{AlertRow, Store};
 use serde_json::{Value as Json, json};
 
+use super::events::{self, Events, From};
 use super::{Args, Incidents, judged};
 use crate::evaluate::{Evaluator, Memory};
 use crate::metrics::Metrics;
@@ -37,6 +38,8 @@ struct Past {
     alarms: Vec<Alarm>,
     /// Expected false alarms a week at most; `None` where the kind promises nothing.
     false_alarms: Option<f64>,
+    /// Streams that could be tested on the last day, and those that could not; `None` of other kinds.
+    streams: Option<(usize, usize)>,
 }
 
 pub async fn run(args: &Args, file: &Path) -> Result<()> {
@@ -48,8 +51,15 @@ pub async fn run(args: &Args, file: &Path) -> Result<()> {
     if let Some(wanted) = args.rule.as_ref().filter(|wanted| !known.contains(&wanted.as_str())) {
         bail!("there is no rule `{wanted}` in {}; there are {}", file.display(), known.join(", "));
     }
-    let store = Store::open(&settings.location()).await.context("open the store (store.url)")?;
-    let (from, to) = span(args, &store).await?;
+    let events = match source(args)? {
+        Some(from) => Some(events::read(&settings, from).await?),
+        None => None,
+    };
+    let store = match &events {
+        Some(events) => events.store.clone(),
+        None => Store::open(&settings.location()).await.context("open the store (store.url)")?,
+    };
+    let (from, to) = span(args, &store, events.as_ref().map(|events| events.from)).await?;
     let mut pasts = Vec::new();
     for rule in rules.iter().filter(|rule| args.rule.as_ref().is_none_or(|wanted| *wanted == rule.id)) {
         pasts.push(replay(&store, &settings, &rules, rule, (from, to)).await?);
@@ -58,26 +68,40 @@ pub async fn run(args: &Args, file: &Path) -> Result<()> {
     let incidents = args.incidents.as_deref().map(|path| judged(path, None, &starts)).transpose()?;
     let seconds = began.elapsed().as_secs_f64();
     let told = if args.json {
-        format!("{}\n", json((from, to), &pasts, incidents.as_ref(), seconds))
+        let mut told = json((from, to), &pasts, incidents.as_ref(), seconds);
+        told["events"] = events.as_ref().map_or(Json::Null, Events::json);
+        format!("{told}\n")
     } else {
-        text((from, to), &pasts, incidents.as_ref(), seconds)
+        let read = events.as_ref().map_or_else(String::new, |events| format!("{}\n", events.text()));
+        read + &text((from, to), &pasts, incidents.as_ref(), seconds)
     };
     std::io::stdout().lock().write_all(told.as_bytes()).context("print")
 }
 
-/// The time to look at, in whole minutes: what is asked for, else the last week of the minutes that are stored.
-async fn span(args: &Args, store: &Store) -> Result<(Micros, Micros)> {
-    let time = |name: &str, text: &Option<String>| -> Result<Option<Micros>> {
-        let read = |text: &String| {
-            parse_rfc3339(text).with_context(|| format!("--{name}: `{text}` is no time such as 2026-11-01T00:00:00Z"))
-        };
-        text.as_ref().map(read).transpose()
+/// A time of the command line.
+fn time(name: &str, text: Option<&String>) -> Result<Option<Micros>> {
+    let read = |text: &String| {
+        parse_rfc3339(text).with_context(|| format!("--{name}: `{text}` is no time such as 2026-11-01T00:00:00Z"))
     };
+    text.map(read).transpose()
+}
+
+/// What is read in the place of the store.
+fn source(args: &Args) -> Result<Option<From<'_>>> {
+    if args.kafka {
+        let (since, to) = (time("since", args.since.as_ref())?, time("to", args.to.as_ref())?);
+        return Ok(Some(From::Topics { since, to }));
+    }
+    Ok((!args.events.is_empty()).then_some(From::Files { files: &args.events, format: args.format.as_deref() }))
+}
+
+/// The time to look at, in whole minutes: what is asked for, else all of what was read, or the last week of the minutes that are stored.
+async fn span(args: &Args, store: &Store, read: Option<Micros>) -> Result<(Micros, Micros)> {
     let newest = store.partitions().await?.into_iter().map(|row| row.watermark).max().unwrap_or_default();
-    let to = minute_of(time("to", &args.to)?.unwrap_or(newest));
+    let to = minute_of(time("to", args.to.as_ref())?.unwrap_or(newest));
     // Rules read minutes, as far back as these are kept.
     let since = store.minutes_since().await?.unwrap_or(Micros::MIN);
-    let from = minute_of(time("from", &args.from)?.unwrap_or((to - BACK).max(since)));
+    let from = minute_of(time("from", args.from.as_ref())?.unwrap_or(read.unwrap_or((to - BACK).max(since))));
     if newest == 0 {
         bail!("the store is empty: there is nothing to look back at");
     }
@@ -156,8 +180,10 @@ async fn replay(
     let mut evaluator = evaluator(store, settings, rules, Memory::replay(rule));
     let step = if matches!(rule.kind, Kind::Anomaly(_)) { rule.window } else { MINUTE };
     let windows = (span.1.div_euclid(step) - span.0.div_euclid(step)).max(0).cast_unsigned();
-    let mut past = Past { rule: rule.clone(), windows, alarms: Vec::new(), false_alarms: evaluator.budget(rule) };
+    let mut past =
+        Past { rule: rule.clone(), windows, alarms: Vec::new(), false_alarms: evaluator.budget(rule), streams: None };
     walk(&mut evaluator, rule, span, |finding, rows| past.take(finding, rows)).await?;
+    past.streams = evaluator.memory.usual.get(&rule.id).map(crate::usual::Usual::counted);
     Ok(past)
 }
 
@@ -211,6 +237,8 @@ fn json((from, to): (Micros, Micros), pasts: &[Past], incidents: Option<&Inciden
             "version": past.rule.version,
             "windows": past.windows,
             "false_alarms_a_week_at_most": past.false_alarms,
+            "streams_tested": past.streams.map(|(tested, _)| tested),
+            "streams_untestable": past.streams.map(|(_, untestable)| untestable),
             "alarms": past.alarms.iter().map(alarm).collect::<Vec<_>>(),
         })
     };
@@ -232,6 +260,12 @@ fn text((from, to): (Micros, Micros), pasts: &[Past], incidents: Option<&Inciden
             None => "false ones are not bounded for this kind of rule".to_owned(),
         };
         lines.push(String::new());
+        let promise = match past.streams {
+            Some((tested, untestable)) => {
+                format!("{promise}; {tested} streams tested, {untestable} untestable, on the last day")
+            }
+            None => promise,
+        };
         lines.push(format!(
             "{}: {} alarm{} in {} windows, {:.1} a week; {promise}",
             past.rule.id,

@@ -57,11 +57,11 @@ fn answer(finding: &Finding, again: Option<Evidence>, file: &Path) -> Result<()>
     let Some(again) = again else {
         bail!("the store no longer holds what {} was found from ({})", finding.id, file.display());
     };
-    // How many partitions had reported, and which other streams were affected, are of that moment.
+    // How many partitions had reported, which other streams were affected, and what had been changed, are of that moment.
     let own = |evidence: &Evidence| {
         let usual =
             evidence.usual.clone().map(|usual| UsualEvidence { affected: Vec::new(), affected_count: 0, ..usual });
-        serde_json::to_value(Evidence { coverage: 1.0, usual, ..evidence.clone() })
+        serde_json::to_value(Evidence { coverage: 1.0, usual, moved: None, ..evidence.clone() })
     };
     let (before, now) = (own(&finding.evidence)?, own(&again)?);
     let differs = |name: &&String| !same(&before[name.as_str()], &now[name.as_str()]);
