@@ -2,10 +2,12 @@
 //! there.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use foldhash::fast::RandomState;
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson;
@@ -35,16 +37,124 @@ pub(super) struct Entry {
 
 pub(super) struct Automaton {
     dfa: DFA,
+    /// Of each byte the column of the tables.
+    columns: [u8; 256],
     pub entries: Vec<Entry>,
     /// A bit for each three bytes with which a shape may begin, and for those one and two bytes later.
     beginnings: [Box<[u64; 4096]>; DEPTH],
 }
 
-/// The state at which a walk begins; it is another one once the automaton's states were made anew.
-#[derive(Clone, Copy)]
-pub(super) struct Start {
-    state: LazyStateID,
-    clears: usize,
+/// What a thread has learnt of an automaton: its states, and of those that were met a table small enough for the processor's cache.
+pub(super) struct Learnt {
+    cache: Cache,
+    /// By state and column: the next state, [`DEAD`], [`UNKNOWN`], and [`TELLS`] set where a shape ended before this byte.
+    next: Vec<u16>,
+    states: Vec<LazyStateID>,
+    ids: HashMap<LazyStateID, u16, RandomState>,
+    /// Of each state the shapes that it tells.
+    told: Vec<Range<usize>>,
+    entries: Vec<u16>,
+    /// Where walks begin; [`DEAD`] while nobody asked.
+    start: u16,
+    /// How often the table was begun anew.
+    anew: usize,
+    /// Most states in it.
+    room: usize,
+}
+
+const DEAD: u16 = 0;
+const UNKNOWN: u16 = u16::MAX;
+const TELLS: u16 = 1 << 15;
+/// Columns of a table; the last is the end of the text.
+const WIDTH: usize = 128;
+const END: usize = WIDTH - 1;
+/// States in a table, 2 MB at most: beyond it the table is begun anew.
+const STATES: usize = 1 << 13;
+/// Bytes that values are made of stand in neighbouring columns.
+const FIRST: &[u8] = b"0123456789 -./:,\n()+@_etaoinsrhldcumfpgwybvkxjqzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+impl Learnt {
+    fn new(dfa: &DFA) -> Self {
+        Self {
+            cache: dfa.create_cache(),
+            next: Vec::new(),
+            states: Vec::new(),
+            ids: HashMap::default(),
+            told: Vec::new(),
+            entries: Vec::new(),
+            start: DEAD,
+            anew: 0,
+            room: STATES,
+        }
+    }
+
+    /// The number of a state that the automaton has now; `clears` is how often its states were made anew before.
+    fn number(&mut self, automaton: &Automaton, state: LazyStateID, clears: usize) -> u16 {
+        if state.is_dead() {
+            return DEAD;
+        }
+        if self.cache.clear_count() != clears || self.states.len() >= self.room {
+            for kept in [&mut self.next, &mut self.entries] {
+                kept.clear();
+            }
+            self.states.clear();
+            self.ids.clear();
+            self.told.clear();
+            self.start = DEAD;
+            self.anew += 1;
+        }
+        if self.states.is_empty() {
+            self.add(automaton, state, 0);
+        }
+        if let Some(known) = self.ids.get(&state) {
+            return *known;
+        }
+        let told = if state.is_match() { automaton.dfa.match_len(&self.cache, state) } else { 0 };
+        self.add(automaton, state, told)
+    }
+
+    fn add(&mut self, automaton: &Automaton, state: LazyStateID, told: usize) -> u16 {
+        // The first place is the dead state's, whatever stands there.
+        let id = self.states.len() as u16;
+        let first = self.entries.len();
+        for place in 0..told {
+            self.entries.push(automaton.dfa.match_pattern(&self.cache, state, place).as_usize() as u16);
+        }
+        self.told.push(first..self.entries.len());
+        self.states.push(state);
+        self.next.resize(self.next.len() + WIDTH, UNKNOWN);
+        let id = if told > 0 { id | TELLS } else { id };
+        if id != DEAD {
+            self.ids.insert(state, id);
+        }
+        id
+    }
+
+    /// Where walks begin.
+    fn start(&mut self, automaton: &Automaton) -> u16 {
+        if self.start == DEAD {
+            let clears = self.cache.clear_count();
+            let state = start(&automaton.dfa, &mut self.cache);
+            self.start = self.number(automaton, state, clears);
+        }
+        self.start
+    }
+
+    /// The state after one, by the automaton: `None` is the end of the text.
+    fn learn(&mut self, automaton: &Automaton, state: u16, byte: Option<u8>) -> u16 {
+        let (row, clears, anew) = (usize::from(state & !TELLS), self.cache.clear_count(), self.anew);
+        let next = match byte {
+            Some(byte) => step(&automaton.dfa, &mut self.cache, self.states[row], byte),
+            None => end(&automaton.dfa, &mut self.cache, self.states[row]),
+        };
+        let id = self.number(automaton, next, clears);
+        // Begun anew it knows no state but the next.
+        if self.anew == anew {
+            let column = byte.map_or(END, |byte| usize::from(automaton.columns[usize::from(byte)]));
+            self.next[row * WIDTH + column] = id;
+        }
+        id
+    }
 }
 
 const DEPTH: usize = 3;
@@ -107,9 +217,9 @@ pub(super) static AUTOMATA: LazyLock<Automata> = LazyLock::new(|| {
 
 /// What the automata learnt, in each thread.
 pub(super) struct Caches {
-    pub numbers: Cache,
-    pub long: Cache,
-    pub words: Cache,
+    pub numbers: Learnt,
+    pub long: Learnt,
+    pub words: Learnt,
 }
 
 thread_local! {
@@ -119,17 +229,14 @@ thread_local! {
 /// Calls `with` with the caches of this thread.
 pub(super) fn caches<T>(with: impl FnOnce(&mut Caches) -> T) -> T {
     let Automata { numbers, long, words } = &*AUTOMATA;
-    let make = || Caches {
-        numbers: numbers.dfa.create_cache(),
-        long: long.dfa.create_cache(),
-        words: words.dfa.create_cache(),
-    };
+    let make =
+        || Caches { numbers: Learnt::new(&numbers.dfa), long: Learnt::new(&long.dfa), words: Learnt::new(&words.dfa) };
     CACHES.with_borrow_mut(|caches| {
         let caches = caches.get_or_insert_with(make);
-        let cleared = |caches: &Caches| [&caches.numbers, &caches.long, &caches.words].map(Cache::clear_count);
-        let before = cleared(caches);
+        let begun = |caches: &Caches| caches.numbers.anew + caches.long.anew + caches.words.anew;
+        let before = begun(caches);
         let told = with(caches);
-        let anew: usize = cleared(caches).iter().zip(before).map(|(now, before)| now - before).sum();
+        let anew = begun(caches) - before;
         if anew > 0 {
             CLEARED.fetch_add(anew as u64, Relaxed);
         }
@@ -225,6 +332,22 @@ fn step(dfa: &DFA, cache: &mut Cache, state: LazyStateID, byte: u8) -> LazyState
         .unwrap_or_else(|error| unreachable!("the cache is cleared without limit: {error}"))
 }
 
+fn end(dfa: &DFA, cache: &mut Cache, state: LazyStateID) -> LazyStateID {
+    dfa.next_eoi_state(cache, state).unwrap_or_else(|error| unreachable!("the cache is cleared without limit: {error}"))
+}
+
+/// The column of each byte: bytes that the automaton does not tell apart share one.
+fn columns(dfa: &DFA) -> [u8; 256] {
+    let mut columns = [0; 256];
+    let mut of: HashMap<u8, u8, RandomState> = HashMap::default();
+    for byte in FIRST.iter().copied().chain(0..=u8::MAX) {
+        let column = of.len() as u8;
+        columns[usize::from(byte)] = *of.entry(dfa.byte_classes().get(byte)).or_insert(column);
+    }
+    assert!(of.len() < WIDTH, "{} kinds of bytes need wider tables", of.len());
+    columns
+}
+
 /// Which three classes may follow each other from the first, second and third byte of a shape on.
 fn beginnings(dfa: &DFA) -> [Box<[u64; 4096]>; DEPTH] {
     let mut cache = dfa.create_cache();
@@ -275,7 +398,8 @@ impl Automaton {
         let (entries, patterns): (Vec<_>, Vec<_>) = shapes.unzip();
         let dfa = build(&patterns);
         let beginnings = beginnings(&dfa);
-        Self { dfa, entries, beginnings }
+        let columns = columns(&dfa);
+        Self { dfa, columns, entries, beginnings }
     }
 
     /// Whether a shape may begin at a place.
@@ -289,51 +413,98 @@ impl Automaton {
         may(first, a, b, c) & may(second, b, c, d) & may(third, c, d, e) & 1 == 1
     }
 
-    /// Where walks begin, as long as the states are not made anew.
-    pub fn start(&self, cache: &mut Cache) -> Start {
-        Start { state: start(&self.dfa, cache), clears: cache.clear_count() }
-    }
-
     /// Calls `found` with each shape that begins at a place, and where it ends; shorter ones first.
     pub fn walk<'a>(
         &'a self,
-        cache: &mut Cache,
-        from: &mut Start,
+        learnt: &mut Learnt,
         (text, at): (&[u8], usize),
         mut found: impl FnMut(&'a Entry, usize),
     ) {
-        if from.clears != cache.clear_count() {
-            *from = self.start(cache);
-        }
-        let mut state = from.state;
+        let mut state = learnt.start(self);
         let end = text.len().min(at + WALK);
         for (place, byte) in text[at..end].iter().enumerate() {
-            state = step(&self.dfa, cache, state, *byte);
-            // A match is told one byte late: that byte ends the word or makes it another.
-            if state.is_tagged() {
-                if state.is_dead() {
-                    return;
-                }
-                if byte.is_ascii_alphanumeric() {
-                    continue;
-                }
-                // `_value_` is emphasis, `value_more` another word.
-                let on = *byte == b'_' && text.get(at + place + 1).is_some_and(u8::is_ascii_alphanumeric);
-                if state.is_match() && !on {
-                    self.tell(cache, state, at + place, &mut found);
-                }
+            let column = usize::from(self.columns[usize::from(*byte)]);
+            let mut next = learnt.next[usize::from(state & !TELLS) * WIDTH + column];
+            if (1..TELLS).contains(&next) {
+                state = next;
+                continue;
+            }
+            if next == UNKNOWN {
+                next = learnt.learn(self, state, Some(*byte));
+            }
+            if next == DEAD {
+                return;
+            }
+            state = next;
+            // A match is told one byte late: that byte ends the word or makes it another; `_value_` is emphasis, `value_more` another word.
+            let on = *byte == b'_' && text.get(at + place + 1).is_some_and(u8::is_ascii_alphanumeric);
+            if state > TELLS && !byte.is_ascii_alphanumeric() && !on {
+                self.tell(learnt, state, at + place, &mut found);
             }
         }
-        if let Ok(last) = self.dfa.next_eoi_state(cache, state)
-            && last.is_match()
-        {
-            self.tell(cache, last, end, &mut found);
+        let mut last = learnt.next[usize::from(state & !TELLS) * WIDTH + END];
+        if last == UNKNOWN {
+            last = learnt.learn(self, state, None);
+        }
+        if last > TELLS {
+            self.tell(learnt, last, end, &mut found);
         }
     }
 
-    fn tell<'a>(&'a self, cache: &Cache, state: LazyStateID, end: usize, found: &mut impl FnMut(&'a Entry, usize)) {
-        for place in 0..self.dfa.match_len(cache, state) {
-            found(&self.entries[self.dfa.match_pattern(cache, state, place).as_usize()], end);
+    fn tell<'a>(&'a self, learnt: &Learnt, state: u16, end: usize, found: &mut impl FnMut(&'a Entry, usize)) {
+        for entry in &learnt.entries[learnt.told[usize::from(state & !TELLS)].clone()] {
+            found(&self.entries[usize::from(*entry)], end);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A walk by the automaton itself: what it tells, byte by byte.
+    fn plain(automaton: &Automaton, text: &[u8]) -> Vec<(usize, usize)> {
+        let mut cache = automaton.dfa.create_cache();
+        let mut state = start(&automaton.dfa, &mut cache);
+        let mut found = Vec::new();
+        let mut told = |cache: &Cache, state, end| {
+            let count = automaton.dfa.match_len(cache, state);
+            found.extend((0..count).map(|n| (automaton.dfa.match_pattern(cache, state, n).as_usize(), end)));
+        };
+        for (place, byte) in text.iter().enumerate() {
+            state = step(&automaton.dfa, &mut cache, state, *byte);
+            let on = *byte == b'_' && text.get(place + 1).is_some_and(u8::is_ascii_alphanumeric);
+            if state.is_match() && !byte.is_ascii_alphanumeric() && !on {
+                told(&cache, state, place);
+            }
+        }
+        let last = end(&automaton.dfa, &mut cache, state);
+        if last.is_match() {
+            told(&cache, last, text.len());
+        }
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_learnt_says_what_the_automaton_says(
+            texts in proptest::collection::vec(
+                "[0-9]{3,6}[ .-]?[0-9]{2,9}[_ -]?[0-9A-Z]{0,6}|[A-Z]{2,6}[0-9]{2}[ A-Z0-9]{4,30}|(sk|gh[op]|eyJ)[-_][a-zA-Z0-9]{4,40}|.{0,40}", 1..8),
+            room in prop_oneof![Just(2), Just(9), Just(60), Just(STATES)],
+        ) {
+            let Automata { numbers, long, words } = &*AUTOMATA;
+            for automaton in [numbers, long, words] {
+                let mut learnt = Learnt { room, ..Learnt::new(&automaton.dfa) };
+                for text in texts.iter().map(|text| text.as_bytes()) {
+                    let mut found = Vec::new();
+                    automaton.walk(&mut learnt, (text, 0), |entry, end| {
+                        found.push((automaton.entries.iter().position(|known| std::ptr::eq(known, entry)).unwrap(), end));
+                    });
+                    prop_assert_eq!(&found, &plain(automaton, text), "{:?}", String::from_utf8_lossy(text));
+                    prop_assert!(learnt.states.len() <= room.max(3), "{} states", learnt.states.len());
+                }
+            }
         }
     }
 }

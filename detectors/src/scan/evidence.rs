@@ -7,11 +7,13 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::dfa::DFA;
 use aho_corasick::{Anchored, MatchKind, StartKind};
 
+use super::gate;
 use super::kinds::KINDS;
 
 /// Bytes before and after a value in which a word counts.
 const BEFORE: usize = 44;
 const AFTER: usize = 28;
+const _: () = assert!(BEFORE < gate::PART && AFTER < gate::PART);
 
 /// Most bits that a word before a value adds, and one after it.
 pub(super) const BEFORE_BITS: f32 = 14.0;
@@ -176,6 +178,9 @@ const OTHER_BITS: f32 = -6.0;
 const BETWEEN: f32 = -5.0;
 
 struct Words {
+    /// A bit for each three letters with which a word begins: most places of a text are passed by with one look at 4 KB.
+    begins: Box<[u64; HEADS / 64]>,
+    /// The words, from their first letter on.
     search: DFA,
     start: StateID,
     /// For each word: the kinds of whose values it speaks; none for words that speak against numbers.
@@ -189,17 +194,11 @@ struct Words {
 struct Letters {
     ascii: bool,
     capitals: bool,
-    /// It begins with a letter or a digit.
-    begins: bool,
 }
 
 impl Letters {
     fn of(word: &str) -> Self {
-        Self {
-            ascii: word.is_ascii(),
-            capitals: word.bytes().all(|byte| !byte.is_ascii_lowercase()),
-            begins: word.as_bytes()[0].is_ascii_alphanumeric(),
-        }
+        Self { ascii: word.is_ascii(), capitals: word.bytes().all(|byte| !byte.is_ascii_lowercase()) }
     }
 }
 
@@ -223,29 +222,71 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         kind.words.iter().for_each(|word| add(word, Some(place)));
     }
     OTHERS.iter().for_each(|word| add(word, None));
+    let mut begins = Box::new([0; HEADS / 64]);
+    for spelling in &spellings {
+        let first = spelling.as_bytes()[0];
+        assert!(first.is_ascii_alphanumeric() || !first.is_ascii(), "{spelling} begins with a sign");
+        // Of two letters the third may be any.
+        for third in 0..32 {
+            let third = spelling.as_bytes().get(2).copied().unwrap_or(third);
+            let head = head(spelling.as_bytes()[0], spelling.as_bytes()[1], third);
+            begins[head / 64] |= 1 << (head % 64);
+        }
+    }
     let search = DFA::builder()
         .ascii_case_insensitive(true)
         .match_kind(MatchKind::Standard)
-        .start_kind(StartKind::Unanchored)
+        .start_kind(StartKind::Anchored)
         .build(&spellings)
         .unwrap_or_else(|error| unreachable!("words are constants that a test compiles: {error}"));
     let start = search
-        .start_state(Anchored::No)
-        .unwrap_or_else(|error| unreachable!("built for searches that are not anchored: {error}"));
+        .start_state(Anchored::Yes)
+        .unwrap_or_else(|error| unreachable!("built for searches that are anchored: {error}"));
     let letters = words.iter().map(|word| Letters::of(word)).collect();
-    Words { search, start, kinds, words, letters }
+    Words { begins, search, start, kinds, words, letters }
 });
 
+/// Five bits of each of three letters, whatever their case.
+const HEADS: usize = 1 << 15;
+
+fn head(first: u8, second: u8, third: u8) -> usize {
+    let five = |byte: u8| usize::from(byte & 31);
+    five(first) << 10 | five(second) << 5 | five(third)
+}
+
 impl Words {
-    /// Calls `hit` with each word that is somewhere in a short text, also within another one: its place and its range.
-    fn each(&self, text: &[u8], mut hit: impl FnMut(usize, Range<usize>)) {
+    /// Calls `hit` with each word that stands in a part of a text: its place and its range.
+    fn each(&self, text: &[u8], part: Range<usize>, mut hit: impl FnMut(usize, Range<usize>)) {
+        let mut begins = gate::words(text, part.clone());
+        while begins != 0 {
+            let at = part.start + begins.trailing_zeros() as usize;
+            begins &= begins - 1;
+            let letter = |more: usize| if at + more < part.end { text[at + more] } else { 0 };
+            let head = head(text[at], letter(1), letter(2));
+            if self.begins[head / 64] >> (head % 64) & 1 == 1 {
+                self.from(text, at..part.end, &mut hit);
+            }
+        }
+    }
+
+    /// Every word that begins at a place.
+    fn from(&self, text: &[u8], part: Range<usize>, hit: &mut impl FnMut(usize, Range<usize>)) {
         let mut state = self.start;
-        for (at, byte) in text.iter().enumerate() {
-            state = self.search.next_state(Anchored::No, state, *byte);
+        for (n, byte) in text[part.clone()].iter().enumerate() {
+            state = self.search.next_state(Anchored::Yes, state, *byte);
+            if self.search.is_dead(state) {
+                return;
+            }
             if self.search.is_match(state) {
-                for n in 0..self.search.match_len(state) {
-                    let word = self.search.match_pattern(state, n);
-                    hit(word.as_usize(), at + 1 - self.search.pattern_len(word)..at + 1);
+                let range = part.start..part.start + n + 1;
+                for place in 0..self.search.match_len(state) {
+                    let place = self.search.match_pattern(state, place);
+                    // It tells words too that begin within this one.
+                    if self.search.pattern_len(place) == range.len()
+                        && word(text, range.clone(), self.letters[place.as_usize()])
+                    {
+                        hit(place.as_usize(), range.clone());
+                    }
                 }
             }
         }
@@ -274,7 +315,7 @@ fn spelled(word: &str) -> Vec<String> {
     all
 }
 
-/// Whether the bytes at a range stand as a word of their own; capitals as capitals, or as a key.
+/// Whether the bytes at a range, where a word begins, are all of it; capitals as capitals, or as a key.
 fn word(text: &[u8], range: Range<usize>, letters: Letters) -> bool {
     let before = range.start.checked_sub(1).map(|place| text[place]);
     let after = text.get(range.end).copied();
@@ -282,13 +323,11 @@ fn word(text: &[u8], range: Range<usize>, letters: Letters) -> bool {
     if !letters.ascii {
         return true;
     }
-    let camel = before.is_some_and(|byte| byte.is_ascii_lowercase()) && raw[0].is_ascii_uppercase();
-    let left = camel || !before.is_some_and(|byte| byte.is_ascii_alphanumeric()) || !letters.begins;
     let plural = after == Some(b's') && raw.len() > 3;
     let right = plural || !after.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let key = matches!(before, Some(b'"' | b'_' | b'\'' | b'&' | b'?'))
         || matches!(after, Some(b'"' | b'_' | b'=' | b':' | b'\''));
-    left && right && (!letters.capitals || key || raw.iter().all(|byte| !byte.is_ascii_lowercase()))
+    right && (!letters.capitals || key || raw.iter().all(|byte| !byte.is_ascii_lowercase()))
 }
 
 /// Room for the bits of each kind.
@@ -312,12 +351,8 @@ impl Beside {
         let from = at.saturating_sub(BEFORE);
         self.clear();
         let words = &*WORDS;
-        words.each(&text[from..at], |place, range| {
-            let range = from + range.start..from + range.end;
+        words.each(text, from..at, |place, range| {
             let gap = at - range.end;
-            if !word(text, range.clone(), words.letters[place]) {
-                return;
-            }
             if words.kinds[place].is_empty() {
                 if gap <= 14 {
                     self.other = OTHER_BITS;
@@ -342,9 +377,8 @@ impl Beside {
         if letters > 0 && UNITS.iter().any(|known| unit.eq_ignore_ascii_case(known.as_bytes())) {
             self.other = OTHER_BITS;
         }
-        words.each(&text[at..to], |place, range| {
-            let range = at + range.start..at + range.end;
-            if !words.kinds[place].is_empty() && word(text, range.clone(), words.letters[place]) {
+        words.each(text, at..to, |place, range| {
+            if !words.kinds[place].is_empty() {
                 let between = &text[at..range.start];
                 let said = SAID.iter().any(|said| between.starts_with(said.as_bytes()));
                 let most = if said { BEFORE_BITS } else { AFTER_BITS };

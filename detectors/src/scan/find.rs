@@ -6,9 +6,8 @@ use std::ops::Range;
 
 use foldhash::fast::RandomState;
 use leeway_core::scan::Entity;
-use regex_automata::hybrid::dfa::Cache;
 
-use super::automaton::{self, AUTOMATA, Automata, Automaton, Entry, Start};
+use super::automaton::{self, AUTOMATA, Automata, Automaton, Entry, Learnt};
 use super::candidate::Candidate;
 use super::email;
 use super::evidence::{AFTER_BITS, BEFORE_BITS, Beside, probability};
@@ -162,24 +161,21 @@ impl<'t> Finder<'t> {
     }
 
     /// Looks at the places of a block at which a shape may begin.
-    fn walk(&mut self, automaton: &Automaton, cache: &mut Cache, start: usize, sites: u64) {
+    fn walk(&mut self, automaton: &Automaton, learnt: &mut Learnt, start: usize, sites: u64) {
         let (mut begins, mut n) = ([0; BLOCK], 0);
         places(start, sites, |at| {
             begins[n] = at;
             n += usize::from(automaton.may_begin(self.text, at));
         });
-        if n > 0 {
-            let mut from = automaton.start(cache);
-            begins[..n].iter().for_each(|at| self.walk_from(automaton, cache, &mut from, *at));
-        }
+        begins[..n].iter().for_each(|at| self.walk_from(automaton, learnt, *at));
     }
 
     /// Looks at every shape that begins at a place.
-    fn walk_from(&mut self, automaton: &Automaton, cache: &mut Cache, from: &mut Start, at: usize) {
+    fn walk_from(&mut self, automaton: &Automaton, learnt: &mut Learnt, at: usize) {
         let text = self.text;
         // Of a form that has many ends the longest alone.
         let mut longest: Option<(&Entry, usize)> = None;
-        automaton.walk(cache, from, (text, at), |entry, end| match entry.kind.edges {
+        automaton.walk(learnt, (text, at), |entry, end| match entry.kind.edges {
             Edges::Token => longest = Some((entry, end)),
             _ => self.candidate(entry, at..end),
         });
@@ -383,11 +379,10 @@ mod tests {
                 places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
                 let begins = |at: &usize| word(*at) && (*at == 0 || !word(at - 1)) || matches!(text[*at], b'+' | b'(');
                 for at in (sites.start..text.len().min(sites.start + 64)).filter(begins) {
-                    for (automaton, cache) in
+                    for (automaton, learnt) in
                         [(numbers, &mut caches.numbers), (long, &mut caches.long), (words, &mut caches.words)]
                     {
-                        let mut from = automaton.start(cache);
-                        finder.walk_from(automaton, cache, &mut from, at);
+                        finder.walk_from(automaton, learnt, at);
                     }
                 }
                 places(sites.start, sites.tokens, |at| finder.token(at));

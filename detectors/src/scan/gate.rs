@@ -1,5 +1,7 @@
 //! Where in a text a value may begin: blocks are compared with ranges of bytes by vector instructions.
 
+use std::ops::Range;
+
 use wide::u8x16;
 
 /// Bytes of a block, one bit each.
@@ -7,6 +9,35 @@ pub(super) const BLOCK: usize = 64;
 
 /// No value that needs a digit has its first one later than this.
 pub(super) const EARLY: usize = 12;
+
+/// Bytes of a part whose words are looked for, with the one before it.
+pub(super) const PART: usize = 48;
+
+/// Bytes of a range.
+fn range(part: u8x16, first: u8, more: u8) -> u8x16 {
+    let from = part - u8x16::splat(first);
+    from.min(u8x16::splat(more)).simd_eq(from)
+}
+
+/// Where in a part of a text a word begins, a bit for each place of the part: at a letter or digit after what is neither, at a capital after
+/// a small letter, and at each byte of other writing.
+pub(super) fn words(text: &[u8], part: Range<usize>) -> u64 {
+    let from = part.start.saturating_sub(1);
+    let mut block = [0; PART];
+    block[..part.end - from].copy_from_slice(&text[from..part.end]);
+    let (mut words, mut small, mut capital, mut other) = (0, 0, 0, 0);
+    for (place, part) in block.as_chunks::<16>().0.iter().enumerate() {
+        let part = u8x16::new(*part);
+        let bit = |mask: u8x16| u64::from(mask.to_bitmask()) << (16 * place);
+        let (smalls, capitals) = (range(part, b'a', 25), range(part, b'A', 25));
+        small |= bit(smalls);
+        capital |= bit(capitals);
+        words |= bit(smalls | capitals | range(part, b'0', 9));
+        other |= bit(range(part, 0x80, 0x7f));
+    }
+    let begins = words & !(words << 1) | capital & small << 1 | other;
+    begins >> (part.start - from)
+}
 
 /// What the bytes of one block are, a bit for each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,15 +68,8 @@ impl Bytes {
         let mut bytes = Self::default();
         for (place, part) in block.as_chunks::<16>().0.iter().enumerate() {
             let part = u8x16::new(*part);
-            let range = |first: u8, more: u8| {
-                let from = part - u8x16::splat(first);
-                from.min(u8x16::splat(more)).simd_eq(from)
-            };
-            let digits = range(b'0', 9);
-            let letters = {
-                let small = (part | u8x16::splat(0x20)) - u8x16::splat(b'a');
-                small.min(u8x16::splat(25)).simd_eq(small)
-            };
+            let digits = range(part, b'0', 9);
+            let letters = range(part | u8x16::splat(0x20), b'a', 25);
             let equal = |byte: u8| part.simd_eq(u8x16::splat(byte));
             let bit = |mask: u8x16| u64::from(mask.to_bitmask()) << (16 * place);
             bytes.words |= bit(digits | letters);
@@ -127,6 +151,20 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn words_begin_where_a_look_at_each_byte_says(text in "[a-cA-C0-3_. é密]{1,80}", from in 0usize..80) {
+            let text = text.as_bytes();
+            let part = from.min(text.len() - 1)..text.len().min(from + PART - 1);
+            let found = words(text, part.clone());
+            for at in part.clone() {
+                let (before, byte) = (at.checked_sub(1).map_or(b' ', |place| text[place]), text[at]);
+                let camel = before.is_ascii_lowercase() && byte.is_ascii_uppercase();
+                let begins = byte.is_ascii_alphanumeric() && (!before.is_ascii_alphanumeric() || camel) || !byte.is_ascii();
+                prop_assert_eq!(found >> (at - part.start) & 1 == 1, begins);
+            }
+            prop_assert_eq!(found.checked_shr(part.len() as u32).unwrap_or(0), 0);
+        }
+
         #[test]
         fn the_gate_finds_what_a_look_at_each_byte_finds(text in "[a-c_0-3@+(. é\\n]{0,300}") {
             let text = text.as_bytes();

@@ -65,8 +65,6 @@ const WORDS: &[&str] = &[
     "answering at",
     "registered",
     "office",
-    "-office",
-    "-fax",
     "my number",
     "landline",
     "ring me",
