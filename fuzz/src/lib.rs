@@ -29,7 +29,7 @@ impl Sink for Use {
 }
 
 pub fn scratch() -> Scratch {
-    Scratch::new(Options { max_message_bytes: 1 << 20, max_depth: 64, user_key: UserKey::new([7; 32]) })
+    Scratch::new(Options::new(1 << 20, 64, UserKey::new([7; 32])))
 }
 
 /// One message of one format.

@@ -177,7 +177,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("leeway")
     parser.add_argument("traces")
-    parser.add_argument("--clients", type=int, default=12)
+    parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--report")
     args = parser.parse_args()
     folder = os.path.join(args.traces, "servegen")

@@ -68,7 +68,7 @@ const TELLS: u16 = 1 << 15;
 /// Columns of a table; the last is the end of the text.
 const WIDTH: usize = 128;
 const END: usize = WIDTH - 1;
-/// States in a table, 2 MB at most: beyond it the table is begun anew.
+/// States in a table, 2 MB of transitions at most: beyond it the table is begun anew.
 const STATES: usize = 1 << 13;
 /// Bytes that values are made of stand in neighbouring columns.
 const FIRST: &[u8] = b"0123456789 -./:,\n()+@_etaoinsrhldcumfpgwybvkxjqzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -93,7 +93,11 @@ impl Learnt {
         if state.is_dead() {
             return DEAD;
         }
-        if self.cache.clear_count() != clears || self.states.len() >= self.room {
+        let cleared = self.cache.clear_count() != clears;
+        if let Some(known) = self.ids.get(&state).filter(|_| !cleared) {
+            return *known;
+        }
+        if cleared || self.states.len() >= self.room {
             for kept in [&mut self.next, &mut self.entries] {
                 kept.clear();
             }
@@ -105,9 +109,6 @@ impl Learnt {
         }
         if self.states.is_empty() {
             self.add(automaton, state, 0);
-        }
-        if let Some(known) = self.ids.get(&state) {
-            return *known;
         }
         let told = if state.is_match() { automaton.dfa.match_len(&self.cache, state) } else { 0 };
         self.add(automaton, state, told)
@@ -256,11 +257,11 @@ pub fn patterns() -> Vec<&'static str> {
     shapes().into_iter().map(|(_, pattern)| pattern).collect()
 }
 
-fn build(patterns: &[&str]) -> DFA {
+fn build(patterns: &[&str], memory: usize) -> DFA {
     let syntax = syntax::Config::new().unicode(false).utf8(false);
     let thompson = thompson::Config::new().utf8(false).shrink(false);
     DFA::builder()
-        .configure(DFA::config().match_kind(MatchKind::All).cache_capacity(CACHE).skip_cache_capacity_check(true))
+        .configure(DFA::config().match_kind(MatchKind::All).cache_capacity(memory).skip_cache_capacity_check(true))
         .syntax(syntax)
         .thompson(thompson)
         .build_many(patterns)
@@ -286,7 +287,7 @@ pub(super) fn shapes() -> Vec<(Entry, &'static str)> {
 /// What a pattern needs: no walk over bytes other than those stays alive.
 fn need(pattern: &str) -> Need {
     let dies = |without: fn(u8) -> bool, at_any_step: bool| {
-        let dfa = build(&[pattern]);
+        let dfa = build(&[pattern], CACHE);
         let mut cache = dfa.create_cache();
         let mut states = vec![start(&dfa, &mut cache)];
         for _ in 0..EARLY {
@@ -396,7 +397,7 @@ fn bits(word: u64) -> impl Iterator<Item = usize> {
 impl Automaton {
     fn new(shapes: impl Iterator<Item = (Entry, &'static str)>) -> Self {
         let (entries, patterns): (Vec<_>, Vec<_>) = shapes.unzip();
-        let dfa = build(&patterns);
+        let dfa = build(&patterns, CACHE);
         let beginnings = beginnings(&dfa);
         let columns = columns(&dfa);
         Self { dfa, columns, entries, beginnings }
@@ -484,6 +485,37 @@ mod tests {
             told(&cache, last, text.len());
         }
         found
+    }
+
+    #[test]
+    fn what_was_learnt_is_forgotten_with_the_automatons_states() {
+        let (entries, patterns): (Vec<_>, Vec<_>) = shapes().into_iter().take(60).unzip();
+        // Room for a few states alone.
+        let dfa = build(&patterns, 0);
+        let columns = columns(&dfa);
+        let automaton = Automaton { dfa, columns, entries, beginnings: [(); DEPTH].map(|()| Box::new([0; 4096])) };
+        let mut learnt = Learnt::new(&automaton.dfa);
+        let mut told = 0;
+        let texts = [
+            "4111 1111 1111 1111 ",
+            "+44 20 7183 8750",
+            "DE89370400440532013000,",
+            "943 476 5870",
+            "378-22-4631 ",
+            "GB82 WEST 1234 5698 7654 32",
+            "12/03/1984",
+            "490154203237518",
+            "(415) 555-2671 ",
+        ];
+        for text in texts.repeat(3) {
+            let mut found = Vec::new();
+            automaton.walk(&mut learnt, (text.as_bytes(), 0), |entry, end| {
+                found.push((automaton.entries.iter().position(|known| std::ptr::eq(known, entry)).unwrap(), end));
+            });
+            assert_eq!(found, plain(&automaton, text.as_bytes()), "{text}");
+            told += found.len();
+        }
+        assert!(told > 0 && learnt.cache.clear_count() > 3, "{told} {}", learnt.cache.clear_count());
     }
 
     proptest! {

@@ -413,3 +413,72 @@ impl Beside {
 pub fn probability(bits: f32) -> f32 {
     1.0 / (1.0 + (-bits).exp2())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample;
+
+    fn spellings() -> Vec<String> {
+        let kinds = KINDS.iter().flat_map(|kind| kind.words.iter());
+        kinds.chain(OTHERS).flat_map(|word| spelled(word)).collect()
+    }
+
+    /// Each word at each place.
+    fn plain(text: &[u8], part: Range<usize>) -> Vec<(usize, usize)> {
+        let begins = |at: usize| {
+            let (before, byte) = (at.checked_sub(1).map_or(b' ', |place| text[place]), text[at]);
+            let camel = before.is_ascii_lowercase() && byte.is_ascii_uppercase();
+            !byte.is_ascii() || byte.is_ascii_alphanumeric() && (camel || !before.is_ascii_alphanumeric())
+        };
+        let mut found = Vec::new();
+        for spelling in spellings() {
+            for at in part.clone().filter(|at| begins(*at) && at + spelling.len() <= part.end) {
+                let range = at..at + spelling.len();
+                if text[range.clone()].eq_ignore_ascii_case(spelling.as_bytes())
+                    && word(text, range.clone(), Letters::of(&spelling))
+                {
+                    found.push((range.start, range.end));
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn words_are_found_where_a_look_at_each_place_finds_them(
+            words in proptest::collection::vec((sample::select(spellings()), "[ _.:é0-9a-zA-Z]{0,3}", any::<bool>()), 1..6),
+            from in 0usize..60,
+        ) {
+            let mut text = String::new();
+            for (word, between, capitals) in words {
+                text += &if capitals { word.to_uppercase() } else { word };
+                text += &between;
+            }
+            let text = text.as_bytes();
+            let part = from.min(text.len())..text.len().min(from + BEFORE);
+            let part = part.start.min(part.end)..part.end;
+            let mut found = Vec::new();
+            WORDS.each(text, part.clone(), |_, range| found.push((range.start, range.end)));
+            found.sort_unstable();
+            found.dedup();
+            prop_assert_eq!(found, plain(text, part), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn a_word_within_another_says_nothing() {
+        let mut beside = Beside::NOTHING;
+        let text = "les donn\u{e9}es du ".as_bytes();
+        beside.before(text, text.len());
+        assert_eq!(beside.best, 0.0);
+        let text = "n\u{e9}e le ".as_bytes();
+        beside.before(text, text.len());
+        assert!(beside.best > 12.0, "{}", beside.best);
+    }
+}
