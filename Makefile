@@ -16,6 +16,7 @@ check:
 	@scripts/build-needs.sh
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/fuzz.sh check
 
 bench:
 	@scripts/bench.sh

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Fuzzes every decoder: fuzz.sh [SECONDS [TARGET…]], 60 seconds a target without more words. Seeds are the captured
+# Fuzzes every decoder: fuzz.sh [check | SECONDS [TARGET…]], 60 seconds a target without more words. Seeds are the captured
 # telemetry; what is found anew stays in .deps/fuzz. A crash stops it, with the input that made it.
 source "$(dirname "$0")/common.sh"
-seconds=${1:-60}
-shift || true
 need_packages g++
 "$root/scripts/build-needs.sh"
+# Whether the targets still build, without the sanitizer.
+[ "${1:-}" = check ] && exec cargo check --locked --manifest-path "$root/fuzz/Cargo.toml" --target-dir "$root/target/fuzz"
+seconds=${1:-60}
+shift || true
 once cargo-fuzz 0.13.2 cargo install --locked --quiet --version 0.13.2 --root "$deps/cargo-fuzz" cargo-fuzz
 # The sanitizer's flags need the compiler's unstable side, which the stable one has behind this switch.
 export RUSTC_BOOTSTRAP=1 PATH="$deps/cargo-fuzz/bin:$PATH" CARGO_TARGET_DIR="$deps/fuzz/target"
