@@ -136,20 +136,22 @@ impl Moved {
                 labels => format!("everywhere alike, by {}", labels.join(", ")),
             };
         }
-        let level =
-            |level: Option<f64>| level.map_or_else(|| "nothing".to_owned(), |level| self.level_unit.show(level));
         let one = |carrier: &Carrier| {
             format!(
                 "{} = {}: {} where it was {}, {:.0} % of the change with {:.0} % of what is counted",
                 self.label,
                 if carrier.value.is_empty() { "(none)" } else { &carrier.value },
-                level(carrier.now),
-                level(carrier.before),
+                self.shown_level(carrier.now),
+                self.shown_level(carrier.before),
                 carrier.part * 100.0,
                 carrier.share * 100.0
             )
         };
         self.carriers.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
+    fn shown_level(&self, level: Option<f64>) -> String {
+        level.map_or_else(|| "nothing".to_owned(), |level| self.level_unit.show(level))
     }
 
     fn shown_part(&self, part: Part) -> String {
@@ -160,15 +162,13 @@ impl Moved {
     }
 
     fn shown_levels(&self) -> String {
-        let level =
-            |level: Option<f64>| level.map_or_else(|| "nothing".to_owned(), |level| self.level_unit.show(level));
         format!(
             "{}: {} from {} to {}, {} from {} to {}",
             self.figure,
-            level(self.level_before),
+            self.shown_level(self.level_before),
             readable(self.before.0),
             readable(self.before.1),
-            level(self.level_now),
+            self.shown_level(self.level_now),
             readable(self.now.0),
             readable(self.now.1)
         )

@@ -86,7 +86,18 @@ pub fn run(args: &Args) -> Result<()> {
         (Some(rules), _) => {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-            runtime.block_on(rules::run(args, rules))
+            let outcome = runtime.block_on(async {
+                tokio::select! {
+                    // First, so that no signal ends the process before somebody listens.
+                    biased;
+                    stopped = crate::tasks::interrupted() => stopped.and_then(|()| bail!("interrupted")),
+                    // Dropped, it takes its own store with it.
+                    done = rules::run(args, rules) => done,
+                }
+            });
+            // A thread that reads waits for more, which nobody asks for any longer.
+            runtime.shutdown_background();
+            outcome
         }
         (None, Some(csv)) => column(args, csv),
         (None, None) => bail!("give --csv FILE or --rules FILE"),

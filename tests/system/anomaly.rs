@@ -289,10 +289,31 @@ fn of_events(ran: &Ran, in_store: &Value) {
     std::fs::write(&odd, format!("\"cut\n{text}")).unwrap();
     let told: Value = serde_json::from_slice(&backtest(&["--events", odd.to_str().unwrap()]).stdout).unwrap();
     assert_eq!((&told["events"]["calls"], &told["events"]["refused"]["undecodable"]), (&lines.into(), &1.into()));
+    interrupted(&file);
     let said = error(&["--events", "/nowhere"]);
     assert!(said.contains("read /nowhere"), "{said}");
     let said = error(&["--kafka", "--since", "2999-01-01T00:00:00Z"]);
     assert!(said.contains("no event was counted: 0 records"), "{said}");
+}
+
+/// Ctrl-C, while more events are waited for, leaves nothing behind.
+fn interrupted(rules: &Path) {
+    let folder = std::env::temp_dir().join(unique("interrupted"));
+    std::fs::create_dir(&folder).unwrap();
+    let mut command = std::process::Command::new(leeway());
+    command.args(["backtest", "--events", "-", "--rules"]).arg(rules).env("TMPDIR", &folder);
+    command.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    // It stays open.
+    let input = process.stdin.take();
+    let held = || std::fs::read_dir(&folder).unwrap().count();
+    wait_for("its own store", 30, || if held() > 0 { Ok(()) } else { Err("none".to_owned()) });
+    let signalled = std::process::Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    let output = process.wait_with_output().unwrap();
+    drop(input);
+    assert!(signalled.success() && !output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"), "{output:?}");
+    assert_eq!(held(), 0);
 }
 
 /// Findings, those that ended an alert as well, come out the same from what the store holds; of other rules' text they do not.

@@ -143,7 +143,7 @@ def run_of(cell, replicate):
         p = family.rate * np.exp(wave) * (1 + (change[1] - 1) * force)
         values = (rng.random(n) < p).astype(float)
     else:
-        values = family.draw(rng, noise if family.what == HITS else noise, force, change)
+        values = family.draw(rng, noise, force, change)
         if family.what == NUMBERS:
             values = values + wave
         elif family.what == POSITIVE:

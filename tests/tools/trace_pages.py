@@ -8,6 +8,7 @@ app. Its requests are thinned to some thirty in ten minutes, as sampling would; 
 of less than two weeks is told twice, drawn anew: what is usual at an hour of the week has to have been seen once.
 """
 import argparse, csv, gzip, json, math, os, subprocess, sys, tempfile
+from datetime import datetime, timezone
 import numpy as np
 from scipy import stats
 
@@ -104,7 +105,7 @@ def ours(leeway, calls, end):
                            '"tokens":{"input":%d,"output":%d}}\n' % (number, int((START + at) * 1e6), client, given, made))
         with open(rules, "w") as file:
             file.write(RULES)
-        time = lambda at: __import__("datetime").datetime.fromtimestamp(START + at, __import__("datetime").timezone.utc).isoformat().replace("+00:00", "Z")
+        time = lambda at: datetime.fromtimestamp(START + at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         command = [leeway, "backtest", "--rules", rules, "--events", events, "--from", time(WEEK), "--to", time(end), "--json"]
         told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=folder).stdout)
     counted = told["events"]["calls"]
