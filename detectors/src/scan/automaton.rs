@@ -14,7 +14,7 @@ use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
 
-use super::gate::EARLY;
+use super::gate::{EARLY, Sites};
 use super::kinds::{KINDS, Kind};
 use super::secret;
 
@@ -40,8 +40,6 @@ pub(super) struct Automaton {
     /// Of each byte the column of the tables.
     columns: [u8; 256],
     pub entries: Vec<Entry>,
-    /// A bit for each three bytes with which a shape may begin, and for those one and two bytes later.
-    beginnings: [Box<[u64; 4096]>; DEPTH],
 }
 
 /// What a thread has learnt of an automaton: its states, and of those that were met a table small enough for the processor's cache.
@@ -160,26 +158,21 @@ impl Learnt {
 
 const DEPTH: usize = 3;
 
-/// A letter, or what it is otherwise: one of 64.
+/// Classes of bytes: one of two letters, small or capital, or what it is otherwise.
+const CLASS: usize = 32;
 const CLASSES: [u8; 256] = {
-    let mut classes = [63; 256];
+    let mut classes = [31; 256];
     let mut byte = 0;
     while byte < 256 {
         classes[byte] = match byte as u8 {
-            b'a'..=b'z' => byte as u8 - b'a',
-            b'A'..=b'Z' => byte as u8 - b'A' + 26,
-            b'0'..=b'9' => 52,
-            b'-' => 53,
-            b'_' => 54,
-            b'.' => 55,
-            b':' => 56,
-            b'/' => 57,
-            b' ' => 58,
-            b'+' => 59,
-            b'=' => 60,
-            b'\n' => 61,
-            0x80..=0xff => 62,
-            _ => 63,
+            b'a'..=b'z' => (byte as u8 - b'a') / 2,
+            b'A'..=b'Z' => 13 + (byte as u8 - b'A') / 2,
+            b'0'..=b'9' => 26,
+            b'-' | b'_' => 27,
+            b'.' | b':' | b'/' => 28,
+            b' ' | b'\n' => 29,
+            b'+' | b'=' | b'(' => 30,
+            _ => 31,
         };
         byte += 1;
     }
@@ -205,6 +198,32 @@ pub(super) struct Automata {
     pub numbers: Automaton,
     pub long: Automaton,
     pub words: Automaton,
+    beginnings: Beginnings,
+}
+
+/// Of each three classes of bytes whether they may stand where a shape begins, one byte later, and two: a bit for each automaton.
+struct Beginnings(Box<[u16; CLASS * CLASS * CLASS]>);
+
+impl Automata {
+    /// Where in a text a shape of each automaton may begin, of the places of a block.
+    pub fn may_begin(&self, text: &[u8], sites: &Sites) -> [u64; 3] {
+        let Beginnings(table) = &self.beginnings;
+        let (mut may, mut left) = ([0; 3], sites.numbers | sites.words);
+        while left != 0 {
+            let place = left.trailing_zeros() as usize;
+            left &= left - 1;
+            // Without branches: most words are none, and nobody can foresee which.
+            let those = text[sites.start + place..].first_chunk().map_or(7, |bytes: &[u8; DEPTH + 2]| {
+                let [a, b, c, d, e] = bytes.map(class);
+                let at = |a: usize, b: usize, c: usize| table[((a * CLASS + b) * CLASS + c) % table.len()];
+                at(a, b, c) & at(b, c, d) >> 3 & at(c, d, e) >> 6
+            });
+            for (n, may) in may.iter_mut().enumerate() {
+                *may |= u64::from(those >> n & 1) << place;
+            }
+        }
+        [may[0] & sites.numbers, may[1] & sites.long, may[2] & sites.words]
+    }
 }
 
 pub(super) static AUTOMATA: LazyLock<Automata> = LazyLock::new(|| {
@@ -213,7 +232,12 @@ pub(super) static AUTOMATA: LazyLock<Automata> = LazyLock::new(|| {
     let mut of = |wanted: Need| {
         Automaton::new(shapes.extract_if(.., |(need, ..)| *need == wanted).map(|(_, entry, pattern)| (entry, pattern)))
     };
-    Automata { numbers: of(Need::Digit), long: of(Need::Long), words: of(Need::Nothing) }
+    let [numbers, long, words] = [Need::Digit, Need::Long, Need::Nothing].map(&mut of);
+    let mut beginnings = Beginnings(Box::new([0; CLASS * CLASS * CLASS]));
+    for (n, automaton) in [&numbers, &long, &words].into_iter().enumerate() {
+        beginnings.add(n, &automaton.dfa);
+    }
+    Automata { numbers, long, words, beginnings }
 });
 
 /// What the automata learnt, in each thread.
@@ -229,7 +253,7 @@ thread_local! {
 
 /// Calls `with` with the caches of this thread.
 pub(super) fn caches<T>(with: impl FnOnce(&mut Caches) -> T) -> T {
-    let Automata { numbers, long, words } = &*AUTOMATA;
+    let Automata { numbers, long, words, .. } = &*AUTOMATA;
     let make =
         || Caches { numbers: Learnt::new(&numbers.dfa), long: Learnt::new(&long.dfa), words: Learnt::new(&words.dfa) };
     CACHES.with_borrow_mut(|caches| {
@@ -349,69 +373,59 @@ fn columns(dfa: &DFA) -> [u8; 256] {
     columns
 }
 
-/// Which three classes may follow each other from the first, second and third byte of a shape on.
-fn beginnings(dfa: &DFA) -> [Box<[u64; 4096]>; DEPTH] {
-    let mut cache = dfa.create_cache();
-    // One byte for all that the automaton does not tell apart within a class.
-    let mut bytes: Vec<u8> = (0..=u8::MAX).collect();
-    bytes.sort_by_key(|byte| (class(*byte), dfa.byte_classes().get(*byte)));
-    bytes.dedup_by_key(|byte| (class(*byte), dfa.byte_classes().get(*byte)));
-    // By state, the classes of the two bytes before it: a row for the first, a bit for the second.
-    let mut before: BTreeMap<LazyStateID, [u64; 64]> = BTreeMap::new();
-    let first = start(dfa, &mut cache);
-    for one in &bytes {
-        let state = step(dfa, &mut cache, first, *one);
-        for two in bytes.iter().filter(|_| !state.is_dead()) {
-            let next = step(dfa, &mut cache, state, *two);
-            before.entry(next).or_insert([0; 64])[class(*one)] |= 1 << class(*two);
+impl Beginnings {
+    /// Adds which three classes may follow each other from the first, second and third byte of an automaton's shapes on.
+    fn add(&mut self, automaton: usize, dfa: &DFA) {
+        let mut cache = dfa.create_cache();
+        // One byte for all that the automaton does not tell apart within a class.
+        let mut bytes: Vec<u8> = (0..=u8::MAX).collect();
+        bytes.sort_by_key(|byte| (class(*byte), dfa.byte_classes().get(*byte)));
+        bytes.dedup_by_key(|byte| (class(*byte), dfa.byte_classes().get(*byte)));
+        // By state, the classes of the two bytes before it: a row for the first, a bit for the second.
+        let mut before: BTreeMap<LazyStateID, [u32; CLASS]> = BTreeMap::new();
+        let first = start(dfa, &mut cache);
+        for one in &bytes {
+            let state = step(dfa, &mut cache, first, *one);
+            for two in bytes.iter().filter(|_| !state.is_dead()) {
+                let next = step(dfa, &mut cache, state, *two);
+                before.entry(next).or_insert([0; CLASS])[class(*one)] |= 1 << class(*two);
+            }
         }
-    }
-    let mut tables = [(); DEPTH].map(|()| Box::new([0u64; 4096]));
-    for table in &mut tables {
-        let mut after: BTreeMap<LazyStateID, [u64; 64]> = BTreeMap::new();
-        for (state, rows) in before.iter().filter(|(state, _)| !state.is_dead()) {
-            let second = rows.iter().fold(0, |all, row| all | row);
-            let mut alive = 0;
-            for three in &bytes {
-                let next = step(dfa, &mut cache, *state, *three);
-                if !next.is_dead() {
-                    alive |= 1 << class(*three);
-                    let rows = after.entry(next).or_insert([0; 64]);
-                    bits(second).for_each(|two| rows[two] |= 1 << class(*three));
+        for depth in 0..DEPTH {
+            let mut after: BTreeMap<LazyStateID, [u32; CLASS]> = BTreeMap::new();
+            for (state, rows) in before.iter().filter(|(state, _)| !state.is_dead()) {
+                let second = rows.iter().fold(0, |all, row| all | row);
+                let mut alive = 0;
+                for three in &bytes {
+                    let next = step(dfa, &mut cache, *state, *three);
+                    if !next.is_dead() {
+                        alive |= 1 << class(*three);
+                        let rows = after.entry(next).or_insert([0; CLASS]);
+                        bits(second).for_each(|two| rows[two] |= 1 << class(*three));
+                    }
+                }
+                for (one, row) in rows.iter().enumerate() {
+                    for (two, three) in bits(*row).flat_map(|two| bits(alive).map(move |three| (two, three))) {
+                        self.0[(one * CLASS + two) * CLASS + three] |= 1 << (3 * depth + automaton);
+                    }
                 }
             }
-            for (one, row) in rows.iter().enumerate() {
-                bits(*row).for_each(|two| table[one << 6 | two] |= alive);
-            }
+            before = after;
         }
-        before = after;
     }
-    tables
 }
 
 /// Places of the bits of a word.
-fn bits(word: u64) -> impl Iterator<Item = usize> {
-    (0..64).filter(move |place| word >> place & 1 == 1)
+fn bits(word: u32) -> impl Iterator<Item = usize> {
+    (0..CLASS).filter(move |place| word >> place & 1 == 1)
 }
 
 impl Automaton {
     fn new(shapes: impl Iterator<Item = (Entry, &'static str)>) -> Self {
         let (entries, patterns): (Vec<_>, Vec<_>) = shapes.unzip();
         let dfa = build(&patterns, CACHE);
-        let beginnings = beginnings(&dfa);
         let columns = columns(&dfa);
-        Self { dfa, columns, entries, beginnings }
-    }
-
-    /// Whether a shape may begin at a place.
-    pub fn may_begin(&self, text: &[u8], at: usize) -> bool {
-        let Some([a, b, c, d, e]) = text[at..].first_chunk().map(|bytes: &[u8; DEPTH + 2]| bytes.map(class)) else {
-            return true;
-        };
-        let [first, second, third] = &self.beginnings;
-        let may = |table: &[u64; 4096], a: usize, b: usize, c: usize| table[(a << 6 | b) & 4095] >> c;
-        // Without branches: most words are none, and nobody can foresee which.
-        may(first, a, b, c) & may(second, b, c, d) & may(third, c, d, e) & 1 == 1
+        Self { dfa, columns, entries }
     }
 
     /// Calls `found` with each shape that begins at a place, and where it ends; shorter ones first.
@@ -493,7 +507,7 @@ mod tests {
         // Room for a few states alone.
         let dfa = build(&patterns, 0);
         let columns = columns(&dfa);
-        let automaton = Automaton { dfa, columns, entries, beginnings: [(); DEPTH].map(|()| Box::new([0; 4096])) };
+        let automaton = Automaton { dfa, columns, entries };
         let mut learnt = Learnt::new(&automaton.dfa);
         let mut told = 0;
         let texts = [
@@ -525,7 +539,7 @@ mod tests {
                 "[0-9]{3,6}[ .-]?[0-9]{2,9}[_ -]?[0-9A-Z]{0,6}|[A-Z]{2,6}[0-9]{2}[ A-Z0-9]{4,30}|(sk|gh[op]|eyJ)[-_][a-zA-Z0-9]{4,40}|.{0,40}", 1..8),
             room in prop_oneof![Just(2), Just(9), Just(60), Just(STATES)],
         ) {
-            let Automata { numbers, long, words } = &*AUTOMATA;
+            let Automata { numbers, long, words, .. } = &*AUTOMATA;
             for automaton in [numbers, long, words] {
                 let mut learnt = Learnt { room, ..Learnt::new(&automaton.dfa) };
                 for text in texts.iter().map(|text| text.as_bytes()) {

@@ -17,21 +17,37 @@ pub(super) struct Candidate<'t> {
 }
 
 impl<'t> Candidate<'t> {
-    pub fn new(text: &'t [u8], range: Range<usize>) -> Self {
-        let (mut bytes, mut values, mut n, mut digits) = ([0; LONGEST], [0; LONGEST], 0, 0);
-        for byte in &text[range.clone()] {
+    pub fn new(text: &'t [u8], range: &Range<usize>) -> Self {
+        let mut candidate = Self::none(text);
+        candidate.read(range);
+        candidate
+    }
+
+    /// None yet.
+    pub fn none(text: &'t [u8]) -> Self {
+        Self { text, range: 0..0, bytes: [0; LONGEST], n: 0, values: [0; LONGEST], digits: 0 }
+    }
+
+    /// Reads a stretch of the text, unless it was read last.
+    pub fn read(&mut self, range: &Range<usize>) {
+        if self.range == *range {
+            return;
+        }
+        self.range = range.clone();
+        let (mut n, mut digits) = (0, 0);
+        for byte in &self.text[range.clone()] {
             // What is neither is written over by the next one: no branch that nobody can foresee.
             let value = byte.wrapping_sub(b'0');
             let (digit, letter) = (value < 10, byte.is_ascii_alphabetic());
-            bytes[n] = if letter { byte & !0x20 } else { *byte };
-            values[n] = value;
+            self.bytes[n] = if letter { byte & !0x20 } else { *byte };
+            self.values[n] = value;
             digits += usize::from(digit);
             n += usize::from(digit | letter);
             if n == LONGEST {
                 break;
             }
         }
-        Self { text, range, bytes, n, values, digits }
+        (self.n, self.digits) = (n, digits);
     }
 
     /// As it stands in the text.

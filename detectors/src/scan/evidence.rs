@@ -3,10 +3,6 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::automaton::{Automaton, StateID};
-use aho_corasick::dfa::DFA;
-use aho_corasick::{Anchored, MatchKind, StartKind};
-
 use super::gate;
 use super::kinds::KINDS;
 
@@ -17,7 +13,7 @@ const _: () = assert!(BEFORE < gate::PART && AFTER < gate::PART);
 
 /// Most bits that a word before a value adds, and one after it.
 pub(super) const BEFORE_BITS: f32 = 14.0;
-pub(super) const AFTER_BITS: f32 = 7.0;
+const AFTER_BITS: f32 = 7.0;
 
 /// Words after which a number names a thing, not a person.
 const OTHERS: &[&str] = &[
@@ -180,17 +176,57 @@ const BETWEEN: f32 = -5.0;
 struct Words {
     /// A bit for each three letters with which a word begins: most places of a text are passed by with one look at 4 KB.
     begins: Box<[u64; HEADS / 64]>,
-    /// The words, from their first letter on.
-    search: DFA,
-    start: StateID,
-    /// For each word: the kinds of whose values it speaks; none for words that speak against numbers.
-    kinds: Vec<Vec<usize>>,
+    /// Of each three letters the beginnings of spellings that begin with them.
+    heads: Vec<Range<u16>>,
+    beginnings: Vec<Beginning>,
+    /// By their beginnings; of those with one the shorter first.
+    spellings: Vec<Spelling>,
+    /// Of each spelling the word.
     words: Vec<&'static str>,
-    /// Of each word: what it is written in.
-    letters: Vec<Letters>,
 }
 
-#[derive(Clone, Copy)]
+/// The first bytes of spellings, eight at most, in small letters, which of eight they are, and those spellings.
+struct Beginning {
+    first: u64,
+    mask: u64,
+    spellings: Range<u16>,
+}
+
+/// One way in which a word is written.
+struct Spelling {
+    /// Its first sixteen bytes in small letters, and which of sixteen they are.
+    first: u128,
+    mask: u128,
+    /// What follows those.
+    rest: Box<[u8]>,
+    /// A bit for each kind of whose values it speaks; none for words that speak against numbers.
+    kinds: u64,
+    len: u8,
+    letters: Letters,
+}
+
+impl Spelling {
+    fn new(spelling: &str, kinds: u64) -> Self {
+        let small = spelling.to_ascii_lowercase().into_bytes();
+        let (first, rest) = small.split_at(small.len().min(16));
+        let padded = |fill: &dyn Fn(u8) -> u8| {
+            let mut all = [0; 16];
+            all.iter_mut().zip(first).for_each(|(place, byte)| *place = fill(*byte));
+            u128::from_le_bytes(all)
+        };
+        let (len, letters) = (small.len() as u8, Letters::of(spelling));
+        Self { first: padded(&|byte| byte), mask: padded(&|_| u8::MAX), rest: rest.into(), kinds, len, letters }
+    }
+
+    /// Where it ends, where it begins at a place of a text and ends before another.
+    fn at(&self, text: &[u8], at: usize, end: usize, small: u128) -> Option<usize> {
+        let to = at + usize::from(self.len);
+        let rest = || to <= end && text[at + 16..to].eq_ignore_ascii_case(&self.rest);
+        (small & self.mask == self.first && (self.rest.is_empty() || rest())).then_some(to)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Letters {
     ascii: bool,
     capitals: bool,
@@ -204,47 +240,57 @@ impl Letters {
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
     assert!(KINDS.len() <= ROOM, "{} kinds need more room than {ROOM}", KINDS.len());
-    let mut words: Vec<&'static str> = Vec::new();
-    let mut spellings: Vec<String> = Vec::new();
-    let mut kinds: Vec<Vec<usize>> = Vec::new();
-    let mut add = |word: &'static str, kind: Option<usize>| {
+    let mut words: Vec<(String, &'static str, u64)> = Vec::new();
+    let mut add = |word: &'static str, kind: u64| {
         for spelling in spelled(word) {
-            let place = spellings.iter().position(|known| *known == spelling).unwrap_or_else(|| {
-                words.push(word);
-                spellings.push(spelling);
-                kinds.push(Vec::new());
-                spellings.len() - 1
-            });
-            kinds[place].extend(kind);
+            match words.iter_mut().find(|(known, ..)| *known == spelling) {
+                Some((.., kinds)) => *kinds |= kind,
+                None => words.push((spelling, word, kind)),
+            }
         }
     };
     for (place, kind) in KINDS.iter().enumerate() {
-        kind.words.iter().for_each(|word| add(word, Some(place)));
+        kind.words.iter().for_each(|word| add(word, 1 << place));
     }
-    OTHERS.iter().for_each(|word| add(word, None));
-    let mut begins = Box::new([0; HEADS / 64]);
-    for spelling in &spellings {
-        let first = spelling.as_bytes()[0];
-        assert!(first.is_ascii_alphanumeric() || !first.is_ascii(), "{spelling} begins with a sign");
+    OTHERS.iter().for_each(|word| add(word, 0));
+    let mut by_head: Vec<(usize, &(String, &'static str, u64))> = Vec::new();
+    for word in &words {
+        let bytes = word.0.as_bytes();
+        assert!(bytes[0].is_ascii_alphanumeric() || !bytes[0].is_ascii(), "{} begins with a sign", word.0);
         // Of two letters the third may be any.
-        for third in 0..32 {
-            let third = spelling.as_bytes().get(2).copied().unwrap_or(third);
-            let head = head(spelling.as_bytes()[0], spelling.as_bytes()[1], third);
-            begins[head / 64] |= 1 << (head % 64);
-        }
+        let third = bytes.get(2).map_or(0..32, |third| *third..third + 1);
+        by_head.extend(third.map(|third| (head(bytes[0], bytes[1], third), word)));
     }
-    let search = DFA::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::Standard)
-        .start_kind(StartKind::Anchored)
-        .build(&spellings)
-        .unwrap_or_else(|error| unreachable!("words are constants that a test compiles: {error}"));
-    let start = search
-        .start_state(Anchored::Yes)
-        .unwrap_or_else(|error| unreachable!("built for searches that are anchored: {error}"));
-    let letters = words.iter().map(|word| Letters::of(word)).collect();
-    Words { begins, search, start, kinds, words, letters }
+    by_head.sort_by_cached_key(|(head, word)| (*head, beginning(&word.0), word.0.len()));
+    let mut begins = Box::new([0; HEADS / 64]);
+    let mut heads = vec![0..0; HEADS];
+    let mut beginnings: Vec<Beginning> = Vec::new();
+    for (place, (head, (spelling, ..))) in by_head.iter().enumerate() {
+        let (first, mask) = beginning(spelling);
+        let to = place as u16 + 1;
+        let same = begins[head / 64] >> (head % 64) & 1 == 1;
+        match beginnings.last_mut().filter(|last| same && (last.first, last.mask) == (first, mask)) {
+            Some(last) => last.spellings.end = to,
+            None => {
+                let n = beginnings.len() as u16;
+                heads[*head] = if same { heads[*head].start } else { n }..n + 1;
+                beginnings.push(Beginning { first, mask, spellings: place as u16..to });
+            }
+        }
+        begins[head / 64] |= 1 << (head % 64);
+    }
+    let spellings = by_head.iter().map(|(_, (spelling, _, kinds))| Spelling::new(spelling, *kinds)).collect();
+    Words { begins, heads, beginnings, spellings, words: by_head.iter().map(|(_, (_, word, _))| *word).collect() }
 });
+
+/// The first eight bytes of a spelling in small letters, and which of eight they are.
+fn beginning(spelling: &str) -> (u64, u64) {
+    let (mut first, mut mask) = ([0; 8], [0; 8]);
+    for (place, byte) in spelling.bytes().take(8).enumerate() {
+        (first[place], mask[place]) = (byte.to_ascii_lowercase(), u8::MAX);
+    }
+    (u64::from_le_bytes(first), u64::from_le_bytes(mask))
+}
 
 /// Five bits of each of three letters, whatever their case.
 const HEADS: usize = 1 << 15;
@@ -255,38 +301,27 @@ fn head(first: u8, second: u8, third: u8) -> usize {
 }
 
 impl Words {
-    /// Calls `hit` with each word that stands in a part of a text: its place and its range.
+    /// Calls `hit` with each word that stands in a part of a text: the place of its spelling and its range.
     fn each(&self, text: &[u8], part: Range<usize>, mut hit: impl FnMut(usize, Range<usize>)) {
-        let mut begins = gate::words(text, part.clone());
+        let words = gate::Words::of(text, part.clone());
+        let mut begins = words.begins;
         while begins != 0 {
-            let at = part.start + begins.trailing_zeros() as usize;
+            let place = begins.trailing_zeros() as usize;
             begins &= begins - 1;
-            let letter = |more: usize| if at + more < part.end { text[at + more] } else { 0 };
-            let head = head(text[at], letter(1), letter(2));
-            if self.begins[head / 64] >> (head % 64) & 1 == 1 {
-                self.from(text, at..part.end, &mut hit);
+            let small = words.at(place);
+            let head = head(small[0], small[1], small[2]);
+            if self.begins[head / 64] >> (head % 64) & 1 == 0 {
+                continue;
             }
-        }
-    }
-
-    /// Every word that begins at a place.
-    fn from(&self, text: &[u8], part: Range<usize>, hit: &mut impl FnMut(usize, Range<usize>)) {
-        let mut state = self.start;
-        for (n, byte) in text[part.clone()].iter().enumerate() {
-            state = self.search.next_state(Anchored::Yes, state, *byte);
-            if self.search.is_dead(state) {
-                return;
-            }
-            if self.search.is_match(state) {
-                let range = part.start..part.start + n + 1;
-                for place in 0..self.search.match_len(state) {
-                    let place = self.search.match_pattern(state, place);
-                    // It tells words too that begin within this one.
-                    if self.search.pattern_len(place) == range.len()
-                        && word(text, range.clone(), self.letters[place.as_usize()])
-                    {
-                        hit(place.as_usize(), range.clone());
-                    }
+            let (at, small) = (part.start + place, u128::from_le_bytes(small));
+            let beginnings = &self.beginnings[usize::from(self.heads[head].start)..usize::from(self.heads[head].end)];
+            let begun = beginnings.iter().filter(|beginning| small as u64 & beginning.mask == beginning.first);
+            for place in begun.flat_map(|beginning| beginning.spellings.clone()).map(usize::from) {
+                let spelling = &self.spellings[place];
+                if let Some(end) = spelling.at(text, at, part.end, small)
+                    && word(text, at..end, spelling.letters)
+                {
+                    hit(place, at..end);
                 }
             }
         }
@@ -335,6 +370,8 @@ const ROOM: usize = 64;
 
 /// What stands beside one place of a text: bits for each kind, and the place of the word that says so.
 pub(super) struct Beside {
+    /// A bit for each kind of which some word speaks; of the others nothing is known.
+    said: u64,
     bits: [f32; ROOM],
     word: [u16; ROOM],
     /// Bits against any bare number.
@@ -344,7 +381,7 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    pub const NOTHING: Self = Self { bits: [0.0; ROOM], word: [0; ROOM], other: 0.0, best: 0.0 };
+    pub const NOTHING: Self = Self { said: 0, bits: [0.0; ROOM], word: [0; ROOM], other: 0.0, best: 0.0 };
 
     /// Words before a value that begins at `at`.
     pub fn before(&mut self, text: &[u8], at: usize) {
@@ -353,7 +390,7 @@ impl Beside {
         let words = &*WORDS;
         words.each(text, from..at, |place, range| {
             let gap = at - range.end;
-            if words.kinds[place].is_empty() {
+            if words.spellings[place].kinds == 0 {
                 if gap <= 14 {
                     self.other = OTHER_BITS;
                 }
@@ -378,7 +415,7 @@ impl Beside {
             self.other = OTHER_BITS;
         }
         words.each(text, at..to, |place, range| {
-            if !words.kinds[place].is_empty() {
+            if words.spellings[place].kinds != 0 {
                 let between = &text[at..range.start];
                 let said = SAID.iter().any(|said| between.starts_with(said.as_bytes()));
                 let most = if said { BEFORE_BITS } else { AFTER_BITS };
@@ -388,24 +425,29 @@ impl Beside {
     }
 
     fn clear(&mut self) {
-        self.bits.fill(0.0);
+        self.said = 0;
         (self.other, self.best) = (0.0, 0.0);
     }
 
     fn add(&mut self, place: usize, bits: f32) {
-        let words = &*WORDS;
         self.best = self.best.max(bits);
-        for kind in &words.kinds[place] {
-            if bits > self.bits[*kind] {
-                (self.bits[*kind], self.word[*kind]) = (bits, place as u16);
+        let mut kinds = WORDS.spellings[place].kinds;
+        while kinds != 0 {
+            let kind = kinds.trailing_zeros() as usize;
+            if self.said >> kind & 1 == 0 || bits > self.bits[kind] {
+                (self.bits[kind], self.word[kind]) = (bits, place as u16);
             }
+            kinds &= kinds - 1;
         }
+        self.said |= WORDS.spellings[place].kinds;
     }
 
     /// Bits for a kind, and the word that says so.
     pub fn of(&self, kind: usize) -> (f32, &'static str) {
-        let bits = self.bits[kind];
-        (bits, if bits > 0.0 { WORDS.words[usize::from(self.word[kind])] } else { "" })
+        if self.said >> kind & 1 == 0 {
+            return (0.0, "");
+        }
+        (self.bits[kind], WORDS.words[usize::from(self.word[kind])])
     }
 }
 
@@ -416,6 +458,7 @@ pub fn probability(bits: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kinds::Kind;
     use super::*;
     use proptest::prelude::*;
     use proptest::sample;
@@ -464,7 +507,15 @@ mod tests {
             let part = from.min(text.len())..text.len().min(from + BEFORE);
             let part = part.start.min(part.end)..part.end;
             let mut found = Vec::new();
-            WORDS.each(text, part.clone(), |_, range| found.push((range.start, range.end)));
+            WORDS.each(text, part.clone(), |place, range| {
+                // It speaks of the kinds that have the word, in the spelling that stands there.
+                let said = text[range.clone()].to_ascii_lowercase();
+                let spelled = |word: &&str| spelled(word).iter().any(|way| way.to_ascii_lowercase().as_bytes() == said);
+                let of = |kind: &Kind| kind.words.iter().any(|word| spelled(word) && Letters::of(word) == WORDS.spellings[place].letters);
+                let kinds = KINDS.iter().enumerate().filter(|(_, kind)| of(kind)).fold(0, |kinds, (n, _)| kinds | 1 << n);
+                assert!(spelled(&WORDS.words[place]) && WORDS.spellings[place].kinds == kinds, "{}", WORDS.words[place]);
+                found.push((range.start, range.end));
+            });
             found.sort_unstable();
             found.dedup();
             prop_assert_eq!(found, plain(text, part), "{}", String::from_utf8_lossy(text));

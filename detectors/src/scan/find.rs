@@ -7,11 +7,11 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 use leeway_core::scan::Entity;
 
-use super::automaton::{self, AUTOMATA, Automata, Automaton, Entry, Learnt};
+use super::automaton::{self, AUTOMATA, Automaton, Entry, Learnt};
 use super::candidate::Candidate;
 use super::email;
-use super::evidence::{AFTER_BITS, BEFORE_BITS, Beside, probability};
-use super::gate::{BLOCK, Gate};
+use super::evidence::{BEFORE_BITS, Beside, probability};
+use super::gate::Gate;
 use super::kinds::Edges;
 use super::secret;
 use super::test_values;
@@ -117,11 +117,11 @@ struct Finder<'t> {
     before: (usize, Beside),
     after: (usize, Beside),
     /// The stretch that was checked last.
-    candidate: Option<Candidate<'t>>,
+    candidate: Candidate<'t>,
     found: Vec<Finding>,
     /// What lies before was looked at as a secret without a shape.
     token: usize,
-    /// Whether any word of the text names a secret, once somebody asked.
+    /// Whether any word of the text may name a secret, once somebody asked.
     names: Option<bool>,
     /// Where certain values are wanted, and nothing else: those, and which of them the text may hold.
     wanted: Option<(&'t Values, Values)>,
@@ -136,7 +136,7 @@ impl<'t> Finder<'t> {
             text,
             before,
             after,
-            candidate: None,
+            candidate: Candidate::none(text),
             found: Vec::new(),
             token: 0,
             names: None,
@@ -148,30 +148,22 @@ impl<'t> Finder<'t> {
     /// Looks at the whole text.
     fn all(&mut self) {
         let text = self.text;
-        let Automata { numbers, long, words } = &*AUTOMATA;
+        let automata = &*AUTOMATA;
         automaton::caches(|caches| {
             for sites in Gate::new(text) {
-                places(sites.start, sites.ats, |at| self.found.extend(email::at(text, at)));
-                self.walk(numbers, &mut caches.numbers, sites.start, sites.numbers);
-                self.walk(long, &mut caches.long, sites.start, sites.long);
-                self.walk(words, &mut caches.words, sites.start, sites.words);
+                let start = sites.start;
+                places(start, sites.ats, |at| self.found.extend(email::at(text, at)));
+                let [numbers, long, words] = automata.may_begin(text, &sites);
+                places(start, numbers, |at| self.walk(&automata.numbers, &mut caches.numbers, at));
+                places(start, long, |at| self.walk(&automata.long, &mut caches.long, at));
+                places(start, words, |at| self.walk(&automata.words, &mut caches.words, at));
                 places(sites.start, sites.tokens, |at| self.token(at));
             }
         });
     }
 
-    /// Looks at the places of a block at which a shape may begin.
-    fn walk(&mut self, automaton: &Automaton, learnt: &mut Learnt, start: usize, sites: u64) {
-        let (mut begins, mut n) = ([0; BLOCK], 0);
-        places(start, sites, |at| {
-            begins[n] = at;
-            n += usize::from(automaton.may_begin(self.text, at));
-        });
-        begins[..n].iter().for_each(|at| self.walk_from(automaton, learnt, *at));
-    }
-
     /// Looks at every shape that begins at a place.
-    fn walk_from(&mut self, automaton: &Automaton, learnt: &mut Learnt, at: usize) {
+    fn walk(&mut self, automaton: &Automaton, learnt: &mut Learnt, at: usize) {
         let text = self.text;
         // Of a form that has many ends the longest alone.
         let mut longest: Option<(&Entry, usize)> = None;
@@ -190,16 +182,13 @@ impl<'t> Finder<'t> {
     }
 
     fn candidate(&mut self, entry: &Entry, range: Range<usize>) {
-        let text = self.text;
         if self.kinds >> entry.kind.entity as u64 & 1 == 0 {
             return;
         }
         let Some(edge) = self.edge(&range, entry) else { return };
         // Kinds of one form are told one after the other.
-        if self.candidate.as_ref().is_none_or(|candidate| candidate.range != range) {
-            self.candidate = Some(Candidate::new(text, range.clone()));
-        }
-        let Some(candidate) = &self.candidate else { return };
+        self.candidate.read(&range);
+        let candidate = &self.candidate;
         let Some(check) = (entry.kind.check)(candidate) else { return };
         if let Some((wanted, held)) = &mut self.wanted {
             let value = (entry.kind.entity, (entry.kind.canonical)(candidate));
@@ -213,7 +202,8 @@ impl<'t> Finder<'t> {
             return;
         }
         let alone = entry.prior + check + edge;
-        if alone + BEFORE_BITS + AFTER_BITS < REVIEW_BITS {
+        // Of words before and after those that say more count.
+        if alone + BEFORE_BITS < REVIEW_BITS {
             return;
         }
         let bare = candidate.digits().is_some();
@@ -232,22 +222,11 @@ impl<'t> Finder<'t> {
                 other = other.min(after.other);
             }
         }
-        let finding = Finding {
-            entity: entry.kind.entity,
-            canonical: String::new(),
-            shape: entry.prior + edge,
-            check,
-            words: words + other + claimed,
-            word,
-            name: entry.name,
-            test: false,
-            range,
-        };
-        if finding.bits() >= REVIEW_BITS {
-            let Some(candidate) = &self.candidate else { return };
-            let canonical = (entry.kind.canonical)(candidate);
-            let test = test_values::known(finding.entity, &canonical);
-            self.found.push(Finding { canonical, test, ..finding });
+        let (entity, shape, words) = (entry.kind.entity, entry.prior + edge, words + other + claimed);
+        if shape + check + words >= REVIEW_BITS {
+            let canonical = (entry.kind.canonical)(&self.candidate);
+            let test = test_values::known(entity, &canonical);
+            self.found.push(Finding { entity, range, canonical, shape, check, words, word, name: entry.name, test });
         }
     }
 
@@ -366,13 +345,14 @@ impl Taken {
 
 #[cfg(test)]
 mod tests {
+    use super::super::automaton::Automata;
     use super::*;
     use proptest::prelude::*;
 
     /// Without gates: every shape is tried wherever a word or a sign begins.
     fn everywhere(text: &[u8]) -> Vec<Finding> {
         let mut finder = Finder::new(text);
-        let Automata { numbers, long, words } = &*AUTOMATA;
+        let Automata { numbers, long, words, .. } = &*AUTOMATA;
         let word = |at: usize| text[at].is_ascii_alphanumeric();
         automaton::caches(|caches| {
             for sites in Gate::new(text) {
@@ -382,7 +362,7 @@ mod tests {
                     for (automaton, learnt) in
                         [(numbers, &mut caches.numbers), (long, &mut caches.long), (words, &mut caches.words)]
                     {
-                        finder.walk_from(automaton, learnt, at);
+                        finder.walk(automaton, learnt, at);
                     }
                 }
                 places(sites.start, sites.tokens, |at| finder.token(at));

@@ -13,30 +13,53 @@ pub(super) const EARLY: usize = 12;
 /// Bytes of a part whose words are looked for, with the one before it.
 pub(super) const PART: usize = 48;
 
+/// A part of a text, with small letters for its capitals, and where in it words begin.
+pub(super) struct Words {
+    /// A bit for each place of the part: at a letter or digit after what is neither, at a capital after a small letter,
+    /// and at each byte of other writing.
+    pub begins: u64,
+    small: [u8; PART + ROOM],
+    /// Where in `small` the part begins.
+    first: usize,
+}
+
+/// Bytes that are seen at once, of a part and beyond its end, where nothing stands.
+const ROOM: usize = 16;
+
+impl Words {
+    pub fn of(text: &[u8], part: Range<usize>) -> Self {
+        let from = part.start.saturating_sub(1);
+        let mut read = [0; PART];
+        read[..part.end - from].copy_from_slice(&text[from..part.end]);
+        let mut all = [0; PART + ROOM];
+        let (mut words, mut small, mut capital, mut other) = (0, 0, 0, 0);
+        for (place, part) in read.as_chunks::<16>().0.iter().enumerate() {
+            let part = u8x16::new(*part);
+            let bit = |mask: u8x16| u64::from(mask.to_bitmask()) << (16 * place);
+            let (smalls, capitals) = (range(part, b'a', 25), range(part, b'A', 25));
+            small |= bit(smalls);
+            capital |= bit(capitals);
+            words |= bit(smalls | capitals | range(part, b'0', 9));
+            other |= bit(range(part, 0x80, 0x7f));
+            let folded = part | (capitals & u8x16::splat(0x20));
+            all[16 * place..16 * (place + 1)].copy_from_slice(&folded.to_array());
+        }
+        let begins = words & !(words << 1) | capital & small << 1 | other;
+        let first = part.start - from;
+        Self { begins: begins >> first, small: all, first }
+    }
+
+    /// Sixteen bytes from a place of the part on, in small letters; beyond the part nothing.
+    pub fn at(&self, place: usize) -> [u8; ROOM] {
+        let from = (self.first + place).min(PART);
+        self.small[from..].first_chunk().copied().unwrap_or_default()
+    }
+}
+
 /// Bytes of a range.
 fn range(part: u8x16, first: u8, more: u8) -> u8x16 {
     let from = part - u8x16::splat(first);
     from.min(u8x16::splat(more)).simd_eq(from)
-}
-
-/// Where in a part of a text a word begins, a bit for each place of the part: at a letter or digit after what is neither, at a capital after
-/// a small letter, and at each byte of other writing.
-pub(super) fn words(text: &[u8], part: Range<usize>) -> u64 {
-    let from = part.start.saturating_sub(1);
-    let mut block = [0; PART];
-    block[..part.end - from].copy_from_slice(&text[from..part.end]);
-    let (mut words, mut small, mut capital, mut other) = (0, 0, 0, 0);
-    for (place, part) in block.as_chunks::<16>().0.iter().enumerate() {
-        let part = u8x16::new(*part);
-        let bit = |mask: u8x16| u64::from(mask.to_bitmask()) << (16 * place);
-        let (smalls, capitals) = (range(part, b'a', 25), range(part, b'A', 25));
-        small |= bit(smalls);
-        capital |= bit(capitals);
-        words |= bit(smalls | capitals | range(part, b'0', 9));
-        other |= bit(range(part, 0x80, 0x7f));
-    }
-    let begins = words & !(words << 1) | capital & small << 1 | other;
-    begins >> (part.start - from)
 }
 
 /// What the bytes of one block are, a bit for each.
@@ -162,12 +185,15 @@ mod tests {
         ) {
             let text = &text[..];
             let part = from.min(text.len() - 1)..text.len().min(from + PART - 1);
-            let found = words(text, part.clone());
+            let words = Words::of(text, part.clone());
+            let found = words.begins;
             for at in part.clone() {
                 let (before, byte) = (at.checked_sub(1).map_or(b' ', |place| text[place]), text[at]);
                 let camel = before.is_ascii_lowercase() && byte.is_ascii_uppercase();
                 let begins = byte.is_ascii_alphanumeric() && (!before.is_ascii_alphanumeric() || camel) || !byte.is_ascii();
                 prop_assert_eq!(found >> (at - part.start) & 1 == 1, begins);
+                let small = text[at..part.end].iter().map(u8::to_ascii_lowercase).chain(std::iter::repeat(0)).take(ROOM);
+                prop_assert!(small.eq(words.at(at - part.start)));
             }
             prop_assert_eq!(found.checked_shr(part.len() as u32).unwrap_or(0), 0);
         }

@@ -127,7 +127,7 @@ fn dialled(candidate: &Candidate<'_>) -> String {
     // An extension is not part of the number.
     if let Some(place) = raw.iter().position(|byte| *byte == b'x') {
         let whole = candidate.range.start..candidate.range.start + place;
-        return dialled(&Candidate::new(candidate.text, whole));
+        return dialled(&Candidate::new(candidate.text, &whole));
     }
     if raw[0] == b'+' && !raw.contains(&b'(') {
         return candidate.compact_text();

@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use aho_corasick::packed::Searcher;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use leeway_core::scan::Entity;
 
@@ -107,6 +108,51 @@ static SEARCH: LazyLock<AhoCorasick> = LazyLock::new(|| {
         .unwrap_or_else(|error| unreachable!("words are constants: {error}"))
 });
 
+/// What every word that names a secret has in it: found with vector instructions, and more than those words.
+const HINTS: [&str; 23] = [
+    "token",
+    "secret",
+    "passw",
+    "passph",
+    "pwd",
+    "key",
+    "bearer",
+    "credential",
+    "auth",
+    "client",
+    "login",
+    "kennwort",
+    "schl",
+    "mot de",
+    "clé",
+    "contrase",
+    "clave",
+    "senha",
+    "wachtwoord",
+    "parola",
+    "hasł",
+    "密",
+    "пароль",
+];
+static HINTED: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(HINTS));
+
+/// Bytes of a text that are looked at together, and those of them that are looked at again.
+const TOGETHER: usize = 256;
+const AGAIN: usize = 16;
+
+/// Whether a text may hold a word that names a secret.
+fn hinted(text: &[u8]) -> bool {
+    // Not every processor has the instructions.
+    let Some(hinted) = &*HINTED else { return SEARCH.is_match(text) };
+    let mut small = [0; TOGETHER];
+    (0..text.len()).step_by(TOGETHER - AGAIN).any(|from| {
+        let part = &text[from..text.len().min(from + TOGETHER)];
+        small[..part.len()].copy_from_slice(part);
+        small.make_ascii_lowercase();
+        hinted.find(&small[..part.len()]).is_some()
+    })
+}
+
 /// Bytes of which a value is made.
 const PARTS: [bool; 256] = {
     let mut parts = [false; 256];
@@ -124,14 +170,14 @@ fn part(byte: u8) -> bool {
 }
 
 /// Looks at the value to which the word at a place belongs: where the look ended, and the secret. `names` keeps whether any word of
-/// the text names a secret, once that was asked.
+/// the text may name a secret, once that was asked.
 pub(in crate::scan) fn token(text: &[u8], at: usize, names: &mut Option<bool>) -> (usize, Option<Finding>) {
     let ahead = text[at..].iter().take(SHORTEST).take_while(|byte| part(**byte)).count();
     let joined = at > 0 && part(text[at - 1]) && !matches!(text[at - 1], b'=' | b':');
     if ahead < SHORTEST && !joined {
         return (at + ahead, None);
     }
-    if !*names.get_or_insert_with(|| SEARCH.is_match(text)) {
+    if !*names.get_or_insert_with(|| hinted(text)) {
         return (text.len(), None);
     }
     let back = text[at.saturating_sub(24)..at]
@@ -269,4 +315,24 @@ fn random(value: &[u8]) -> bool {
         .sum();
     let uuid = value.len() == 36 && value.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
     uuid || words * 2 < value.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_names_a_secret_is_hinted_at_wherever_it_stands() {
+        assert!(HINTED.is_some() && HINTS.iter().all(|hint| hint.len() <= AGAIN));
+        let blanks = |n| " ".repeat(n);
+        for word in WORDS {
+            for before in [0, 1, 230, 236, 239, 240, 241, 250, 256, 480, 1_000] {
+                for word in [word.to_owned(), word.to_ascii_uppercase()] {
+                    let text = format!("{}{word}{}", blanks(before), blanks(300));
+                    assert!(hinted(text.as_bytes()), "{word} after {before}");
+                }
+            }
+        }
+        assert!(!hinted(blanks(1_000).as_bytes()));
+    }
 }
