@@ -51,27 +51,31 @@ impl WindowTest for AndersonDarling {
     }
 }
 
-/// Beyond so many values the variance's sums are taken at their limits.
-const LARGE: f64 = 1e6;
 /// Euler's constant.
 const EULER: f64 = 0.577_215_664_901_532_9;
+
+/// Σ 1/i and Σ 1/i² up to `n`: beyond 64 by Euler and Maclaurin's series, whose first term left out is below 10⁻¹⁶.
+fn harmonic(n: f64) -> (f64, f64) {
+    if n <= 64.0 {
+        return (1..=n as u64).rev().fold((0.0, 0.0), |(one, two), i| {
+            let part = 1.0 / i as f64;
+            (one + part, two + part * part)
+        });
+    }
+    let (x, square) = (1.0 / n, 1.0 / (n * n));
+    let one = n.ln() + EULER + x / 2.0 - square / 12.0 + square.powi(2) / 120.0 - square.powi(3) / 252.0;
+    let two = std::f64::consts::PI.powi(2) / 6.0
+        - x * (1.0 - x / 2.0 + square / 6.0 - square.powi(2) / 30.0 + square.powi(3) / 42.0);
+    (one, two)
+}
 
 /// The statistic's variance under the null (Scholz and Stephens, eq. 4), for two samples.
 fn variance(n: f64, m: f64) -> f64 {
     let all = n + m;
     let inverse = 1.0 / n + 1.0 / m;
-    // h = Σ 1/i, and g = ΣΣ 1/((N − i) j), summed from the far end.
-    let (mut h, mut g) = (0.0, 0.0);
-    let count = all as u64;
-    if all > LARGE {
-        // The sums' limits; what is left out is of the order of ln N / N.
-        (h, g) = ((all - 1.0).ln() + EULER - 1.0, std::f64::consts::PI.powi(2) / 6.0);
-    }
-    for i in 2..if all > LARGE { 2 } else { count } {
-        h += 1.0 / (count - i + 1) as f64;
-        g += h / i as f64;
-    }
-    let h = h + 1.0;
+    // h = Σ 1/i, and g = ΣΣ 1/((N − i) j), which is Σ 1/i² − 2 h/N by Σ H(k)/(n − k) = H(n)² − Σ 1/i².
+    let (h, squares) = harmonic(all - 1.0);
+    let g = squares - 2.0 * h / all;
     let a = 4.0 * g - 6.0 + (10.0 - 6.0 * g) * inverse;
     let b = 4.0 * (2.0 * g - 4.0) + 16.0 * h + (2.0 * g - 14.0 * h - 4.0) * inverse - 8.0 * h + 4.0 * g - 6.0;
     let c = 4.0 * (6.0 * h + 2.0 * g - 2.0) + 2.0 * (4.0 * h - 4.0 * g + 6.0) + (2.0 * h - 6.0) * inverse + 4.0 * h;
@@ -110,4 +114,25 @@ fn p_value(statistic: f64) -> f64 {
     let x = statistic - centre;
     let [a, b, c] = [0, 1, 2].map(|row| matrix[row][3] / matrix[row][row]);
     (a + b * x + c * x * x).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variances_sums_are_what_they_stand_for() {
+        for n in [4u64, 5, 20, 64, 65, 66, 200, 5_000] {
+            let (h, squares) = harmonic((n - 1) as f64);
+            let (mut inner, mut g) = (0.0, 0.0);
+            for i in (1..n - 1).rev() {
+                inner += 1.0 / (i + 1) as f64;
+                g += inner / (n - i) as f64;
+            }
+            let all: f64 = (1..n).rev().map(|i| 1.0 / i as f64).sum();
+            assert!((h / all - 1.0).abs() < 1e-14, "{n}: {h} {all}");
+            let ours = squares - 2.0 * h / n as f64;
+            assert!((ours / g - 1.0).abs() < 1e-12, "{n}: {ours} {g}");
+        }
+    }
 }

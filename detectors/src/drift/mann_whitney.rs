@@ -45,21 +45,26 @@ fn shifts(cells: &[Cell], pairs: f64, half: f64) -> [f64; 3] {
     // An even number of pairs has two in the middle.
     let next = if pairs % 2.0 == 0.0 { middle + 1.0 } else { (pairs / 2.0).ceil() };
     let first = if pairs % 2.0 == 0.0 { middle } else { next };
+    let one = at_rank(cells, first);
+    // Of cells most pairs differ alike.
+    let other = if Around::of(cells, one).pairs >= next { one } else { at_rank(cells, next) };
     [
         at_rank(cells, (pairs / 2.0 - half).floor().max(1.0)),
-        f64::midpoint(at_rank(cells, first), at_rank(cells, next)),
+        f64::midpoint(one, other),
         at_rank(cells, (pairs / 2.0 + half).ceil().min(pairs)),
     ]
 }
 
-/// The difference of a pair with `rank` pairs at or below it, by halving the doubles: the pairs are too many to list.
+/// The difference of a pair with `rank` pairs at or below it, by halving the doubles from one difference to the next: the
+/// pairs are too many to list.
 fn at_rank(cells: &[Cell], rank: f64) -> f64 {
     let widest = cells[cells.len() - 1].value - cells[0].value;
     let (mut low, mut high) = (key(-widest), key(widest));
     while low < high {
         // The mean, rounded down, of numbers whose difference may not fit.
         let middle = (low & high) + ((low ^ high) >> 1);
-        if at_most(cells, value(middle)) >= rank { high = middle } else { low = middle + 1 }
+        let around = Around::of(cells, value(middle));
+        if around.pairs >= rank { high = key(around.below) } else { low = key(around.above) }
     }
     value(high)
 }
@@ -74,16 +79,33 @@ fn value(key: i64) -> f64 {
     f64::from_bits(if key < 0 { (i64::MIN - key) as u64 } else { key as u64 })
 }
 
-/// Pairs whose difference, present less reference, is at most `difference`.
-fn at_most(cells: &[Cell], difference: f64) -> f64 {
-    let (mut place, mut seen, mut pairs) = (0, 0.0, 0.0);
-    for before in cells {
-        while let Some(now) = cells.get(place).filter(|now| now.value - before.value <= difference) {
-            (seen, place) = (seen + now.current as f64, place + 1);
+/// What stands around a number among the differences of pairs of cells, present less reference.
+struct Around {
+    /// Pairs whose difference is at most the number.
+    pairs: f64,
+    /// The largest difference that is at most the number, and the smallest beyond it.
+    below: f64,
+    above: f64,
+}
+
+impl Around {
+    fn of(cells: &[Cell], difference: f64) -> Self {
+        let (mut place, mut seen) = (0, 0.0);
+        let mut around = Self { pairs: 0.0, below: f64::NEG_INFINITY, above: f64::INFINITY };
+        for before in cells {
+            while let Some(now) = cells.get(place).filter(|now| now.value - before.value <= difference) {
+                (seen, place) = (seen + now.current as f64, place + 1);
+            }
+            around.pairs += before.reference as f64 * seen;
+            if place > 0 {
+                around.below = around.below.max(cells[place - 1].value - before.value);
+            }
+            if let Some(now) = cells.get(place) {
+                around.above = around.above.min(now.value - before.value);
+            }
         }
-        pairs += before.reference as f64 * seen;
+        around
     }
-    pairs
 }
 
 #[cfg(test)]
