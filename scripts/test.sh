@@ -33,7 +33,9 @@ if [ -z "${LEEWAY_TEST_KAFKA:-}" ]; then
 fi
 export LEEWAY_TEST_PYTHON="$deps/venv/bin/python" LEEWAY_TEST_NODE_PATH="$deps/node/node_modules"
 export LEEWAY_TEST_OUT="${LEEWAY_TEST_OUT:-$root/target/test-out}"
-mkdir -p "$LEEWAY_TEST_OUT"
+mkdir -p "$LEEWAY_TEST_OUT" "$work/tmp"
+# What tests and the services that they start leave behind goes with the rest.
+export TMPDIR="$work/tmp"
 say "unit, property and contract tests"
 cargo test --workspace --locked --lib --bins
 say "the whole system: Kafka $LEEWAY_TEST_KAFKA, Postgres $LEEWAY_TEST_DATABASE_URL"
