@@ -4,6 +4,7 @@ pub mod channel;
 pub mod courier;
 pub mod guard;
 pub mod notify;
+pub mod reference;
 pub mod rule;
 pub mod secret;
 pub mod signing;

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use leeway_core::alert::{AlertLabels, Severity};
-use leeway_core::clock::{HOUR, MINUTE, Micros, SECOND, parse_rfc3339};
-use leeway_core::drift::{Direction, Takes, Test};
+use leeway_core::clock::{HOUR, MINUTE, Micros, SECOND};
+use leeway_core::drift::{Direction, Test};
 use leeway_core::labels::{Dimensions, Labels, Level};
 use leeway_core::measure::Measure;
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use crate::reference::{self, Reference, ReferenceText};
 
 #[derive(Debug, Error)]
 pub enum RuleError {
@@ -60,79 +62,12 @@ pub struct Drift {
     pub direction: Direction,
 }
 
-/// What the present is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reference {
-    /// The same window, a day earlier.
-    PreviousDay,
-    /// The same window of each of so many weeks before, together: the hour of the week is no change.
-    Weeks(u8),
-    Fixed {
-        from: Micros,
-        to: Micros,
-    },
-    /// The same window of other series: the rule's own labels, but for those of [`Rule::against`].
-    Slice,
-}
-
-/// Weeks that a reference has at most.
-const WEEKS: std::ops::RangeInclusive<u8> = 1..=5;
-const WEEK: Micros = 7 * 24 * HOUR;
-
-impl Reference {
-    /// The reference's times for a window, the earliest first.
-    pub fn windows(self, from: Micros, to: Micros) -> Vec<(Micros, Micros)> {
-        match self {
-            Self::PreviousDay => vec![(from - 24 * HOUR, to - 24 * HOUR)],
-            Self::Weeks(n) => (1..=i64::from(n)).rev().map(|back| (from - back * WEEK, to - back * WEEK)).collect(),
-            Self::Fixed { from, to } => vec![(from, to)],
-            Self::Slice => vec![(from, to)],
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum KindText {
     Threshold,
     Drift,
     Anomaly,
-}
-
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected \"previous_day\", \"previous_week\", { weeks = N }, { from = TIME, to = TIME } or { where = { LABEL = VALUE } }"
-)]
-enum ReferenceText {
-    Named(String),
-    Fixed(FixedText),
-    Weeks(WeeksText),
-    Slice(SliceText),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WeeksText {
-    weeks: u8,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SliceText {
-    #[serde(rename = "where")]
-    matches: BTreeMap<String, OneOrMore>,
-}
-
-/// What a reference may be, in words.
-const REFERENCES: &str =
-    "\"previous_day\", \"previous_week\", { weeks = N }, { from = TIME, to = TIME } and { where = { LABEL = VALUE } }";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FixedText {
-    from: String,
-    to: String,
 }
 
 /// Level of a drift test that has none of its own.
@@ -180,6 +115,8 @@ pub struct Rule {
     pub matches: BTreeMap<String, Vec<String>>,
     /// The same of a reference that is another slice, where it differs; empty elsewhere.
     pub against: BTreeMap<String, Vec<String>>,
+    /// The suite of a reference that is a golden set; empty elsewhere.
+    pub suite: String,
     pub by: Vec<String>,
     pub window: Micros,
     pub bound: Bound,
@@ -245,7 +182,7 @@ fn five_minutes() -> Span {
 /// One value, or a list of them.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a text or a list of texts")]
-enum OneOrMore {
+pub(crate) enum OneOrMore {
     One(String),
     More(Vec<String>),
 }
@@ -338,11 +275,8 @@ fn check(
         return Err("`window` is a whole number of minutes, 1m to 24h".to_owned());
     }
     let label = |name: &String| dimensions.names().contains(name) || name == "operation" || name == "served";
-    let others = match &text.reference {
-        Some(ReferenceText::Slice(slice)) => Some(&slice.matches),
-        _ => None,
-    };
-    let named = text.by.iter().chain(text.matches.keys()).chain(others.into_iter().flat_map(BTreeMap::keys));
+    let others = text.reference.iter().flat_map(ReferenceText::labels);
+    let named = text.by.iter().chain(text.matches.keys()).chain(others);
     if let Some(unknown) = named.into_iter().find(|name| !label(name)) {
         let names = dimensions.names().join(", ");
         return Err(format!("unknown label `{unknown}`; valid are operation, served, {names}"));
@@ -355,15 +289,14 @@ fn check(
         };
         return Err(format!("unknown receiver `{unknown}`; the settings define: {known}"));
     }
-    let against = match text.reference {
-        Some(ReferenceText::Slice(slice)) => of_labels(slice.matches),
-        _ => BTreeMap::new(),
-    };
+    let (against, suite) = text.reference.map(ReferenceText::parts).unwrap_or_default();
     let matches = of_labels(text.matches);
     if let Some((name, _)) = matches.iter().chain(&against).find(|(_, values)| values.is_empty()) {
         return Err(format!("`where`: `{name}` names no value, so nothing would match"));
     }
-    apart(&against, &matches, &text.by)?;
+    if let Kind::Drift(asked) = kind {
+        reference::fits(asked.reference, &against, (&matches, &text.by), dimensions)?;
+    }
     Ok(Rule {
         id: text.id,
         version,
@@ -372,6 +305,7 @@ fn check(
         quantile: text.quantile,
         matches,
         against,
+        suite,
         by: text.by,
         window: text.window.0,
         bound,
@@ -386,33 +320,8 @@ fn check(
     })
 }
 
-fn of_labels(text: BTreeMap<String, OneOrMore>) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn of_labels(text: BTreeMap<String, OneOrMore>) -> BTreeMap<String, Vec<String>> {
     text.into_iter().map(|(name, value)| (name, value.values())).collect()
-}
-
-/// Another slice differs in labels that the rule names, and in each of their values.
-fn apart(
-    against: &BTreeMap<String, Vec<String>>,
-    matches: &BTreeMap<String, Vec<String>>,
-    by: &[String],
-) -> Result<(), String> {
-    for (name, values) in against {
-        let Some(own) = matches.get(name) else {
-            return Err(format!(
-                "`reference`: say in the rule's own `where` which `{name}` is compared with {name} = {}",
-                values.join(", ")
-            ));
-        };
-        if let Some(both) = values.iter().find(|value| own.contains(value)) {
-            return Err(format!(
-                "`reference`: {name} = {both} is in the rule's own `where` too: it would be compared with itself"
-            ));
-        }
-        if by.contains(name) {
-            return Err(format!("`reference`: `{name}` is in `by`, so no instance would find its counterpart"));
-        }
-    }
-    Ok(())
 }
 
 fn threshold(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
@@ -461,34 +370,7 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
     if direction != Direction::Both && !test.signed() {
         return Err(format!("`direction` goes with tests whose effect has a sign: {}", ids(Test::signed)));
     }
-    let time = |text: &str| {
-        parse_rfc3339(text).ok_or_else(|| format!("`reference`: `{text}` is no time such as 2026-11-01T00:00:00Z"))
-    };
-    let reference = match &text.reference {
-        Some(ReferenceText::Named(name)) if name == "previous_day" => Reference::PreviousDay,
-        Some(ReferenceText::Named(name)) if name == "previous_week" => Reference::Weeks(1),
-        Some(ReferenceText::Named(name)) => {
-            return Err(format!("`reference` is `{name}`; valid are {REFERENCES}"));
-        }
-        Some(ReferenceText::Weeks(WeeksText { weeks })) if WEEKS.contains(weeks) => Reference::Weeks(*weeks),
-        Some(ReferenceText::Weeks(_)) => {
-            return Err(format!("`reference`: `weeks` lies between {} and {}", WEEKS.start(), WEEKS.end()));
-        }
-        Some(ReferenceText::Slice(slice)) if slice.matches.is_empty() => {
-            return Err("`reference`: `where` names at least one label, such as { model = \"gpt-4o\" }".to_owned());
-        }
-        Some(ReferenceText::Slice(_)) => Reference::Slice,
-        Some(ReferenceText::Fixed(fixed)) => {
-            let (from, to) = (time(&fixed.from)?, time(&fixed.to)?);
-            if from >= to || to - from > 31 * 24 * HOUR {
-                return Err("`reference`: `from` lies before `to`, by 31 days at most".to_owned());
-            }
-            Reference::Fixed { from, to }
-        }
-        None => {
-            return Err(format!("a drift rule needs a `reference`; valid are {REFERENCES}"));
-        }
-    };
+    let reference = reference::read(text.reference.as_ref())?;
     let alpha = text.alpha.unwrap_or(ALPHA);
     let Some(effect) = text.min_effect.or_else(|| test.least_effect()) else {
         return Err(format!("test `{}` needs a `min_effect`: from which difference on does it matter?", test.id()));
@@ -522,9 +404,10 @@ fn anomaly(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> 
             "`{name}` does not belong to rules of kind `anomaly`; these take `min_effect`, `direction`, `weight` and `window`"
         ));
     }
-    if !(measure.takes_quantile() || measure.is_rate() || matches!(measure, Measure::Calls)) {
+    late(measure)?;
+    if Test::usual(measure).is_none() && !matches!(measure, Measure::Calls) {
         return Err(format!(
-            "measure `{measure}` is neither a distribution nor a rate nor `calls`, so there is nothing usual to learn"
+            "measure `{measure}` is no distribution, rate or mean, nor `calls`, so there is nothing usual to learn"
         ));
     }
     if text.window.0 > HOUR || HOUR % text.window.0.max(1) != 0 {
@@ -532,7 +415,12 @@ fn anomaly(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> 
             "`window` of an anomaly rule is its block and divides the hour: 1m, 5m, 10m, 15m, 30m, 1h".to_owned()
         );
     }
-    let effect = text.min_effect.unwrap_or(if measure.is_rate() { LEAST_CHANGE.0 } else { LEAST_CHANGE.1 });
+    let usual = if measure.is_rate() { LEAST_CHANGE.0 } else { LEAST_CHANGE.1 };
+    let Some(effect) = text.min_effect.or(Some(usual).filter(|_| !measure.is_mean())) else {
+        return Err(format!(
+            "`{measure}` needs a `min_effect`, in its own unit: from which difference on does it matter?"
+        ));
+    };
     let weight = text.weight.unwrap_or(1.0);
     if !effect.is_finite() || effect < 0.0 || !WEIGHTS.contains(&weight) {
         return Err("`min_effect` is 0 or more (0.25: a quarter), `weight` lies between 0.001 and 1000".to_owned());
@@ -545,21 +433,27 @@ fn ids(wanted: impl Fn(Test) -> bool) -> String {
     found.join(", ")
 }
 
+/// Labels that came early are another sample than all of them.
+fn late(measure: &Measure) -> Result<(), String> {
+    if !matches!(measure, Measure::Feedback(_)) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{measure}` comes late, and what came early is not held against what is complete: use a rule of kind `threshold`, or a `score.NAME` that comes with the call"
+    ))
+}
+
 /// The test asked for, or the one that goes with the measure.
 fn test(text: &RuleText, measure: &Measure) -> Result<Test, String> {
-    let takes = match (measure.takes_quantile(), measure.is_rate()) {
-        (true, _) => Takes::Values,
-        (false, true) => Takes::Categories,
-        (false, false) => {
-            return Err(format!(
-                "measure `{measure}` is neither a distribution nor a rate, so there is nothing to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd, and the rates"
-            ));
-        }
+    late(measure)?;
+    let Some(usual) = Test::usual(measure) else {
+        return Err(format!(
+            "measure `{measure}` is no distribution, rate or mean, so there is nothing to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd, score.NAME, text.NAME, and the rates"
+        ));
     };
-    let fits = |test: Test| test.takes() == takes;
+    let fits = |test: Test| test.fits(measure);
     match &text.test {
-        None if takes == Takes::Values => Ok(Test::Psi),
-        None => Ok(Test::Fisher),
+        None => Ok(usual),
         Some(id) => Test::parse(id)
             .filter(|test| fits(*test))
             .ok_or_else(|| format!("`test` is `{id}`; for measure `{measure}` valid are {}", ids(fits))),
@@ -631,6 +525,7 @@ impl Rule {
 mod tests {
     use super::*;
 
+    const WEEK: Micros = 7 * 24 * HOUR;
     const GOOD: &str = r#"
 [[rule]]
 id = "slow"
@@ -650,14 +545,14 @@ receivers = ["oncall"]
         parse("rules.toml", text, &Dimensions::default(), &receivers).map_err(|error| error.to_string())
     }
 
+    fn drift(more: &str) -> Result<Rule, RuleError> {
+        let measure = if more.contains("measure") { "" } else { "measure = \"duration_ms\"\n" };
+        let text = format!("[[rule]]\nid = \"d\"\nkind = \"drift\"\n{measure}severity = \"ticket\"\n{more}");
+        parse("rules.toml", &text, &Dimensions::default(), &BTreeSet::new()).map(|rules| rules[0].clone())
+    }
+
     #[test]
-    fn a_drift_rule_says_what_it_needs() {
-        let drift = |more: &str| {
-            let text = format!(
-                "[[rule]]\nid = \"d\"\nkind = \"drift\"\nmeasure = \"duration_ms\"\nseverity = \"ticket\"\n{more}"
-            );
-            parse("rules.toml", &text, &Dimensions::default(), &BTreeSet::new()).map(|rules| rules[0].clone())
-        };
+    fn a_drift_rule_takes_what_goes_with_its_measure() {
         let rule = drift("reference = \"previous_day\"\nwindow = \"1h\"").unwrap();
         let (test, direction) = (Test::Psi, Direction::Both);
         assert_eq!(rule.kind, Kind::Drift(Drift { reference: Reference::PreviousDay, alpha: ALPHA, test, direction }));
@@ -666,6 +561,11 @@ receivers = ["oncall"]
             drift("reference = \"previous_day\"\ntest = \"welch\"\nmin_effect = 50\ndirection = \"up\"").unwrap();
         let Kind::Drift(asked) = means.kind else { panic!() };
         assert_eq!((asked.test, asked.direction, means.bound), (Test::Welch, Direction::Up, Bound::Above(50.0)));
+        for (measure, test) in [("score.x", Test::Welch), ("text.length", Test::Welch), ("text.empty", Test::Fisher)] {
+            let text = format!("reference = \"previous_day\"\nmeasure = \"{measure}\"\nmin_effect = 0.1");
+            let Kind::Drift(asked) = drift(&text).unwrap().kind else { panic!() };
+            assert_eq!(asked.test, test, "{measure}");
+        }
         let fixed = drift("reference = { from = \"2026-11-01T00:00:00Z\", to = \"2026-11-02T00:00:00Z\" }\nalpha = 0.01\nmin_effect = 0.2").unwrap();
         let Kind::Drift(Drift { reference: reference @ Reference::Fixed { from, to }, .. }) = fixed.kind else {
             panic!()
@@ -674,15 +574,32 @@ receivers = ["oncall"]
         let weeks = drift("reference = { weeks = 2 }").unwrap();
         let Kind::Drift(Drift { reference: weeks, .. }) = weeks.kind else { panic!("{weeks:?}") };
         assert_eq!(weeks.windows(5, 6), [(5 - 2 * WEEK, 6 - 2 * WEEK), (5 - WEEK, 6 - WEEK)]);
+        let previous = drift("reference = \"previous_release\"\nby = [\"app\"]").unwrap();
+        let Kind::Drift(Drift { reference, .. }) = previous.kind else { panic!() };
+        assert_eq!((reference, reference.windows(5, 6)), (Reference::Previous("release"), Vec::new()));
+        let golden = drift("reference = { golden_set = \"support\" }").unwrap();
+        let Kind::Drift(Drift { reference, .. }) = golden.kind else { panic!() };
+        assert_eq!((reference, golden.suite.as_str()), (Reference::GoldenSet, "support"));
         let slice =
             drift("reference = { where = { model = \"old\" } }\nwhere = { model = \"new\", app = \"a\" }").unwrap();
         let other = slice.of_reference();
         assert_eq!((&other.matches["model"][0][..], &other.matches["app"][0][..]), ("old", "a"));
         assert_eq!(slice.reference_words(1), "model = old");
+    }
+
+    #[test]
+    fn a_drift_rule_says_what_it_needs() {
         for (more, says) in [
             ("", "needs a `reference`"),
             ("reference = \"last_week\"", "{ weeks = N }"),
             ("reference = { weeks = 6 }", "between 1 and 5"),
+            ("reference = \"previous_release\"", "put `app` into `by`"),
+            ("reference = \"previous_release\"\nwhere = { app = [\"a\", \"b\"] }", "put `app` into `by`"),
+            ("reference = { previous = \"release\" }\nby = [\"app\", \"release\"]", "leave it out"),
+            ("reference = { previous = \"route\" }\nby = [\"app\"]", "release, model, prompt_version, index_version"),
+            ("reference = { previous = \"prompt_version\" }\nby = [\"app\"]", "no dimension of the settings"),
+            ("reference = { golden_set = \"\" }", "names the suite"),
+            ("reference = { golden = \"x\" }", "{ golden_set = SUITE }"),
             ("reference = { where = {} }", "at least one label"),
             ("reference = { where = { model = [] } }\nwhere = { model = \"new\" }", "names no value"),
             ("reference = { where = { model = \"old\" } }", "own `where`"),
@@ -704,6 +621,13 @@ receivers = ["oncall"]
             ("reference = \"previous_day\"\ntest = \"fisher\"", "valid are psi"),
             ("reference = \"previous_day\"\ntest = \"welch\"", "needs a `min_effect`"),
             ("reference = \"previous_day\"\ndirection = \"up\"", "mann_whitney, welch, two_proportions, fisher"),
+            ("reference = \"previous_day\"\nmeasure = \"score.grounded\"", "needs a `min_effect`"),
+            (
+                "reference = \"previous_day\"\nmeasure = \"score.grounded\"\ntest = \"psi\"",
+                "for measure `score.grounded` valid are welch",
+            ),
+            ("reference = \"previous_day\"\nmeasure = \"feedback.thumbs\"", "comes late"),
+            ("reference = \"previous_day\"\nmeasure = \"errors\"", "no distribution, rate or mean"),
             ("reference = \"previous_day\"\ndirection = \"sideways\"", "up, down and both"),
         ] {
             let error = drift(more).unwrap_err().to_string();
@@ -730,6 +654,8 @@ receivers = ["oncall"]
             ("measure = \"calls\"\nwindow = \"2h\"", "divides the hour"),
             ("measure = \"calls\"\nweight = 0", "weight"),
             ("measure = \"calls\"\nmin_effect = -1", "min_effect"),
+            ("measure = \"text.grounded\"", "in its own unit"),
+            ("measure = \"feedback.thumbs\"", "comes late"),
         ] {
             let error = anomaly(more).unwrap_err().to_string();
             assert!(error.contains(says), "{more}: {error}");

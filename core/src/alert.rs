@@ -117,7 +117,7 @@ pub struct Evidence {
 }
 
 /// What an anomaly rule weighed; `value` of the evidence is the change relative to what is usual, of a shape the share of values
-/// that moved.
+/// that moved, of a score or another mean the difference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UsualEvidence {
     /// `rate`, `level`, `shape` or `tail`.
@@ -146,9 +146,11 @@ pub struct UsualEvidence {
     pub baseline_day: i64,
     pub baseline_events: f64,
     pub baseline_blocks: u64,
-    /// The rise that would be told within an hour in nine cases of ten, relative to what is usual.
+    /// The rise that would be told within an hour in nine cases of ten, relative to what is usual or in a mean's own unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sees: Option<f64>,
+    #[serde(default = "change")]
+    pub sees_unit: Unit,
     /// Why nothing can be tested; empty where it can.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub untestable: String,
@@ -182,7 +184,7 @@ impl UsualEvidence {
         };
         let sees = match self.sees {
             Some(rise) => {
-                format!("; would tell a rise of {} within an hour, in nine cases of ten", Unit::Change.show(rise))
+                format!("; would tell a rise of {} within an hour, in nine cases of ten", self.sees_unit.show(rise))
             }
             None => String::new(),
         };
@@ -212,6 +214,33 @@ pub struct DriftEvidence {
     pub alpha: f64,
     /// Per bin: reference and present counts.
     pub bins: Vec<(u64, u64)>,
+    /// Of a comparison of versions: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<Versions>,
+    /// Of a comparison with a golden set: slices of the present that it has nothing of, the busiest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncovered: Vec<Uncovered>,
+}
+
+/// Two versions of a label that were held beside one another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    pub label: String,
+    pub before: String,
+    pub now: String,
+}
+
+/// A slice of the present that a reference has nothing of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Uncovered {
+    pub label: String,
+    pub value: String,
+    /// Of the present's calls.
+    pub share: f64,
+}
+
+fn change() -> Unit {
+    Unit::Change
 }
 
 fn psi() -> String {
@@ -257,7 +286,12 @@ impl Evidence {
         let (from, to) = (time(drift.reference_from), time(drift.reference_to));
         let words = &drift.reference_words;
         let words = if words.is_empty() { String::new() } else { format!(" ({words})") };
-        Some(format!("{title}: {answer}, against {from} to {to} UTC{words} with n = {}", drift.reference_n))
+        let slice =
+            |slice: &Uncovered| format!("{} = {} ({:.1} % of calls)", slice.label, slice.value, slice.share * 100.0);
+        let uncovered: Vec<String> = drift.uncovered.iter().map(slice).collect();
+        let uncovered =
+            if uncovered.is_empty() { String::new() } else { format!("; not in it: {}", uncovered.join(", ")) };
+        Some(format!("{title}: {answer}, against {from} to {to} UTC{words} with n = {}{uncovered}", drift.reference_n))
     }
 
     pub fn shown_threshold(&self) -> String {

@@ -111,6 +111,19 @@ impl Test {
         }
     }
 
+    /// Whether it compares what the measure has: values, a share, or the moments of values.
+    pub fn fits(self, measure: &Measure) -> bool {
+        match self.takes() {
+            Takes::Values => measure.takes_quantile() || (measure.is_mean() && self == Self::Welch),
+            Takes::Categories => measure.is_rate(),
+        }
+    }
+
+    /// The test of a measure where a rule names none; `None` where there is nothing to compare.
+    pub fn usual(measure: &Measure) -> Option<Self> {
+        [Self::Psi, Self::Fisher, Self::Welch].into_iter().find(|test| test.fits(measure))
+    }
+
     /// Whether a rise and a fall have effects of different sign.
     pub fn signed(self) -> bool {
         matches!(self, Self::MannWhitney | Self::Welch | Self::TwoProportions | Self::Fisher)

@@ -110,6 +110,59 @@ pub struct Estimate {
     pub n: u64,
 }
 
+/// Single values by their number, mean, and sum of squared distances from it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moments {
+    pub n: f64,
+    pub mean: f64,
+    pub squares: f64,
+}
+
+impl Moments {
+    /// Of values; `None` of none.
+    pub fn of_values(values: &[f64]) -> Option<Self> {
+        let n = Some(values.len() as f64).filter(|n| *n > 0.0)?;
+        let mean = values.iter().sum::<f64>() / n;
+        Some(Self { n, mean, squares: values.iter().map(|value| (value - mean).powi(2)).sum() })
+    }
+
+    /// From sums in millionths; `None` of no values.
+    fn of(n: u64, sum_micro: f64, sum_squares_micro: f64) -> Option<Self> {
+        let count = Some(n as f64).filter(|n| *n > 0.0)?;
+        let mean = sum_micro / 1e6 / count;
+        Some(Self { n: count, mean, squares: (sum_squares_micro / 1e6 - count * mean * mean).max(0.0) })
+    }
+
+    /// The mean as an estimate, with Student's interval.
+    fn estimate(self) -> Estimate {
+        let variance = self.squares / (self.n - 1.0).max(1.0);
+        let n = self.n as u64;
+        Estimate { value: self.mean, interval: interval::mean(self.mean, variance, n, LEVEL), n }
+    }
+}
+
+/// What a window has of a measure, for tests.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sample {
+    /// A distribution's values.
+    Values(Sketch),
+    /// Calls that are counted, and all that could be.
+    Rate(u64, u64),
+    /// Moments; `None` of no values.
+    Means(Option<Moments>),
+}
+
+impl Sample {
+    /// Values, or calls that could be counted.
+    pub fn n(&self) -> u64 {
+        match self {
+            Self::Values(sketch) => sketch.n(),
+            Self::Rate(_, n) => *n,
+            Self::Means(moments) => moments.map_or(0, |moments| moments.n as u64),
+        }
+    }
+}
+
 /// What the number is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -230,6 +283,38 @@ impl Measure {
         self.parts(&Pane::default()).is_some()
     }
 
+    /// Whether it is a mean of single values whose moments are kept, and no more of them.
+    pub fn is_mean(&self) -> bool {
+        matches!(self, Self::Score(_)) || matches!(self, Self::Quality(quality) if !quality.yes_or_no())
+    }
+
+    /// Of such a mean: its values' moments; `None` where there are none.
+    pub fn moments(&self, pane: &Pane) -> Option<Moments> {
+        match self {
+            Self::Score(name) => {
+                let sum = pane.scores().get(name)?;
+                Moments::of(sum.valued, sum.sum_micro as f64, sum.sum_squares_micro as f64)
+            }
+            Self::Quality(quality) => {
+                let sum = pane.quality(*quality);
+                Moments::of(sum.n, sum.sum_micro as f64, sum.sum_squares_micro as f64)
+            }
+            _ => None,
+        }
+    }
+
+    /// What a pane has of it; of counts and sums `None`: they have nothing that tests compare.
+    pub fn sample(&self, pane: &Pane) -> Option<Sample> {
+        if let Some(sketch) = self.sketch(pane) {
+            return Some(Sample::Values(sketch.clone()));
+        }
+        if self.is_mean() {
+            return Some(Sample::Means(self.moments(pane)));
+        }
+        let (hits, n) = self.counts(pane).unwrap_or((0, 0));
+        self.is_rate().then_some(Sample::Rate(hits, n))
+    }
+
     /// Of a rate: calls that are counted, and all that could be.
     fn parts(&self, pane: &Pane) -> Option<(Count, Count)> {
         let (part, whole) = match self {
@@ -246,6 +331,10 @@ impl Measure {
             Self::Mark(marker) => (Counter::of(*marker), Counter::Examined),
             Self::Hazard(hazard, None) => return Some((pane.hazard(*hazard), pane.get(Counter::Moderated))),
             Self::Hazard(hazard, Some(source)) => return Some(hazard_of(pane, *hazard, source)),
+            Self::Quality(quality) if quality.yes_or_no() => {
+                let (sum, plain) = (pane.quality(*quality), Count::plain);
+                return Some((plain(u64::try_from(sum.sum_micro / 1_000_000).unwrap_or(u64::MAX)), plain(sum.n)));
+            }
             _ => return None,
         };
         Some((pane.get(part), pane.get(whole)))
@@ -304,7 +393,7 @@ impl Measure {
                 return Some(Estimate { interval: self.untold(pane, told.value), ..told });
             }
             Self::PiiCrossTenantExcess => return excess(pane),
-            Self::Quality(quality) => return quality_mean(pane, *quality),
+            Self::Quality(_) => return self.moments(pane).map(Moments::estimate),
             Self::ScanCoverage => {
                 let (seen, read) = (pane.get(Counter::BytesSeen).n, pane.get(Counter::BytesScanned).n);
                 let value = read as f64 / seen as f64;
@@ -324,7 +413,7 @@ impl Measure {
             Self::InputTokens => exact(pane.token_sum(0) as f64),
             Self::OutputTokens => exact(pane.token_sum(1) as f64),
             Self::Cost => exact(pane.cost as f64 / 1e9),
-            Self::Score(name) => score_mean(pane, name),
+            Self::Score(_) => self.moments(pane).map(Moments::estimate),
             _ => None,
         }
     }
@@ -413,20 +502,6 @@ fn excess(pane: &Pane) -> Option<Estimate> {
     (found.n > 0).then_some(Estimate { value: found.foreign as f64 - found.chance, interval, n: found.n })
 }
 
-/// Mean of a quality: Wilson's interval where it is a yes or no, Student's otherwise.
-fn quality_mean(pane: &Pane, quality: Quality) -> Option<Estimate> {
-    let sum = pane.quality(quality);
-    let n = Some(sum.n).filter(|n| *n > 0)? as f64;
-    let value = sum.sum_micro as f64 / 1e6 / n;
-    let interval = if quality.yes_or_no() {
-        interval::wilson(value * n, n, LEVEL)
-    } else {
-        let variance = (sum.sum_squares_micro as f64 / 1e6 - n * value * value) / (n - 1.0).max(1.0);
-        interval::mean(value, variance.max(0.0), sum.n, LEVEL)
-    };
-    Some(Estimate { value, interval, n: sum.n })
-}
-
 /// A weighted share with Wilson's interval on Kish's effective number.
 pub fn share(pane: &Pane, part: Counter, whole: Counter) -> Option<Estimate> {
     share_of(pane, pane.get(part), pane.get(whole))
@@ -455,14 +530,6 @@ pub fn label_mean(sum: LabelSum) -> Option<Estimate> {
         interval::mean(value, (squares - count * value * value) / (count - 1.0).max(1.0), n, LEVEL)
     };
     Some(Estimate { value, interval, n })
-}
-
-fn score_mean(pane: &Pane, name: &str) -> Option<Estimate> {
-    let sum = pane.scores().get(name).filter(|sum| sum.valued > 0)?;
-    let n = sum.valued as f64;
-    let value = sum.sum_micro as f64 / 1e6 / n;
-    let variance = (sum.sum_squares_micro as f64 / 1e6 - n * value * value) / (n - 1.0).max(1.0);
-    Some(Estimate { value, interval: interval::mean(value, variance, sum.valued, LEVEL), n: sum.valued })
 }
 
 impl Unit {

@@ -120,6 +120,11 @@ pub struct Count {
 }
 
 impl Count {
+    /// So many, each for one.
+    pub fn plain(n: u64) -> Self {
+        Self { n, weight_micro: n.saturating_mul(UNIT_WEIGHT) }
+    }
+
     fn add(&mut self, weight_micro: u64) {
         self.n += 1;
         self.weight_micro = self.weight_micro.saturating_add(weight_micro);

@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use leeway_alerts::notify::{Change, notices};
-use leeway_alerts::rule::{Drift, Kind, NoData, Reference, Rule};
+use leeway_alerts::rule::{Kind, NoData, Rule};
 use leeway_alerts::state::{Holds, Instance, Verdict, step};
-use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, Finding, Notice, State, fingerprint, notice_id};
+use leeway_core::alert::{AlertLabels, Evidence, Finding, Notice, State, fingerprint, notice_id};
 use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND, minute_of};
-use leeway_core::drift::{Direction, Takes, Test};
 use leeway_core::measure::Measure;
 use leeway_core::pane::Pane;
-use leeway_core::sketch::{RELATIVE_ERROR, Sketch};
-use leeway_detectors::{drift, threshold};
+use leeway_core::sketch::RELATIVE_ERROR;
+use leeway_detectors::threshold;
 use leeway_store::{AlertRow, EvaluationWrite, Lease, PartitionRow, RuleProgress, SeriesPane, Store};
 use tokio::task::JoinSet;
 
+use crate::beside::{Held, References, Running, compared};
 use crate::metrics::Metrics;
 use crate::moved;
 use crate::tasks::Stop;
@@ -64,7 +64,8 @@ pub struct Memory {
     moved: HashMap<(String, String, i64), (Micros, Micros)>,
     progress: HashMap<String, RuleProgress>,
     /// Fixed references by rule id and version.
-    references: HashMap<(String, String), References>,
+    pub(crate) references: HashMap<(String, String), References>,
+    pub(crate) running: Running,
     /// What is usual of an anomaly rule's streams, and what their detectors hold, by rule id.
     pub(crate) usual: HashMap<String, Usual>,
     pub(crate) watches: HashMap<String, Watches>,
@@ -293,7 +294,10 @@ impl Evaluator {
         if matches!(rule.kind, Kind::Anomaly(_)) && end % rule.window != 0 {
             return Ok(EvaluationWrite::default());
         }
-        let panes = self.instances(rule, end - rule.window, end).await?;
+        let (panes, held) = match rule.kind {
+            Kind::Drift(asked) => self.held_beside(rule, asked.reference, end).await?,
+            _ => (self.instances(rule, end - rule.window, end).await?, References::new()),
+        };
         let known: BTreeMap<String, AlertRow> = before.into_iter().map(|row| (row.fingerprint.clone(), row)).collect();
         let mut subjects: BTreeMap<String, (AlertLabels, Pane)> = BTreeMap::new();
         for (labels, pane) in panes {
@@ -306,16 +310,11 @@ impl Evaluator {
                 subjects.entry(print.clone()).or_insert((labels, Pane::default()));
             }
         }
-        let reference = match rule.kind {
-            Kind::Drift(drift) => self.reference(rule, drift.reference, end).await?,
-            _ => BTreeMap::new(),
-        };
         let subjects: Vec<Subject<'_>> = subjects
             .iter()
             .map(|(print, (labels, pane))| {
-                let (held, before) = (reference.get(labels), known.get(print));
-                let (reference, reference_windows) = held.map_or((None, 0), |(pane, n)| (Some(pane), *n));
-                Subject { rule, print, labels, pane, reference, reference_windows, before, end, coverage }
+                let (held, before) = (held.get(labels), known.get(print));
+                Subject { rule, print, labels, pane, held, before, end, coverage }
             })
             .collect();
         let mut write = EvaluationWrite::default();
@@ -337,41 +336,8 @@ impl Evaluator {
         Ok(write)
     }
 
-    /// What a drift rule compares with. A fixed reference that lies behind is read once and remembered.
-    async fn reference(&mut self, rule: &Rule, reference: Reference, end: Micros) -> Result<References> {
-        let key = (rule.id.clone(), rule.version.clone());
-        if let Some(known) = self.memory.references.get(&key) {
-            return Ok(known.clone());
-        }
-        let of = rule.of_reference();
-        let mut merged = References::new();
-        for (from, to) in reference.windows(end - rule.window, end) {
-            let mut window: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
-            let mut start = from;
-            while start < to {
-                let stop = (start + DAY).min(to);
-                // Hours hold what their minutes held, and are kept for longer.
-                for (labels, pane) in by_instance(&of, self.store.hours(of.level(), of.tenant(), start, stop).await?) {
-                    window.entry(labels).or_default().merge(&pane);
-                }
-                start = stop;
-            }
-            for (labels, pane) in window {
-                let (all, windows) = merged.entry(labels).or_default();
-                all.merge(&pane);
-                *windows += usize::from(pane.calls() > 0);
-            }
-        }
-        if let Reference::Fixed { to, .. } = reference
-            && to < end - DAY
-        {
-            self.memory.references.insert(key, merged.clone());
-        }
-        Ok(merged)
-    }
-
     /// Label sets of the rule with their merged panes over `[from, to)`.
-    async fn instances(&self, rule: &Rule, from: Micros, to: Micros) -> Result<BTreeMap<AlertLabels, Pane>> {
+    pub(crate) async fn instances(&self, rule: &Rule, from: Micros, to: Micros) -> Result<BTreeMap<AlertLabels, Pane>> {
         Ok(by_instance(rule, self.store.panes(rule.level(), rule.tenant(), from, to).await?))
     }
 
@@ -415,19 +381,14 @@ impl Evaluator {
     }
 }
 
-/// What instances are compared with, and how many of the reference's windows held any of it.
-type References = BTreeMap<AlertLabels, (Pane, usize)>;
-
 /// One instance at one window.
 pub(crate) struct Subject<'a> {
     pub rule: &'a Rule,
     pub print: &'a str,
     pub labels: &'a AlertLabels,
     pub pane: &'a Pane,
-    /// Of a drift rule: what the same labels did in its reference.
-    reference: Option<&'a Pane>,
-    /// How many of the reference's windows held any of it.
-    reference_windows: usize,
+    /// Of a drift rule: what it is held beside.
+    pub held: Option<&'a Held>,
     pub before: Option<&'a AlertRow>,
     pub end: Micros,
     pub coverage: f64,
@@ -498,79 +459,6 @@ fn measured(subject: &Subject<'_>) -> (Verdict, Evidence) {
     (verdict, evidence)
 }
 
-/// A window against its reference: both gates, evidence and effect.
-fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidence) {
-    let rule = subject.rule;
-    let (cells, reference_n, n) = sides(subject, asked.test);
-    let alike = subject.reference.is_none_or(|before| rule.measure.comparable(before, subject.pane));
-    let outcome =
-        if alike { drift::compare(asked.test, &cells, rule.min_events) } else { Err(drift::Inconclusive::OtherSource) };
-    let (verdict, found) = match outcome {
-        Ok(found) if found.p <= asked.alpha && rule.bound.breached(asked.direction.size(found.effect)) => {
-            (Verdict::Breach, Some(found))
-        }
-        Ok(found) => (Verdict::Clear, Some(found)),
-        Err(drift::Inconclusive::NoData) => (silent(rule), None),
-        // One value, the same in both windows.
-        Err(drift::Inconclusive::Alike) => (Verdict::Clear, None),
-        Err(_) => (Verdict::Insufficient, None),
-    };
-    // Of a slice that is gone nothing can be said any more; what it told must not fire for ever.
-    let gone = matches!(asked.reference, Reference::Slice)
-        && subject.before.is_some_and(|row| row.state == State::Firing)
-        && matches!(verdict, Verdict::NoData | Verdict::Insufficient);
-    let verdict = if gone { Verdict::Clear } else { verdict };
-    let windows = asked.reference.windows(subject.end - rule.window, subject.end);
-    let (reference_from, reference_to) =
-        windows.first().zip(windows.last()).map_or((0, 0), |((from, _), (_, to))| (*from, *to));
-    let evidence = Evidence {
-        unit: asked.test.unit(&rule.measure),
-        value: found.map(|found| found.effect),
-        low: found.and_then(|found| found.interval.low),
-        high: found.and_then(|found| found.interval.high),
-        n,
-        direction: direction(asked),
-        drift: Some(DriftEvidence {
-            reference_from,
-            reference_to,
-            reference_words: rule.reference_words(subject.reference_windows),
-            reference_n,
-            p: found.map(|found| found.p),
-            test: asked.test.id().to_owned(),
-            alpha: asked.alpha,
-            bins: found.map(|_| drift::psi::deciles(&cells)).unwrap_or_default(),
-        }),
-        ..bare(subject)
-    };
-    (verdict, evidence)
-}
-
-/// What both windows have for the test, and how much of it.
-fn sides(subject: &Subject<'_>, test: Test) -> (Vec<drift::Cell>, u64, u64) {
-    let measure = &subject.rule.measure;
-    if test.takes() == Takes::Categories {
-        let counts = |pane: Option<&Pane>| pane.and_then(|pane| measure.counts(pane)).unwrap_or((0, 0));
-        let (before, present) = (counts(subject.reference), counts(Some(subject.pane)));
-        return (drift::rates(before, present).to_vec(), before.1, present.1);
-    }
-    let empty = Sketch::default();
-    let of =
-        |pane: Option<&'_ Pane>| pane.and_then(|pane| measure.sketch(pane)).cloned().unwrap_or_else(|| empty.clone());
-    let (before, present) = (of(subject.reference), of(Some(subject.pane)));
-    (drift::cells(&before, &present, measure.scale()), before.n(), present.n())
-}
-
-/// Which effects the rule is about, in words.
-fn direction(asked: Drift) -> String {
-    match asked.direction {
-        Direction::Up => "up by more than",
-        Direction::Down => "down by more than",
-        Direction::Both if asked.test.signed() => "off by more than",
-        Direction::Both => "above",
-    }
-    .to_owned()
-}
-
 /// Evidence without a value.
 pub(crate) fn bare(subject: &Subject<'_>) -> Evidence {
     let rule = subject.rule;
@@ -609,7 +497,7 @@ fn finding(subject: &Subject<'_>, from: State, to: State, evidence: &Evidence) -
 }
 
 /// Label sets of the rule with the merged panes of their series.
-fn by_instance(rule: &Rule, panes: Vec<SeriesPane>) -> BTreeMap<AlertLabels, Pane> {
+pub(crate) fn by_instance(rule: &Rule, panes: Vec<SeriesPane>) -> BTreeMap<AlertLabels, Pane> {
     let mut merged: BTreeMap<AlertLabels, Pane> = BTreeMap::new();
     for series in panes {
         if rule.matches(&series.labels) {

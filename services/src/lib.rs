@@ -2,6 +2,7 @@
 
 pub mod accumulate;
 pub mod backtest;
+mod beside;
 pub mod consume;
 mod creep;
 pub mod dead_letters;
@@ -12,6 +13,7 @@ pub mod explain;
 pub mod faults;
 pub mod feedback;
 pub mod flush;
+mod golden;
 pub mod inventory;
 pub mod loadgen;
 pub mod mailbox;

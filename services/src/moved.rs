@@ -1,5 +1,6 @@
 //! Where the figure of an alert that fires moved: by which label's values, how much of it is mix, and what was changed there.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use leeway_core::sketch::middle;
 use leeway_detectors::decompose::{self, Side, Slice, decompose};
 use leeway_store::{EvaluationWrite, Kept, SeriesPane, Store, Which};
 
+use crate::beside::windows_of;
 use crate::report::change_line;
 use crate::why::side_of;
 
@@ -63,7 +65,9 @@ impl<'a> Figure<'a> {
         match (rule.kind, measure) {
             (Kind::Threshold, _) if rule.quantile.is_some() => Self::Beyond(measure, rule.bound),
             (Kind::Drift(_) | Kind::Anomaly(_), _) if measure.takes_quantile() => Self::Logarithm(measure),
-            _ if measure.is_rate() || matches!(measure.unit(), Unit::Share | Unit::Score) => Self::Mean(measure),
+            _ if measure.is_rate() || measure.is_mean() || matches!(measure.unit(), Unit::Share | Unit::Score) => {
+                Self::Mean(measure)
+            }
             _ => Self::Number(measure),
         }
     }
@@ -179,7 +183,12 @@ impl Times {
             Kind::Drift(drift) => {
                 // Of a long reference its last day.
                 let last = |(from, to): (Micros, Micros)| (from.max(to - DAY), to);
-                let before = drift.reference.windows(now.0, now.1).into_iter().map(last).collect();
+                let held = finding.evidence.drift.as_ref().filter(|drift| drift.versions.is_some());
+                let windows = held.map_or_else(
+                    || drift.reference.windows(now.0, now.1),
+                    |held| windows_of((held.reference_from, held.reference_to)),
+                );
+                let before = windows.into_iter().map(last).collect();
                 Self { now, before: vec![before], since: now.0 }
             }
             Kind::Anomaly(_) => {
@@ -218,7 +227,8 @@ pub async fn explain(store: &Store, rule: &Rule, write: &mut EvaluationWrite) ->
         let labels: AlertLabels = serde_json::from_str(&row.labels).context("read an alert's labels")?;
         let untold = |reason: &str| Moved::untold(reason, times.now, times.now);
         let moved = if place < MOST {
-            match tokio::time::timeout_at(until, moved(store, rule, (&labels, &times), &mut read)).await {
+            let rule = pinned(rule, finding);
+            match tokio::time::timeout_at(until, moved(store, &rule, (&labels, &times), &mut read)).await {
                 Ok(Ok(moved)) => moved,
                 // The alert matters more than where it is.
                 Ok(Err(error)) => {
@@ -236,6 +246,17 @@ pub async fn explain(store: &Store, rule: &Rule, write: &mut EvaluationWrite) ->
         row.evidence.moved = Some(moved);
     }
     Ok(())
+}
+
+/// A rule that chooses versions, with those that it chose.
+fn pinned<'r>(rule: &'r Rule, finding: &Finding) -> Cow<'r, Rule> {
+    let mut rule = Cow::Borrowed(rule);
+    if let Some(versions) = finding.evidence.drift.as_ref().and_then(|drift| drift.versions.as_ref()) {
+        let pinned = rule.to_mut();
+        pinned.matches.insert(versions.label.clone(), vec![versions.now.clone()]);
+        pinned.against.insert(versions.label.clone(), vec![versions.before.clone()]);
+    }
+    rule
 }
 
 async fn moved(store: &Store, rule: &Rule, (labels, times): (&AlertLabels, &Times), read: &mut Read) -> Result<Moved> {
@@ -258,7 +279,11 @@ async fn moved(store: &Store, rule: &Rule, (labels, times): (&AlertLabels, &Time
         }
     }
     let mut moved = if sliced.whole[BEFORE].calls() < LEAST {
-        let reason = format!("there are fewer than {LEAST} calls of an earlier time to hold it beside");
+        let reason = if rule.suite.is_empty() {
+            format!("there are fewer than {LEAST} calls of an earlier time to hold it beside")
+        } else {
+            "a golden set has no calls to hold it beside".to_owned()
+        };
         Moved::untold(&reason, times.now, held)
     } else {
         apart(&figure, &sliced, times.now, held)

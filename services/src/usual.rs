@@ -57,6 +57,7 @@ pub fn kind(measure: &Measure) -> Kind {
     match measure {
         Measure::Calls => Kind::Volume,
         _ if measure.is_rate() => Kind::Rate,
+        _ if measure.is_mean() => Kind::Means,
         _ => Kind::Values,
     }
 }

@@ -380,6 +380,7 @@ fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) ->
     let level = |mean: f64| match rule.measure {
         _ if share => mean,
         Measure::Calls => mean.exp() - 0.5,
+        _ if rule.measure.is_mean() => mean,
         _ => mean.exp() * rule.measure.scale(),
     };
     let baseline = weighed.known.as_ref().ok().and_then(|known| known.baseline.as_ref().ok());
@@ -399,6 +400,7 @@ fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) ->
         baseline_events: baseline.map_or(0.0, |baseline| baseline.events),
         baseline_blocks: baseline.map_or(0, |baseline| baseline.blocks),
         sees: None,
+        sees_unit: if rule.measure.is_mean() { rule.measure.unit() } else { Unit::Change },
         untestable: weighed.known.as_ref().err().map_or_else(String::new, ToString::to_string),
         affected: Vec::new(),
         affected_count: 0,
@@ -412,7 +414,11 @@ fn evidence(subject: &Subject<'_>, asked: Anomaly, change: Option<Change>, usual
         Direction::Both => "off by more than",
     };
     Evidence {
-        unit: if usual.detector == Speaker::Shape.id() { Unit::Share } else { Unit::Change },
+        unit: match &subject.rule.measure {
+            measure if measure.is_mean() => measure.unit(),
+            _ if usual.detector == Speaker::Shape.id() => Unit::Share,
+            _ => Unit::Change,
+        },
         value: change.map(|change| change.effect),
         low: change.and_then(|change| change.interval.low),
         high: change.and_then(|change| change.interval.high),

@@ -13,7 +13,8 @@ pub struct Running {
     pub tenant: String,
     pub labels: Labels,
     pub first_seen_at: Micros,
-    /// Day number of its newest pane.
+    /// Day numbers of its oldest and newest panes, as far as they are kept.
+    pub first_day: i64,
     pub last_day: i64,
     /// Calls since the asked time.
     pub calls: u64,
@@ -57,6 +58,7 @@ impl Store {
     /// Every leaf series of a tenant that no cap folded, with its calls since a time.
     pub async fn running(&self, tenant: &str, since: Micros) -> Result<Vec<Running>, StoreError> {
         let sql = "SELECT s.tenant, s.labels, s.first_seen_at, \
+                   (SELECT COALESCE(MIN(d.day), 0) FROM series_day d WHERE d.tenant = s.tenant AND d.series_id = s.series_id), \
                    (SELECT COALESCE(MAX(d.day), 0) FROM series_day d WHERE d.tenant = s.tenant AND d.series_id = s.series_id), \
                    COALESCE(p.calls, 0) FROM series s LEFT JOIN (SELECT tenant, series_id, CAST(SUM(n) AS BIGINT) AS calls \
                    FROM pane_delta WHERE tenant = $1 AND window_start >= $2 GROUP BY tenant, series_id) p \
@@ -69,8 +71,9 @@ impl Store {
                 tenant: row.text(0)?,
                 labels: labels.ok_or_else(|| StoreError::Unreadable(format!("labels {json}")))?,
                 first_seen_at: row.int(2)?,
-                last_day: row.int(3)?,
-                calls: row.count(4)?,
+                first_day: row.int(3)?,
+                last_day: row.int(4)?,
+                calls: row.count(5)?,
             });
         }
         Ok(found)
@@ -85,6 +88,14 @@ impl Store {
         );
         let params = args![which.from, which.to, which.tenant, which.app, which.limit];
         let rows = self.conn().await?.query(&sql, params).await?;
+        rows.iter().map(kept).collect()
+    }
+
+    /// The newest runs of an offline suite up to a time, newest first.
+    pub async fn suite_runs(&self, suite: &str, to: Micros, limit: i64) -> Result<Vec<Kept>, StoreError> {
+        let sql = "SELECT tenant, id, time, app, name, body FROM evaluation WHERE name = $1 AND time <= $2 \
+                   ORDER BY time DESC, tenant, id LIMIT $3";
+        let rows = self.conn().await?.query(sql, args![suite, to, limit]).await?;
         rows.iter().map(kept).collect()
     }
 

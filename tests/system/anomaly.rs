@@ -36,6 +36,10 @@ fn block(app: &str, (now, at): (i64, i64), failing: f64, slower: f64) -> Vec<(i6
         let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
         let time = at + i as i64 * (BLOCK / EACH as i64);
         let text = call(&format!("{app}-{at}-{i}"), time, app, slower * 400.0 * (wave + 0.5 * normal).exp());
+        // What is slower is worse by a tenth.
+        let score = 0.7 + 0.25 * chance(seed + 3) - if slower > 1.0 { 0.1 } else { 0.0 };
+        let scores = format!("\"scores\":[{{\"name\":\"grounded\",\"value\":{score:.4},\"source\":\"model\"}}],");
+        let text = text.replacen("\"status\"", &format!("{scores}\"status\""), 1);
         let failed = w < failing;
         (
             time,
@@ -96,7 +100,19 @@ by = ["app"]
 window = "15m"
 direction = "down"
 severity = "ticket"
+
+[[rule]]
+id = "quality"
+kind = "anomaly"
+measure = "score.grounded"
+by = ["app"]
+window = "15m"
+direction = "down"
+min_effect = 0.03
+severity = "page"
 "#;
+/// What the score may be.
+const SCORES: &str = "[scores]\ngrounded = { type = \"number\", min = 0.0, max = 1.0 }\n";
 
 /// (rule, app, state, evidence) of the first finding that fired, in order.
 fn fired(database: &Database) -> Result<Vec<Value>, String> {
@@ -125,6 +141,7 @@ fn run(deaths: usize, now: i64) -> Ran {
     let mut node = Node::new(&database, &topic);
     // What is read is hours old, and silence after it no news.
     node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
+    node.extra = SCORES.to_owned();
     let history = traffic(now, (start - HISTORY, start), 0.04, 1.0);
     let calls = history.len();
     write(into, history);
@@ -135,7 +152,7 @@ fn run(deaths: usize, now: i64) -> Ran {
     // Rules begin where the calls end, in every run.
     node.rules = RULES.to_owned();
     let mut process = node.start();
-    database.wait_number("rules", 60, "SELECT count(*) FROM rule_progress", 3);
+    database.wait_number("rules", 60, "SELECT count(*) FROM rule_progress", 4);
     process.kill();
     let began = database.number("SELECT min(through) FROM rule_progress");
     write(into, traffic(now, (start, changed), 0.04, 1.0));
@@ -155,11 +172,11 @@ fn run(deaths: usize, now: i64) -> Ran {
         process = node.start();
     }
     let sql = format!("SELECT count(*) FROM rule_progress WHERE through >= {}", now - BLOCK);
-    database.wait_number("every window", 120, &sql, 3);
+    database.wait_number("every window", 120, &sql, 4);
     let url = crate::harness::address(&process);
     let metrics = get(&format!("{url}/metrics"));
     // Who came last may have had nothing left to judge, and then knows of no streams.
-    for rule in ["failures", "durations", "volume"].iter().filter(|_| deaths == 0) {
+    for rule in ["failures", "durations", "volume", "quality"].iter().filter(|_| deaths == 0) {
         assert!(metrics.contains(&format!("leeway_streams{{rule=\"{rule}\",state=\"tested\"}} 3")), "{metrics}");
     }
     let found = fired(&database).unwrap();
@@ -182,12 +199,17 @@ fn a_change_is_told_once_with_its_time_and_size_whoever_dies() {
         .collect();
     println!("  {told:?}");
     let held = || database.query("SELECT labels, state, evidence FROM alert WHERE rule = 'failures'");
-    assert_eq!(told.len(), 2, "{:?}", held());
+    assert_eq!(told.len(), 3, "{:?}", held());
     let changed = now - 6 * 60 * MINUTE;
     for finding in found {
         let (evidence, usual) = (&finding["evidence"], &finding["evidence"]["usual"]);
         let number = |value: &Value| value.as_f64().unwrap();
-        let (truth, speaker) = if finding["rule"] == "failures" { (5.0, "rate") } else { (0.5, "level") };
+        let (truth, unit, speaker) = match finding["rule"].as_str().unwrap() {
+            "failures" => (5.0, "change", "rate"),
+            "quality" => (-0.1, "score", "level"),
+            _ => (0.5, "change", "level"),
+        };
+        assert_eq!(evidence["unit"], unit);
         assert_eq!(usual["detector"], speaker);
         assert!(number(&evidence["low"]) < truth && truth < number(&evidence["high"]), "{evidence:#}");
         assert!(number(&usual["evidence"]) >= number(&usual["bar"]), "{usual:#}");
@@ -242,7 +264,7 @@ fn looked_back_at(ran: &Ran) {
     assert!(text.contains("failures: 1 alarm in") && !text.contains("still firing at the end"), "{text}");
     verified(database, &file, found);
     for (more, says) in [
-        (["--rule", "nobody"], "there are failures, durations, volume"),
+        (["--rule", "nobody"], "there are failures, durations, volume, quality"),
         (["--from", "yesterday"], "is no time such as"),
         (["--value", "x"], "cannot be used with"),
     ] {
@@ -255,13 +277,15 @@ fn looked_back_at(ran: &Ran) {
 fn of_events(ran: &Ran, in_store: &Value) {
     let file = std::env::temp_dir().join(unique("rules"));
     std::fs::write(&file, RULES).unwrap();
+    let settings = std::env::temp_dir().join(unique("leeway.toml"));
+    std::fs::write(&settings, SCORES).unwrap();
     let text = std::fs::read_to_string(&ran.file).unwrap();
     let lines = text.lines().count();
     // Nothing is written where the service would keep its store.
     let folder = std::env::temp_dir().join(unique("nothing"));
     let backtest = |more: &[&str]| {
         let mut command = std::process::Command::new(leeway());
-        command.arg("backtest").arg("--rules").arg(&file).args(more);
+        command.arg("backtest").arg("--rules").arg(&file).args(more).arg("--config").arg(&settings);
         command.args(["--from", &rfc3339(ran.began), "--to", in_store["to"].as_str().unwrap(), "--json"]);
         command.env("LEEWAY_STORE__DATA_DIR", &folder);
         command.env("LEEWAY_KAFKA__BROKERS", kafka()).env("LEEWAY_KAFKA__TOPIC", &ran.topic);

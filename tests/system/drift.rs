@@ -6,10 +6,19 @@ use crate::harness::{Database, KEY, Node, Process, Tool, call, json_lines, now_u
 
 const MINUTE: i64 = 60_000_000;
 
-/// Calls of an app at a minute, with durations that spread like latencies do.
-fn calls(app: &str, at: i64, n: usize, scale: f64) -> Vec<String> {
+/// Calls of an app and its release at a minute, with durations that spread like latencies do.
+fn calls((app, release): (&str, u8), at: i64, n: usize, scale: f64) -> Vec<String> {
     let duration = |i: usize| scale * (1.0 / (1.0 - ((i as f64 + 0.5) * 0.618_033_988_75).fract() * 0.99)).powf(0.7);
-    (0..n).map(|i| call(&format!("{app}-{at}-{i}"), at + i as i64 * 10_000, app, duration(i))).collect()
+    // What is slower is worse too.
+    let score = |i: usize| (if scale > 150.0 { 0.6 } else { 0.8 }) + (i % 5) as f64 / 25.0;
+    let scored = |i: usize, text: String| {
+        let scores = format!("\"scores\":[{{\"name\":\"grounded\",\"value\":{},\"source\":\"model\"}}],", score(i));
+        let route = if i.is_multiple_of(4) { "legal" } else { "billing" };
+        let labels = format!("\"release\":\"{release}\",\"route\":\"{route}\",");
+        text.replacen("\"status\"", &format!("{scores}{labels}\"status\""), 1)
+    };
+    let one = |i: usize| call(&format!("{app}-{at}-{i}"), at + i as i64 * 10_000, app, duration(i));
+    (0..n).map(|i| scored(i, one(i))).collect()
 }
 
 fn send(topic: &str, at: i64, calls: &[String]) {
@@ -32,7 +41,12 @@ fn rules(start: i64) -> String {
         rule("slower", "duration_ms", "test = \"mann_whitney\"\nmin_effect = 10\ndirection = \"up\""),
         rule("faster", "duration_ms", "test = \"mann_whitney\"\nmin_effect = 10\ndirection = \"down\""),
         rule("failing", "error_rate", "direction = \"up\""),
+        rule("worse", "score.grounded", "direction = \"down\"\nmin_effect = 0.05"),
         rule("weeks", "duration_ms", "test = \"ks\"").replace(&reference, "{ weeks = 2 }"),
+        rule("release", "duration_ms", "test = \"mann_whitney\"\nmin_effect = 10\ndirection = \"up\"")
+            .replace(&reference, "\"previous_release\""),
+        rule("golden", "score.grounded", "direction = \"down\"\nmin_effect = 0.05")
+            .replace(&reference, "{ golden_set = \"support\" }"),
         beside("beside", "moved"),
         beside("twins", "twin"),
     ]
@@ -48,14 +62,65 @@ fn beside(id: &str, app: &str) -> String {
     )
 }
 
+/// State and evidence of an instance.
+fn of(database: &Database, rule: &str, labels: &str) -> Result<(String, serde_json::Value), String> {
+    let sql = format!("SELECT state, evidence FROM alert WHERE rule = '{rule}' AND labels = '{labels}'");
+    let rows = database.query(&sql)?;
+    let row = rows.first().ok_or("no instance")?;
+    Ok((row[0].clone(), serde_json::from_str(&row[1..].join("|")).unwrap()))
+}
+
+/// A release beside the one before it, and live calls beside a golden set.
+fn releases_and_golden_sets(database: &Database) {
+    for (rule, app, expected, words) in [
+        ("release", "moved", "firing", "release 2 beside 1, the same hours of the 7 days before it came; 1 of them"),
+        ("release", "same", "inactive", "release 2 beside 1"),
+        ("release", "new", "insufficient_data", "release 2 beside 1"),
+        ("release", "twin", "insufficient_data", "no release before 2 is known"),
+        ("golden", "moved", "firing", "golden set support 3"),
+        ("golden", "same", "inactive", "golden set support 4"),
+        ("golden", "twin", "insufficient_data", "no run of the golden set support is known"),
+    ] {
+        let labels = format!("{{\"app\":\"{app}\"}}");
+        let (_, evidence) = wait_for(rule, 60, || match of(database, rule, &labels)? {
+            found if found.0 == expected => Ok(found),
+            found => Err(format!("{app}: {found:?}")),
+        });
+        let drift = &evidence["drift"];
+        assert!(drift["reference_words"].as_str().unwrap().contains(words), "{evidence}");
+        match (rule, expected) {
+            ("release", "firing") => {
+                assert_eq!(drift["versions"], serde_json::json!({"label": "release", "before": "1", "now": "2"}));
+                assert_eq!((&drift["reference_n"], &evidence["n"]), (&600.into(), &600.into()));
+                let moved = &evidence["moved"];
+                let (was, is) = (moved["level_before"].as_f64().unwrap(), moved["level_now"].as_f64().unwrap());
+                assert!((is / was - 1.6).abs() < 0.05, "{moved}");
+            }
+            ("golden", "firing") => {
+                let uncovered = &drift["uncovered"];
+                assert_eq!(uncovered, &serde_json::json!([{"label": "route", "value": "legal", "share": 0.25}]));
+                assert_eq!((&drift["test"], &drift["reference_n"]), (&"welch".into(), &300.into()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A run of the golden set, whose items are all about billing.
+fn golden(topic: &str, app: &str, version: u8, at: i64) {
+    let item = |i: usize| {
+        let value = 0.8 + (i % 5) as f64 / 25.0;
+        serde_json::json!({"id": format!("i{i}"), "slice": "route=billing", "metric": "grounded", "value": value})
+    };
+    let run = serde_json::json!({
+        "kind": "evaluation", "id": format!("run-{app}"), "time": at, "tenant": "acme", "app": app, "suite": "support",
+        "suite_version": version.to_string(), "type": "golden_set", "status": "passed", "items": (0..300).map(item).collect::<Vec<_>>(),
+    });
+    send(topic, at, &[run.to_string()]);
+}
+
 /// What was compared with other weeks, and with another app.
 fn other_references(database: &Database, present: i64) {
-    let of = |rule: &str, labels: &str| -> Result<(String, serde_json::Value), String> {
-        let sql = format!("SELECT state, evidence FROM alert WHERE rule = '{rule}' AND labels = '{labels}'");
-        let rows = database.query(&sql)?;
-        let row = rows.first().ok_or("no instance")?;
-        Ok((row[0].clone(), serde_json::from_str(&row[1..].join("|")).unwrap()))
-    };
     for (rule, app, expected) in [
         ("weeks", r#"{"app":"moved"}"#, "firing"),
         ("weeks", r#"{"app":"same"}"#, "inactive"),
@@ -63,7 +128,7 @@ fn other_references(database: &Database, present: i64) {
         ("beside", "{}", "firing"),
         ("twins", "{}", "inactive"),
     ] {
-        let (_, evidence) = wait_for(rule, 60, || match of(rule, app)? {
+        let (_, evidence) = wait_for(rule, 60, || match of(database, rule, app)? {
             found if found.0 == expected => Ok(found),
             found => Err(format!("{found:?}")),
         });
@@ -102,7 +167,13 @@ fn other_tests(database: &Database) {
         let evidence: serde_json::Value = serde_json::from_str(&rows[0][1..].join("|")).unwrap();
         (rows[0][0].clone(), evidence)
     };
-    for (rule, moved) in [("shape", "firing"), ("slower", "firing"), ("faster", "inactive"), ("failing", "inactive")] {
+    for (rule, moved) in [
+        ("shape", "firing"),
+        ("slower", "firing"),
+        ("faster", "inactive"),
+        ("failing", "inactive"),
+        ("worse", "firing"),
+    ] {
         let expected = [moved, "inactive", "insufficient_data"];
         wait_for(rule, 30, || {
             let states = ["moved", "same", "new"].map(|app| by(rule, app).0);
@@ -114,6 +185,10 @@ fn other_tests(database: &Database) {
         (slower["unit"].as_str(), slower["drift"]["test"].as_str()),
         (Some("milliseconds"), Some("mann_whitney"))
     );
+    let (_, worse) = by("worse", "moved");
+    let (low, high) = (worse["low"].as_f64().unwrap(), worse["high"].as_f64().unwrap());
+    assert!(low < -0.2 && -0.2 < high && worse["unit"] == "score" && worse["n"] == 600, "{worse}");
+    assert_eq!((&worse["drift"]["test"], &worse["drift"]["reference_n"]), (&"welch".into(), &2_000.into()));
     // 1.6 times a median of some 160 ms.
     let (low, effect, high) = (slower["low"].as_f64(), slower["value"].as_f64().unwrap(), slower["high"].as_f64());
     assert!((50.0..150.0).contains(&effect) && low.unwrap() < effect && effect < high.unwrap(), "{slower}");
@@ -122,7 +197,7 @@ fn other_tests(database: &Database) {
 /// Both slices end: what was told of them resolves. Of one that ends beside a fixed reference silence proves nothing.
 fn ended(database: &Database, topic: &str, start: i64) {
     for minute in 8..16 {
-        send(topic, start + minute * MINUTE, &calls("marker", start + minute * MINUTE, 2, 1.0));
+        send(topic, start + minute * MINUTE, &calls(("marker", 1), start + minute * MINUTE, 2, 1.0));
     }
     let resolved = "SELECT count(*) FROM finding WHERE rule = 'beside' AND body LIKE '%\"to\":\"resolved\"%'";
     database.wait_number("the end", 60, resolved, 1);
@@ -135,7 +210,7 @@ fn references(topic: &str, start: i64, present: i64) {
     let week = 7 * 24 * 60 * MINUTE;
     for (at, n) in [(start - 5 * MINUTE, 2_000), (present - week, 600), (present - 2 * week, 600)] {
         for (app, n) in [("moved", n), ("same", n), ("new", 20)] {
-            send(topic, at, &calls(app, at, n, 100.0));
+            send(topic, at, &calls((app, 1), at, n, 100.0));
         }
     }
 }
@@ -155,7 +230,7 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
             // The windows are half an hour past: by the clock they would be closed before their calls are written.
             node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
             node.extra = format!(
-                "[[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{}\", signing_key = \"{KEY}\" }}\n",
+                "[scores]\ngrounded = {{ type = \"number\", min = 0.0, max = 1.0 }}\n[[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{}\", signing_key = \"{KEY}\" }}\n",
                 hook.says
             );
             node.start()
@@ -163,14 +238,16 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
         .collect();
     let present = start + 2 * MINUTE;
     references(&topic, start, present);
-    send(&topic, start, &calls("marker", start, 2, 1.0));
-    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 8);
+    golden(&topic, "moved", 3, start - 10 * MINUTE);
+    golden(&topic, "same", 4, start - 10 * MINUTE);
+    send(&topic, start, &calls(("marker", 1), start, 2, 1.0));
+    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 11);
     for (app, scale) in [("moved", 160.0), ("same", 100.0), ("new", 100.0), ("twin", 100.0)] {
-        send(&topic, present, &calls(app, present, 600, scale));
+        send(&topic, present, &calls((app, 2), present, 600, scale));
     }
     // Both partitions' watermarks pass the windows that hold the minute.
     for minute in 3..8 {
-        send(&topic, start + minute * MINUTE, &calls("marker", start + minute * MINUTE, 2, 1.0));
+        send(&topic, start + minute * MINUTE, &calls(("marker", 1), start + minute * MINUTE, 2, 1.0));
     }
     let seen = |app: &str| {
         let sql = format!("SELECT state, evidence FROM alert WHERE rule = 'moved' AND labels::json->>'app' = '{app}'");
@@ -190,6 +267,7 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
     settled(&database);
     other_tests(&database);
     other_references(&database, present);
+    releases_and_golden_sets(&database);
     ended(&database, &topic, start);
     // Three evaluators and three couriers, one alert: told once, found once.
     std::thread::sleep(std::time::Duration::from_secs(3));

@@ -20,6 +20,7 @@ mod welch;
 
 use leeway_core::drift::{Takes, Test};
 use leeway_core::interval::Interval;
+use leeway_core::measure::{Moments, Sample};
 use leeway_core::sketch::Sketch;
 use thiserror::Error;
 
@@ -94,13 +95,7 @@ pub fn of(test: Test) -> &'static dyn WindowTest {
 pub fn compare(kind: Test, cells: &[Cell], min_events: u64) -> Result<Verdict, Inconclusive> {
     let test = of(kind);
     let (reference, current) = totals(cells);
-    let needed = min_events.max(test.needs()).max(1);
-    if current == 0 {
-        return Err(Inconclusive::NoData);
-    }
-    if reference < needed || current < needed {
-        return Err(Inconclusive::TooLittle { reference, current, needed });
-    }
+    enough(test, (reference, current), min_events)?;
     if cells.iter().any(|cell| !cell.value.is_finite()) {
         return Err(Inconclusive::NotFinite);
     }
@@ -118,6 +113,56 @@ pub fn compare(kind: Test, cells: &[Cell], min_events: u64) -> Result<Verdict, I
         _ if kind.needs_five() && sparse(&sorted) => Err(Inconclusive::Sparse),
         _ => test.measure(&sorted),
     }
+}
+
+/// Compares what two windows have of one measure, as far as they have the same kind of it; `scale` is of the values.
+/// With the cells that were compared: of moments none.
+pub fn compare_samples(
+    kind: Test,
+    (reference, current): (Option<&Sample>, &Sample),
+    scale: f64,
+    min_events: u64,
+) -> (Result<Verdict, Inconclusive>, Vec<Cell>) {
+    let cells = match (reference, current) {
+        (Some(Sample::Means(before)), Sample::Means(now)) => {
+            return (compare_means(*before, *now, min_events), Vec::new());
+        }
+        (None, Sample::Means(now)) => return (compare_means(None, *now, min_events), Vec::new()),
+        (Some(Sample::Values(before)), Sample::Values(now)) => cells(before, now, scale),
+        (_, Sample::Values(now)) => cells(&Sketch::default(), now, scale),
+        (Some(Sample::Rate(hits, n)), Sample::Rate(hits_now, m)) => rates((*hits, *n), (*hits_now, *m)).to_vec(),
+        (_, Sample::Rate(hits_now, m)) => rates((0, 0), (*hits_now, *m)).to_vec(),
+        (Some(_), Sample::Means(_)) => return (Err(Inconclusive::OtherSource), Vec::new()),
+    };
+    (compare(kind, &cells, min_events), cells)
+}
+
+/// Compares the means of values of which no more than the moments are known, by Welch's test.
+pub fn compare_means(
+    reference: Option<Moments>,
+    current: Option<Moments>,
+    min_events: u64,
+) -> Result<Verdict, Inconclusive> {
+    let test = of(Test::Welch);
+    let of = |side: Option<Moments>| side.map_or(0, |side| side.n as u64);
+    let needed = enough(test, (of(reference), of(current)), min_events)?;
+    match (reference, current) {
+        (Some(before), Some(now)) if before.mean.is_finite() && now.mean.is_finite() => welch::between(before, now),
+        (Some(_), Some(_)) => Err(Inconclusive::NotFinite),
+        _ => Err(Inconclusive::TooLittle { reference: of(reference), current: of(current), needed }),
+    }
+}
+
+/// How many values each side needs, where both have them.
+fn enough(test: &dyn WindowTest, (reference, current): (u64, u64), min_events: u64) -> Result<u64, Inconclusive> {
+    let needed = min_events.max(test.needs()).max(1);
+    if current == 0 {
+        return Err(Inconclusive::NoData);
+    }
+    if reference < needed || current < needed {
+        return Err(Inconclusive::TooLittle { reference, current, needed });
+    }
+    Ok(needed)
 }
 
 /// Whether a cell expects fewer than five on a side, where χ² is no law of these statistics.

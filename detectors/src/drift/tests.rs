@@ -247,3 +247,25 @@ fn a_sketch_decides_as_its_values_do() {
         assert!(*unmoved as f64 >= 0.999 * all[0] as f64 && *moved as f64 >= 0.97 * all[1] as f64, "{}", test.id());
     }
 }
+
+#[test]
+fn moments_alone_say_what_their_values_say() {
+    let side = |values: &[f64]| {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        Some(Moments { n, mean, squares: values.iter().map(|value| (value - mean).powi(2)).sum() })
+    };
+    let (before, now): (Vec<f64>, Vec<f64>) =
+        ((0..60).map(|i| f64::from(i % 7) - 3.0).collect(), (0..50).map(|i| f64::from(i % 5) - 1.5).collect());
+    let by_values = compare(Test::Welch, &raw(&before, &now), 0).unwrap();
+    let by_moments = compare_means(side(&before), side(&now), 0).unwrap();
+    for (a, b) in [(by_values.p, by_moments.p), (by_values.effect, by_moments.effect)] {
+        assert!((a - b).abs() <= 1e-12 * a.abs(), "{a} {b}");
+    }
+    assert_eq!(compare_means(side(&before), None, 0), Err(Inconclusive::NoData));
+    let little = Inconclusive::TooLittle { reference: 0, current: 50, needed: 10 };
+    assert_eq!(compare_means(None, side(&now), 0), Err(little));
+    assert_eq!(compare_means(side(&[1.0; 20]), side(&[1.0; 20]), 0), Err(Inconclusive::Alike));
+    let apart = compare_means(side(&[1.0; 20]), side(&[0.5; 20]), 0).unwrap();
+    assert_eq!((apart.effect, apart.p), (-0.5, 0.0));
+}

@@ -140,7 +140,7 @@ struct Fit {
 
 impl Baseline {
     /// Learns from blocks in order of time; those that begin within an excluded stretch are left out. Changes up to `least`,
-    /// relative to what is usual, are within the band.
+    /// relative to what is usual (of [`Kind::Means`] in their own unit), are within the band.
     pub fn learn(
         kind: Kind,
         season: Season,
@@ -341,7 +341,9 @@ fn suffices(kind: Kind, season: Season, blocks: &[Block]) -> Result<(f64, f64), 
     if season == Season::Week && hours < 23 {
         return Err(Untestable::TooYoung { hours: hours as u64 });
     }
-    if kind == Kind::Values && blocks.iter().all(|block| block.squares == 0.0 && block.mean == first.mean) {
+    if matches!(kind, Kind::Values | Kind::Means)
+        && blocks.iter().all(|block| block.squares == 0.0 && block.mean == first.mean)
+    {
         return Err(Untestable::Alike);
     }
     let within = match kind {
@@ -350,7 +352,7 @@ fn suffices(kind: Kind, season: Season, blocks: &[Block]) -> Result<(f64, f64), 
             p * (1.0 - p)
         }
         Kind::Volume => 1.0,
-        Kind::Values => {
+        Kind::Values | Kind::Means => {
             let (squares, freedom) = blocks.iter().fold((0.0, 0.0), |(squares, freedom), block| {
                 (squares + block.squares, freedom + (block.n - 1.0).max(0.0))
             });
@@ -567,6 +569,10 @@ impl Band {
                 // Nothing falls by more than all of it.
                 let fall = if down > 0.0 { -down.ln() } else { f64::INFINITY };
                 Cell { mean, low: mean - unsure.max(fall), high: mean + unsure.max(up.ln()), error, seen: false }
+            }
+            Kind::Means => {
+                let beyond = (LIMIT * variance.sqrt() + 2.0 * day).max(self.least);
+                Cell { mean, low: mean - beyond, high: mean + beyond, error, seen: false }
             }
             Kind::Rate => {
                 let mean = mean.clamp(0.0, 1.0);

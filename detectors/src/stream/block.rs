@@ -1,7 +1,7 @@
 //! What a stream did in one block of time.
 
 use leeway_core::clock::{MINUTE, Micros};
-use leeway_core::measure::Measure;
+use leeway_core::measure::{Measure, Moments};
 use leeway_core::pane::Pane;
 use leeway_core::sketch::{Sketch, middle};
 use leeway_core::varint::{self, Corrupt, Reader};
@@ -94,7 +94,7 @@ impl Edges {
     }
 }
 
-/// A block: of a rate the share of hits among calls, of values the mean of their logarithms (or of themselves).
+/// A block: of a rate the share of hits among calls, of values the mean of their logarithms, or of themselves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Block {
     /// Its beginning.
@@ -129,6 +129,12 @@ impl Block {
         Self { at, n, mean, squares, bins }
     }
 
+    /// Of values whose moments are known, and no more of them.
+    pub fn means(at: Micros, moments: Option<Moments>) -> Self {
+        let Moments { n, mean, squares } = moments.unwrap_or(Moments { n: 0.0, mean: 0.0, squares: 0.0 });
+        Self { at, n, mean, squares, bins: [0.0; BINS] }
+    }
+
     /// Of a sketch; values of 0 count as half of the unit.
     pub fn sketch(at: Micros, sketch: &Sketch, edges: &Edges) -> Self {
         let buckets = sketch.buckets();
@@ -142,7 +148,7 @@ impl Block {
         Self { at, n, mean, squares, bins }
     }
 
-    /// What a measure says of a pane; `None` for measures that are neither a rate, nor values, nor a number of calls.
+    /// What a measure says of a pane; `None` for measures that are neither a rate, nor values, nor a mean, nor a number of calls.
     pub fn of(at: Micros, measure: &Measure, pane: &Pane, edges: &Edges) -> Option<Self> {
         if measure.takes_quantile() {
             let empty = Sketch::default();
@@ -151,6 +157,9 @@ impl Block {
         if matches!(measure, Measure::Calls) {
             let weight = measure.of(pane, None).map_or(0.0, |estimate| estimate.value);
             return Some(Self::volume(at, weight, pane.effective_calls()));
+        }
+        if measure.is_mean() {
+            return Some(Self::means(at, measure.moments(pane)));
         }
         let (hits, n) = measure.counts(pane).unwrap_or((0, 0));
         measure.is_rate().then(|| Self::rate(at, hits as f64, n as f64))

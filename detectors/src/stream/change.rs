@@ -17,10 +17,10 @@ const BLOCKS: f64 = 12.0;
 pub struct Change {
     /// Beginning of its first block, as estimated: the split that explains the blocks best.
     pub at: Micros,
-    /// Relative to what is usual; of a shape the share of values that moved.
+    /// Relative to what is usual; of a shape the share of values that moved, of values as they are the difference.
     pub effect: f64,
     pub interval: Interval,
-    /// Usual and present level since then: of a rate and a tail a share, of values the mean of their logarithms.
+    /// Usual and present level since then: of a rate and a tail a share, of values the mean, as the blocks have it.
     pub usual: f64,
     pub now: f64,
     /// Calls or values since then.
@@ -52,7 +52,7 @@ pub struct Asked {
 pub fn explain(blocks: &[Block], baseline: &Baseline, asked: Asked, loudest: Speaker) -> Option<(Speaker, Change)> {
     let speakers: &[Speaker] = match (baseline.kind(), asked.direction) {
         (Kind::Rate, _) => &[Speaker::Rate],
-        (Kind::Values, Direction::Down) | (Kind::Volume, _) => &[Speaker::Level],
+        (Kind::Values, Direction::Down) | (Kind::Volume | Kind::Means, _) => &[Speaker::Level],
         (Kind::Values, Direction::Up) => &[Speaker::Level, Speaker::Tail],
         (Kind::Values, Direction::Both) => &[Speaker::Level, Speaker::Tail, Speaker::Shape],
     };
@@ -141,6 +141,7 @@ fn shifted(blocks: &[&Block], baseline: &Baseline, of: Of, direction: Direction,
     let half = normal_mixture(time, time * BLOCKS / since.len() as f64, ALPHA) / time + error;
     let relative = |off: f64| match (baseline.kind(), of) {
         (Kind::Values | Kind::Volume, Of::Mean) => off.exp_m1(),
+        (Kind::Means, _) => off,
         // What never came is held against a part of what it may be.
         // Nothing falls by more than all of it.
         _ => (off / usual.max((usual + error) / 4.0)).max(-1.0),

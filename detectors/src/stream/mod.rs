@@ -58,6 +58,8 @@ pub enum Kind {
     Rate,
     /// Values, as logarithms.
     Values,
+    /// Values as they are, of which no more is known than number, mean and variance.
+    Means,
     /// How many events came, as a logarithm.
     Volume,
 }
@@ -130,7 +132,7 @@ impl Watch {
         }
         match baseline.kind() {
             Kind::Rate => self.rate.step(block, baseline),
-            Kind::Volume => self.level.step(block, baseline),
+            Kind::Volume | Kind::Means => self.level.step(block, baseline),
             Kind::Values => {
                 self.level.step(block, baseline);
                 self.shape.step(block, baseline);
@@ -143,7 +145,9 @@ impl Watch {
     pub fn evidence(&self, kind: Kind, direction: Direction) -> Evidence {
         let all: &[(Speaker, f64)] = &match (kind, direction) {
             (Kind::Rate, _) => vec![(Speaker::Rate, self.rate.value(direction))],
-            (Kind::Values, Direction::Down) | (Kind::Volume, _) => vec![(Speaker::Level, self.level.value(direction))],
+            (Kind::Values, Direction::Down) | (Kind::Volume | Kind::Means, _) => {
+                vec![(Speaker::Level, self.level.value(direction))]
+            }
             (Kind::Values, Direction::Up) => {
                 vec![(Speaker::Level, self.level.value(direction)), (Speaker::Tail, self.tail.value())]
             }

@@ -5,7 +5,7 @@ use super::{Baseline, Block, Kind, level, rate};
 /// The normal law's 90 % point.
 const NINETY: f64 = 1.281_551_565_544_600_4;
 
-/// The least rise, relative to what is usual, whose evidence passes `bar` within so many blocks like `block` with a probability of
+/// The least rise, relative to what is usual (of values as they are the difference), whose evidence passes `bar` within so many blocks like `block` with a probability of
 /// 90 %, by the normal law of the evidence's logarithm. `None` where no rise does.
 pub fn sees(block: &Block, baseline: &Baseline, bar: f64, blocks: f64) -> Option<f64> {
     let (usual, _) = baseline.usual(block.at);
@@ -23,13 +23,14 @@ pub fn sees(block: &Block, baseline: &Baseline, bar: f64, blocks: f64) -> Option
             let least = rate::FACTORS.into_iter().map(of).fold(f64::INFINITY, f64::min);
             (least <= 1.0).then(|| least / usual.max(high / 4.0) - 1.0)
         }
-        Kind::Values | Kind::Volume => {
+        Kind::Values | Kind::Volume | Kind::Means => {
             let detectors = if baseline.kind() == Kind::Values { 3.0 } else { 1.0 };
             let needed = (bar * 2.0 * detectors * level::TILTS.len() as f64).ln() / baseline.independent();
             let of = |tilt: f64| needed / (blocks * tilt) + tilt / 2.0 + NINETY / blocks.sqrt();
             let z = level::TILTS.into_iter().map(of).fold(f64::INFINITY, f64::min);
             // Beyond the cut no block counts for more.
-            (z <= level::CUT).then(|| (z * baseline.deviation(block) + high - usual).exp_m1())
+            let rise = z * baseline.deviation(block) + high - usual;
+            (z <= level::CUT).then(|| if baseline.kind() == Kind::Means { rise } else { rise.exp_m1() })
         }
     };
     least.filter(|least| least.is_finite())

@@ -1,5 +1,6 @@
 use leeway_core::clock::{HOUR, MINUTE};
 use leeway_core::drift::Direction;
+use leeway_core::measure::Moments;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -115,6 +116,47 @@ fn what_changes_is_seen_within_a_few_blocks_and_by_the_detector_meant_for_it() {
     }
 }
 
+/// A block of values as they are.
+fn means(number: i64, values: &[f64]) -> Block {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares = values.iter().map(|value| (value - mean).powi(2)).sum();
+    Block::means(number * BLOCK, Some(Moments { n, mean, squares }))
+}
+
+#[test]
+fn a_score_that_falls_is_told_in_its_own_unit() {
+    let week = 7 * 288;
+    let mut rng = seeded(11);
+    // Around nothing, where a change relative to what is usual would have no size.
+    let mut blocks = |from: i64, count: i64, level: f64| -> Vec<Block> {
+        let mut block = |number| {
+            let values: Vec<f64> = (0..30).map(|_| level + 0.3 * normal(&mut rng)).collect();
+            means(number, &values)
+        };
+        (from..from + count).map(&mut block).collect()
+    };
+    let reference = blocks(0, 4 * week, 0.0);
+    let baseline = Baseline::learn(Kind::Means, Season::Week, 0.05, &reference, &[]).unwrap();
+    let (low, high) = baseline.band(0);
+    assert!((low + 0.05).abs() < 0.02 && (high - 0.05).abs() < 0.02, "{low} {high}");
+    let bar = fleet::bar(week as f64, 1.0, 0.001);
+    let after = blocks(4 * week, 100, -0.15);
+    let seen = blocks_until(&mut Watch::new(), &baseline, Direction::Down, &after, bar).unwrap();
+    assert!(seen < 12, "{seen}");
+    assert_eq!(blocks_until(&mut Watch::new(), &baseline, Direction::Up, &after, bar), None);
+    let asked = Asked { direction: Direction::Down, least: 0.05 };
+    let (speaker, change) = explain(&after[..=seen], &baseline, asked, Speaker::Level).unwrap();
+    let (low, high) = (change.interval.low.unwrap(), change.interval.high.unwrap());
+    assert!(speaker == Speaker::Level && low < -0.15 && -0.15 < high && high < -0.05, "{change:?}");
+    let sees = power::sees(&after[0], &baseline, bar, 12.0).unwrap();
+    assert!((0.1..0.3).contains(&sees), "{sees}");
+    let empty = Block::means(0, None);
+    assert!(empty.n == 0.0 && change::change(&[empty], &baseline, speaker, Direction::Both, false).is_none());
+    let constant: Vec<Block> = (0..4 * week).map(|number| means(number, &[1.0; 30])).collect();
+    assert_eq!(Baseline::learn(Kind::Means, Season::Week, 0.05, &constant, &[]), Err(Untestable::Alike));
+}
+
 #[test]
 fn a_rate_that_changes_is_seen_and_one_that_does_not_is_left_alone() {
     let week = 7 * 288;
@@ -139,13 +181,11 @@ fn a_rate_that_changes_is_seen_and_one_that_does_not_is_left_alone() {
     assert_eq!(blocks_until(&mut Watch::new(), &baseline, Direction::Both, &near, bar), None);
 }
 
-/// Nulls: at a bar of A blocks, alarms come at most once in A blocks, and for nine references of ten.
-#[test]
-fn false_alarms_stay_within_the_bar() {
-    const BAR: f64 = 300.0;
-    const REFERENCES: u64 = 40;
-    type Null = (&'static str, Kind, Season, fn(&mut Traffic, i64) -> Block);
-    let nulls: [Null; 8] = [
+/// What a null column is called, and how its blocks are drawn.
+type Null = (&'static str, Kind, Season, fn(&mut Traffic, i64) -> Block);
+
+fn nulls() -> [Null; 9] {
+    [
         ("normal", Kind::Values, Season::None, |traffic, number| {
             traffic.wave = 0.0;
             traffic.wander = 0.0;
@@ -172,12 +212,23 @@ fn false_alarms_stay_within_the_bar() {
         ("rate of 1 %", Kind::Rate, Season::None, |traffic, number| {
             Block::rate(number * BLOCK, hits(&mut traffic.rng, 40, 0.01), 40.0)
         }),
+        ("scores of 0 to 9", Kind::Means, Season::None, |traffic, number| {
+            let values: Vec<f64> = (0..40).map(|_| f64::from(traffic.rng.random_range(0..10u8))).collect();
+            means(number, &values)
+        }),
         ("rate of 5 % that varies", Kind::Rate, Season::None, |traffic, number| {
             let p = 0.05 * (0.3 * normal(&mut traffic.rng)).exp();
             Block::rate(number * BLOCK, hits(&mut traffic.rng, 40, p), 40.0)
         }),
-    ];
-    for (name, kind, season, block) in nulls {
+    ]
+}
+
+/// Nulls: at a bar of A blocks, alarms come at most once in A blocks, and for nine references of ten.
+#[test]
+fn false_alarms_stay_within_the_bar() {
+    const BAR: f64 = 300.0;
+    const REFERENCES: u64 = 40;
+    for (name, kind, season, block) in nulls() {
         let reference_blocks = if season == Season::Week { 14 * 288 } else { 60 };
         let (mut alarms, mut blocks, mut late) = (0, 0, 0);
         for seed in 0..REFERENCES {
