@@ -130,7 +130,9 @@ impl Moments {
     fn of(n: u64, sum_micro: f64, sum_squares_micro: f64) -> Option<Self> {
         let count = Some(n as f64).filter(|n| *n > 0.0)?;
         let mean = sum_micro / 1e6 / count;
-        Some(Self { n: count, mean, squares: (sum_squares_micro / 1e6 - count * mean * mean).max(0.0) })
+        let squares = sum_squares_micro / 1e6 - count * mean * mean;
+        // Each square was cut at its last millionth: less than that is none.
+        Some(Self { n: count, mean, squares: if squares > 2e-6 * count { squares } else { 0.0 } })
     }
 
     /// The mean as an estimate, with Student's interval.

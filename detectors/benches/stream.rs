@@ -66,8 +66,13 @@ fn main() {
         .enumerate()
         .map(|(number, sketch)| Block::sketch(number as i64 * BLOCK, sketch, &edges))
         .collect();
-    let hits: Vec<Block> =
-        (0..WEEKS).map(|number| Block::rate(number * BLOCK, f64::from(number % 7 == 0), 30.0)).collect();
+    // More by day than by night, so that every hour has a limit of its own.
+    let hit = |number: i64| {
+        let p = 0.05 + 0.03 * (std::f64::consts::TAU * number as f64 / 288.0).sin();
+        let hits = (0..30).filter(|_| rng.random::<f64>() < p).count();
+        Block::rate(number * BLOCK, hits as f64, 30.0)
+    };
+    let hits: Vec<Block> = (0..WEEKS).map(hit).collect();
     for (name, kind, blocks) in [("values", Kind::Values, &blocks), ("rate", Kind::Rate, &hits)] {
         let learning = best(|| drop(black_box(Baseline::learn(kind, Season::Week, 0.1, blocks, &[]))));
         let baseline = Baseline::learn(kind, Season::Week, 0.1, blocks, &[]).expect("a reference");

@@ -43,17 +43,38 @@ impl Way {
         along
     }
 
-    /// The sum of how far counts lie along the way, in standard deviations of one count, with their number: of a multinomial's
-    /// counts its mean is 0 and its variance the number. `None` of no counts.
-    pub fn score(self, counts: &[f64; BINS], shares: &[f64; BINS]) -> Option<(f64, f64)> {
-        let (along, n) = (self.along(shares), counts.iter().sum::<f64>());
-        let mean = |weights: &[f64; BINS], of: &dyn Fn(f64) -> f64| -> f64 {
-            weights.iter().zip(&along).map(|(weight, along)| weight * of(*along)).sum()
-        };
-        let expected = mean(shares, &|along| along);
-        let variance = mean(shares, &|along| (along - expected).powi(2));
-        let off = mean(counts, &|along| along - expected);
-        (n > 0.0 && variance > 0.0).then(|| (off / variance.sqrt(), n))
+    /// How far each bin lies from the shares' mean along the way, in standard deviations of one count; 0 where all lie alike.
+    fn scale(self, shares: &[f64; BINS]) -> [f64; BINS] {
+        let along = self.along(shares);
+        let expected: f64 = shares.iter().zip(&along).map(|(share, along)| share * along).sum();
+        let off = along.map(|along| along - expected);
+        let variance: f64 = shares.iter().zip(&off).map(|(share, off)| share * off * off).sum();
+        if variance > 0.0 { off.map(|off| off / variance.sqrt()) } else { [0.0; BINS] }
+    }
+}
+
+pub const WAYS: usize = Way::ALL.len();
+
+/// Where each bin lies, in all ways, in deviations of a count.
+#[derive(Debug, Clone, Copy)]
+pub struct Scales([[f64; WAYS]; BINS]);
+
+impl Scales {
+    pub fn of(shares: &[f64; BINS]) -> Self {
+        let scales = Way::ALL.map(|way| way.scale(shares));
+        Self(std::array::from_fn(|bin| scales.map(|scale| scale[bin])))
+    }
+
+    /// The sums of how far counts lie, with their number: of a multinomial's counts each has mean 0 and the number for its variance.
+    pub fn score(&self, counts: &[f64; BINS]) -> ([f64; WAYS], f64) {
+        let (mut sums, mut n) = ([0.0; WAYS], 0.0);
+        for (count, off) in counts.iter().zip(&self.0) {
+            n += count;
+            for (sum, off) in sums.iter_mut().zip(off) {
+                *sum += count * off;
+            }
+        }
+        (sums, n)
     }
 }
 

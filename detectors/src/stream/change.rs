@@ -51,7 +51,7 @@ pub struct Asked {
 /// least; where none did, what the loudest detector saw.
 pub fn explain(blocks: &[Block], baseline: &Baseline, asked: Asked, loudest: Speaker) -> Option<(Speaker, Change)> {
     let speakers: &[Speaker] = match (baseline.kind(), asked.direction) {
-        (Kind::Rate, _) => &[Speaker::Rate],
+        (Kind::Rate | Kind::YesNo, _) => &[Speaker::Rate],
         (Kind::Values, Direction::Down) | (Kind::Volume | Kind::Means, _) => &[Speaker::Level],
         (Kind::Values, Direction::Up) => &[Speaker::Level, Speaker::Tail],
         (Kind::Values, Direction::Both) => &[Speaker::Level, Speaker::Tail, Speaker::Shape],
@@ -134,14 +134,14 @@ fn shifted(blocks: &[&Block], baseline: &Baseline, of: Of, direction: Direction,
     // A share varies by what it is now, where that is more than by what was usual.
     let variance = |share: f64| (share * (1.0 - share)).max(0.0);
     let now = match (baseline.kind(), of) {
-        (Kind::Rate, _) | (_, Of::Tail) => (variance(usual) / variance(usual + off).max(1e-12)).min(1.0),
+        (Kind::Rate | Kind::YesNo, _) | (_, Of::Tail) => (variance(usual) / variance(usual + off).max(1e-12)).min(1.0),
         _ => 1.0,
     };
     let time = total * baseline.independent() * if usual > 0.0 { now } else { 1.0 };
     let half = normal_mixture(time, time * BLOCKS / since.len() as f64, ALPHA) / time + error;
     let relative = |off: f64| match (baseline.kind(), of) {
         (Kind::Values | Kind::Volume, Of::Mean) => off.exp_m1(),
-        (Kind::Means, _) => off,
+        (Kind::Means | Kind::YesNo, _) => off,
         // What never came is held against a part of what it may be.
         // Nothing falls by more than all of it.
         _ => (off / usual.max((usual + error) / 4.0)).max(-1.0),

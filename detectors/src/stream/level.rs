@@ -2,7 +2,8 @@
 //!
 //! Null: given the past, a block's mean logarithm is normal around a level within the baseline's band, with at most the
 //! baseline's variance. With z the block's distance from the band's edge in deviations, exp(λz − λ²/2) has an expectation of at most 1 for
-//! each tilt λ. Of a number of events it is the logarithm of the number, with Poisson's variance at least. A distance counts up to [`CUT`] deviations, which only lowers it. Where neighbouring blocks depend on one another with
+//! each tilt λ. Means of scores may be far from normal (a rare failure among five): there each tilt's gain is divided by what it paid on the reference's own blocks, an unseen
+//! block that pays most among them, where that is more than 1; of exchangeable blocks the expectation is then at most 1 whatever their law. Of a number of events it is the logarithm of the number, with Poisson's variance at least. A distance counts up to [`CUT`] deviations, which only lowers it. Where neighbouring blocks depend on one another with
 //! correlation ρ, logarithms are divided by (1 + ρ)/(1 − ρ), the ratio of the long-run variance to the variance.
 
 use leeway_core::drift::Direction;
@@ -13,12 +14,32 @@ use super::{Baseline, Block};
 /// Tilts, in deviations of a block.
 pub(super) const TILTS: [f64; 7] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
 const SIDE: usize = TILTS.len();
+/// Logarithms by which tilts pay too much, upward, then downward.
+pub(super) type Excess = [f64; 2 * SIDE];
 /// One block counts for at most so many deviations: it may be an outlier.
 pub(super) const CUT: f64 = 4.0;
 
 /// Upward, then downward.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Level(pub Mixture<{ 2 * SIDE }>);
+
+/// What a block at a distance of so many deviations pays, as a logarithm.
+fn gain(tilt: f64, z: f64, share: f64) -> f64 {
+    share * (tilt * z.min(CUT) - tilt * tilt / 2.0)
+}
+
+/// What the reference's blocks paid each tilt beyond the normal law, around their own cells.
+pub(super) fn excess(blocks: &[&Block], baseline: &Baseline) -> Excess {
+    let share = baseline.independent();
+    let mut sums: Excess = std::array::from_fn(|place| gain(TILTS[place % SIDE], CUT, share).exp());
+    for block in blocks {
+        let z = (block.mean - baseline.usual(block.at).0) / baseline.deviation(block);
+        for (place, sum) in sums.iter_mut().enumerate() {
+            *sum += gain(TILTS[place % SIDE], if place < SIDE { z } else { -z }, share).exp();
+        }
+    }
+    sums.map(|sum| (sum / (blocks.len() as f64 + 1.0)).ln().max(0.0))
+}
 
 impl Level {
     pub fn new() -> Self {
@@ -32,10 +53,11 @@ impl Level {
         let (low, high) = baseline.band(block.at);
         let (deviation, share) = (baseline.deviation(block), baseline.independent());
         let side = |beyond: f64| {
-            let z = (beyond / deviation).min(CUT);
-            TILTS.into_iter().map(move |tilt| share * (tilt * z - tilt * tilt / 2.0))
+            let z = beyond / deviation;
+            TILTS.into_iter().map(move |tilt| gain(tilt, z, share))
         };
-        self.0.step(side(block.mean - high).chain(side(low - block.mean)));
+        let gains = side(block.mean - high).chain(side(low - block.mean)).enumerate();
+        self.0.step(gains.map(|(place, gain)| gain - baseline.excess(place)));
     }
 
     pub fn value(&self, direction: Direction) -> f64 {

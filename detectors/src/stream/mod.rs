@@ -8,8 +8,10 @@
 //! as dependent from block to block as those of the reference, whose upper limits are used; blocks' means of logarithms are normal.
 
 mod baseline;
+mod beta;
 mod block;
 mod change;
+mod codes;
 pub mod fast;
 pub mod fleet;
 mod level;
@@ -60,6 +62,8 @@ pub enum Kind {
     Values,
     /// Values as they are, of which no more is known than number, mean and variance.
     Means,
+    /// Such values that are all 0 or 1: what the blocks of [`Kind::Means`] are then taken for. A rate, whose changes are differences.
+    YesNo,
     /// How many events came, as a logarithm.
     Volume,
 }
@@ -80,7 +84,7 @@ impl Speaker {
 
     /// The one that a stream of this kind always has.
     pub fn first(kind: Kind) -> Self {
-        if kind == Kind::Rate { Self::Rate } else { Self::Level }
+        if matches!(kind, Kind::Rate | Kind::YesNo) { Self::Rate } else { Self::Level }
     }
 
     /// Whether streams of this kind have it.
@@ -131,7 +135,7 @@ impl Watch {
             return;
         }
         match baseline.kind() {
-            Kind::Rate => self.rate.step(block, baseline),
+            Kind::Rate | Kind::YesNo => self.rate.step(block, baseline),
             Kind::Volume | Kind::Means => self.level.step(block, baseline),
             Kind::Values => {
                 self.level.step(block, baseline);
@@ -144,7 +148,7 @@ impl Watch {
     /// The evidence for changes in a direction. The shape has none, and speaks where both are asked for.
     pub fn evidence(&self, kind: Kind, direction: Direction) -> Evidence {
         let all: &[(Speaker, f64)] = &match (kind, direction) {
-            (Kind::Rate, _) => vec![(Speaker::Rate, self.rate.value(direction))],
+            (Kind::Rate | Kind::YesNo, _) => vec![(Speaker::Rate, self.rate.value(direction))],
             (Kind::Values, Direction::Down) | (Kind::Volume | Kind::Means, _) => {
                 vec![(Speaker::Level, self.level.value(direction))]
             }

@@ -14,20 +14,24 @@ pub fn sees(block: &Block, baseline: &Baseline, bar: f64, blocks: f64) -> Option
         return None;
     }
     let least = match baseline.kind() {
-        Kind::Rate => {
+        Kind::Rate | Kind::YesNo => {
             // Alternatives of both sides share the evidence.
             let needed = (bar * 2.0 * rate::FACTORS.len() as f64).ln();
             let share = baseline.share(block);
             let of =
                 |factor: f64| rising(high, rate::alternative(high, factor), (needed, share * blocks * block.n, share));
             let least = rate::FACTORS.into_iter().map(of).fold(f64::INFINITY, f64::min);
-            (least <= 1.0).then(|| least / usual.max(high / 4.0) - 1.0)
+            let relative = baseline.kind() == Kind::Rate;
+            (least <= 1.0).then(|| if relative { least / usual.max(high / 4.0) - 1.0 } else { least - usual })
         }
         Kind::Values | Kind::Volume | Kind::Means => {
             let detectors = if baseline.kind() == Kind::Values { 3.0 } else { 1.0 };
             let needed = (bar * 2.0 * detectors * level::TILTS.len() as f64).ln() / baseline.independent();
-            let of = |tilt: f64| needed / (blocks * tilt) + tilt / 2.0 + NINETY / blocks.sqrt();
-            let z = level::TILTS.into_iter().map(of).fold(f64::INFINITY, f64::min);
+            let of = |(place, tilt): (usize, f64)| {
+                let excess = baseline.excess(place) / baseline.independent();
+                needed / (blocks * tilt) + tilt / 2.0 + excess / tilt + NINETY / blocks.sqrt()
+            };
+            let z = level::TILTS.into_iter().enumerate().map(of).fold(f64::INFINITY, f64::min);
             // Beyond the cut no block counts for more.
             let rise = z * baseline.deviation(block) + high - usual;
             (z <= level::CUT).then(|| if baseline.kind() == Kind::Means { rise } else { rise.exp_m1() })

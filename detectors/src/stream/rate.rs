@@ -41,7 +41,8 @@ impl Rate {
             return;
         }
         let (low, high) = baseline.band(block.at);
-        let (hits, share) = (block.mean * block.n, baseline.share(block));
+        // A score that was yes or no and no longer is counts as far as it goes.
+        let (hits, share) = (block.mean.clamp(0.0, 1.0) * block.n, baseline.share(block));
         let up = gains(high, hits, block.n, share);
         let down = gains(1.0 - low, block.n - hits, block.n, share);
         self.0.step(up.chain(down));

@@ -2,7 +2,7 @@
 //!
 //! Null: given the past, the shares of the bins lie near the baseline's, as near as a sample of the baseline's size tells them. For shares
 //! p of the baseline and tilted shares q the likelihood ratio of counts c is Π(q/p)^c. Its expectation under the shares p' is
-//! (Σ p'q/p)^n, which is 1 for p' = p; for p' in the band it is at most 1 + s with s from the sampling error of Σ p'q/p, and the ratio is
+//! (Σ p'q/p)^n, which is 1 for p' = p; for p' in the band it is at most 1 + s with s from the sampling error of Σ p'q/p (and from the sixteen bits that p is kept in), and the ratio is
 //! divided by (1 + s)^n. Dispersion beyond a multinomial's and dependence are treated as in `rate`.
 
 use super::baseline::LIMIT;
@@ -31,7 +31,7 @@ impl Shape {
         }
         let (shares, sample) = baseline.shares(block.at);
         let gain = |(way, sign): (Way, f64), size: f64| {
-            let along = way.along(shares).map(|along| sign * size * along);
+            let along = way.along(&shares).map(|along| sign * size * along);
             let raised = along.map(f64::exp);
             let total: f64 = shares.iter().zip(&raised).map(|(share, raised)| share * raised).sum();
             let (mut gain, mut square) = (0.0, 0.0);
@@ -40,7 +40,8 @@ impl Shape {
                 square += shares[bin] * (raised[bin] / total).powi(2);
             }
             let quasi = baseline.shape_share(way);
-            let slack = (LIMIT / (sample * quasi).sqrt() + 2.0 * baseline.wander(way)) * (square - 1.0).max(0.0).sqrt();
+            let slack = (LIMIT / (sample * quasi).sqrt() + 2.0 * baseline.wander(way)) * (square - 1.0).max(0.0).sqrt()
+                + baseline.grain();
             quasi * (gain - n * slack.ln_1p())
         };
         self.0.step(WAYS.into_iter().flat_map(|way| SIZES.map(|size| gain(way, size))));

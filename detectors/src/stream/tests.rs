@@ -153,8 +153,14 @@ fn a_score_that_falls_is_told_in_its_own_unit() {
     assert!((0.1..0.3).contains(&sees), "{sees}");
     let empty = Block::means(0, None);
     assert!(empty.n == 0.0 && change::change(&[empty], &baseline, speaker, Direction::Both, false).is_none());
-    let constant: Vec<Block> = (0..4 * week).map(|number| means(number, &[1.0; 30])).collect();
-    assert_eq!(Baseline::learn(Kind::Means, Season::Week, 0.05, &constant, &[]), Err(Untestable::Alike));
+    let constant = |value: f64| -> Vec<Block> { (0..4 * week).map(|number| means(number, &[value; 30])).collect() };
+    assert_eq!(Baseline::learn(Kind::Means, Season::Week, 0.05, &constant(0.75), &[]), Err(Untestable::Alike));
+    // Of a yes that was never a no, a fall is news.
+    let sure = Baseline::learn(Kind::Means, Season::Week, 0.05, &constant(1.0), &[]).unwrap();
+    let fallen: Vec<Block> = (4 * week..4 * week + 50).map(|number| means(number, &[1.0, 1.0, 1.0, 0.0])).collect();
+    let seen = blocks_until(&mut Watch::new(), &sure, Direction::Down, &fallen, bar).unwrap();
+    let change = change::change(&fallen, &sure, Speaker::Rate, Direction::Down, false).unwrap();
+    assert!(sure.kind() == Kind::YesNo && seen < 24 && (change.effect + 0.25).abs() < 1e-3, "{seen}: {change:?}");
 }
 
 #[test]
@@ -184,7 +190,7 @@ fn a_rate_that_changes_is_seen_and_one_that_does_not_is_left_alone() {
 /// What a null column is called, and how its blocks are drawn.
 type Null = (&'static str, Kind, Season, fn(&mut Traffic, i64) -> Block);
 
-fn nulls() -> [Null; 9] {
+fn nulls() -> [Null; 11] {
     [
         ("normal", Kind::Values, Season::None, |traffic, number| {
             traffic.wave = 0.0;
@@ -216,6 +222,12 @@ fn nulls() -> [Null; 9] {
             let values: Vec<f64> = (0..40).map(|_| f64::from(traffic.rng.random_range(0..10u8))).collect();
             means(number, &values)
         }),
+        ("five answers, one in a hundred wrong", Kind::Means, Season::None, |traffic, number| {
+            means(number, &[(); 5].map(|()| f64::from(u8::from(traffic.rng.random::<f64>() > 0.01))))
+        }),
+        ("five scores, one in fifty low", Kind::Means, Season::None, |traffic, number| {
+            means(number, &[(); 5].map(|()| if traffic.rng.random::<f64>() > 0.02 { 0.9 } else { 0.2 }))
+        }),
         ("rate of 5 % that varies", Kind::Rate, Season::None, |traffic, number| {
             let p = 0.05 * (0.3 * normal(&mut traffic.rng)).exp();
             Block::rate(number * BLOCK, hits(&mut traffic.rng, 40, p), 40.0)
@@ -229,16 +241,21 @@ fn false_alarms_stay_within_the_bar() {
     const BAR: f64 = 300.0;
     const REFERENCES: u64 = 40;
     for (name, kind, season, block) in nulls() {
-        let reference_blocks = if season == Season::Week { 14 * 288 } else { 60 };
+        let reference_blocks = match (season, kind) {
+            (Season::Week, _) => 14 * 288,
+            (_, Kind::Means) => 600,
+            _ => 60,
+        };
         let (mut alarms, mut blocks, mut late) = (0, 0, 0);
         for seed in 0..REFERENCES {
             let mut traffic = Traffic::new(100 + seed, 0.5, 0.0);
             let reference: Vec<Block> = (0..reference_blocks).map(|number| block(&mut traffic, number)).collect();
-            let baseline = Baseline::learn(kind, season, LEAST, &reference, &[]).unwrap();
+            let least = if kind == Kind::Means { LEAST / 10.0 } else { LEAST };
+            let baseline = Baseline::learn(kind, season, least, &reference, &[]).unwrap();
             let (mut watch, mut own) = (Watch::new(), 0);
             for number in reference_blocks..reference_blocks + 3_000 {
                 watch.step(&block(&mut traffic, number), &baseline);
-                if watch.evidence(kind, Direction::Both).value >= BAR {
+                if watch.evidence(baseline.kind(), Direction::Both).value >= BAR {
                     own += 1;
                     watch.calm();
                 }
