@@ -291,7 +291,9 @@ impl Evidence {
         let uncovered: Vec<String> = drift.uncovered.iter().map(slice).collect();
         let uncovered =
             if uncovered.is_empty() { String::new() } else { format!("; not in it: {}", uncovered.join(", ")) };
-        Some(format!("{title}: {answer}, against {from} to {to} UTC{words} with n = {}{uncovered}", drift.reference_n))
+        // Of what is not there no time is known.
+        let times = if drift.reference_to == 0 { "nothing".to_owned() } else { format!("{from} to {to} UTC") };
+        Some(format!("{title}: {answer}, against {times}{words} with n = {}{uncovered}", drift.reference_n))
     }
 
     pub fn shown_threshold(&self) -> String {

@@ -20,11 +20,12 @@ use leeway_detectors::threshold;
 use leeway_store::{AlertRow, EvaluationWrite, Lease, PartitionRow, RuleProgress, SeriesPane, Store};
 use tokio::task::JoinSet;
 
-use crate::beside::{Held, References, Running, compared};
+use crate::beside::{Held, References, Slices, compared};
 use crate::metrics::Metrics;
 use crate::moved;
 use crate::tasks::Stop;
 use crate::usual::Usual;
+use crate::versions::{Past, Ran};
 use crate::weigh::Watches;
 
 /// A partition whose watermark stood still for this long holds nothing back.
@@ -65,7 +66,11 @@ pub struct Memory {
     progress: HashMap<String, RuleProgress>,
     /// Fixed references by rule id and version.
     pub(crate) references: HashMap<(String, String), References>,
-    pub(crate) running: Running,
+    /// What instances run, and what was read of their past, by rule id.
+    pub(crate) ran: HashMap<String, Ran>,
+    pub(crate) earlier: HashMap<String, Past>,
+    /// What instances' calls are about, at the end of a time, by rule id.
+    pub(crate) slices: HashMap<String, (Micros, Arc<BTreeMap<AlertLabels, Slices>>)>,
     /// What is usual of an anomaly rule's streams, and what their detectors hold, by rule id.
     pub(crate) usual: HashMap<String, Usual>,
     pub(crate) watches: HashMap<String, Watches>,
@@ -294,11 +299,11 @@ impl Evaluator {
         if matches!(rule.kind, Kind::Anomaly(_)) && end % rule.window != 0 {
             return Ok(EvaluationWrite::default());
         }
+        let known: BTreeMap<String, AlertRow> = before.into_iter().map(|row| (row.fingerprint.clone(), row)).collect();
         let (panes, held) = match rule.kind {
-            Kind::Drift(asked) => self.held_beside(rule, asked.reference, end).await?,
+            Kind::Drift(asked) => self.held_beside((rule, asked), end, &known).await?,
             _ => (self.instances(rule, end - rule.window, end).await?, References::new()),
         };
-        let known: BTreeMap<String, AlertRow> = before.into_iter().map(|row| (row.fingerprint.clone(), row)).collect();
         let mut subjects: BTreeMap<String, (AlertLabels, Pane)> = BTreeMap::new();
         for (labels, pane) in panes {
             subjects.insert(fingerprint(&rule.id, &labels), (labels, pane));

@@ -19,6 +19,9 @@ const TOLD: usize = 10;
 const IDENTITY: [&str; 9] =
     ["tenant", "app", "operation", "served", "provider", "model", "release", "environment", "overflow"];
 
+/// Labels of what a run tested.
+const TESTED: [&str; 5] = ["release", "model", "prompt_version", "index_version", "environment"];
+
 /// A finished run.
 #[derive(Debug)]
 pub(crate) struct Golden {
@@ -28,6 +31,8 @@ pub(crate) struct Golden {
     pub name: String,
     /// From its beginning to its end.
     pub times: (Micros, Micros),
+    /// Labels of what was tested: release, model and their like.
+    of: Vec<(&'static str, String)>,
     items: Vec<Item>,
     /// (metric, n, value, standard error).
     summary: Vec<(String, f64, f64, Option<f64>)>,
@@ -42,14 +47,19 @@ struct Item {
 }
 
 impl Golden {
-    /// Runs that are looked through for each instance's own.
-    pub const RUNS: i64 = 50;
+    /// Runs of a tenant and app that are looked through for the newest that goes with the calls.
+    pub const RUNS: i64 = 5;
 
     /// `None` of what is no finished run of a golden set.
     pub fn of(kept: &Kept) -> Option<Self> {
         let body: Json = serde_json::from_str(&kept.body).ok()?;
         let text = |name: &str| body[name].as_str().unwrap_or("");
-        if text("type") != "golden_set" || matches!(text("status"), "error" | "missed") {
+        let finished = match text("status") {
+            "passed" | "failed" => true,
+            "" => !body["ended_at"].is_null(),
+            _ => false,
+        };
+        if text("type") != "golden_set" || !finished {
             return None;
         }
         let version = text("suite_version");
@@ -64,6 +74,11 @@ impl Golden {
             app: kept.app.clone(),
             name,
             times: (at("started_at").unwrap_or(kept.time), at("ended_at").unwrap_or(kept.time)),
+            of: TESTED
+                .into_iter()
+                .filter_map(|label| Some((label, body[label].as_str()?.to_owned())))
+                .filter(|(_, value)| !value.is_empty())
+                .collect(),
             items: list("items").iter().filter_map(Item::of).collect(),
             summary: summary.collect(),
         })
@@ -75,10 +90,20 @@ impl Golden {
         fits("tenant", &self.tenant) && fits("app", &self.app)
     }
 
+    /// In words, of what it is and most of the live calls are not.
+    pub fn elsewhere(&self, live: &Slices) -> Option<String> {
+        let other = |of: &&(&str, String)| {
+            let Some(values) = live.get(of.0) else { return false };
+            let all: u64 = values.values().sum();
+            all > 0 && 2 * values.get(&of.1).copied().unwrap_or(0) < all
+        };
+        self.of.iter().find(other).map(|(label, value)| format!("it is of {label} {value}, and most calls are not"))
+    }
+
     /// What it has of a measure within a scope; in words, why that is nothing.
     pub fn sample(&self, measure: &Measure, scope: &BTreeMap<&str, &str>) -> (Option<Sample>, String) {
         let id = measure.to_string();
-        let named = |metric: &str| metric == id || id.strip_prefix("score.") == Some(metric);
+        let named = |metric: &str| is_of(&id, metric);
         let of_metric: Vec<&Item> = self.items.iter().filter(|item| named(&item.metric)).collect();
         let values: Vec<f64> = of_metric.iter().filter(|item| item.is_in(scope)).map(|item| item.value).collect();
         if !values.is_empty() {
@@ -91,6 +116,12 @@ impl Golden {
             return (None, format!(": none of its {} items of {id} is of this slice", of_metric.len()));
         }
         match self.summary.iter().find(|(metric, ..)| named(metric)) {
+            Some((_, n, ..)) if !(1.0..1e12).contains(n) || n.fract() != 0.0 => {
+                (None, format!(": the n of its summary of {id} is {n}, and is a whole number from 1 on"))
+            }
+            Some((_, _, value, _)) if measure.is_rate() && !(0.0..=1.0).contains(value) => {
+                (None, format!(": {id} in its summary is {value}; a rate lies between 0 and 1"))
+            }
             Some((_, n, value, _)) if measure.is_rate() => {
                 (Some(Sample::Rate((value * n).round() as u64, *n as u64)), String::new())
             }
@@ -103,10 +134,12 @@ impl Golden {
         }
     }
 
-    /// Live slices that none of its items is of, the busiest first, and in words the labels of its slices that calls do not have.
-    pub fn uncovered(&self, live: &Slices) -> (Vec<Uncovered>, String) {
+    /// Live slices that none of its items of the measure is of, the busiest first, and in words the labels of its slices that calls do not have.
+    pub fn uncovered(&self, measure: &Measure, live: &Slices) -> (Vec<Uncovered>, String) {
         let mut covered: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (label, value) in self.items.iter().flat_map(|item| &item.slice) {
+        let id = measure.to_string();
+        let items = self.items.iter().filter(|item| is_of(&id, &item.metric));
+        for (label, value) in items.flat_map(|item| &item.slice) {
             covered.entry(label).or_default().insert(value);
         }
         let bare = covered.remove("").unwrap_or_default();
@@ -159,6 +192,11 @@ impl Item {
     fn is_in(&self, scope: &BTreeMap<&str, &str>) -> bool {
         self.slice.iter().all(|(label, value)| scope.get(label.as_str()).is_none_or(|asked| asked == value))
     }
+}
+
+/// Whether a metric is a measure's: its id, of a score its name as well.
+fn is_of(id: &str, metric: &str) -> bool {
+    metric == id || id.strip_prefix("score.") == Some(metric)
 }
 
 /// A yes is 1.
@@ -223,14 +261,17 @@ mod tests {
         let Some(Sample::Values(sketch)) = of("duration_ms", &all).0 else { panic!() };
         assert!((sketch.quantile(0.5).unwrap().value / 120_500.0 - 1.0).abs() < 0.01);
         assert!(of("ttft_ms", &all).1.contains("no item with the metric ttft_ms"));
-        let odd = run(&json!({"type": "golden_set", "items": [{"metric": "error_rate", "value": 0.5}]})).unwrap();
+        let odd =
+            run(&json!({"type": "golden_set", "status": "passed", "items": [{"metric": "error_rate", "value": 0.5}]}))
+                .unwrap();
         assert!(odd.sample(&measure("error_rate"), &all).1.contains("each item says 0 or 1"));
     }
 
     #[test]
     fn a_summary_is_enough_where_it_says_how_values_are_spread() {
-        let golden = run(&json!({"type": "golden_set", "summary": [
+        let golden = run(&json!({"type": "golden_set", "ended_at": "1970-01-01T00:00:01Z", "summary": [
             {"metric": "error_rate", "n": 200, "value": 0.05}, {"metric": "grounded", "n": 100, "value": 0.8, "se": 0.02},
+            {"metric": "severe_rate", "n": 100, "value": 5}, {"metric": "text.grounded", "n": 0, "value": 1, "se": 0.1},
             {"metric": "duration_ms", "n": 100, "value": 800},
         ]}))
         .unwrap();
@@ -239,7 +280,9 @@ mod tests {
         let Some(Sample::Means(Some(moments))) = of("score.grounded").0 else { panic!() };
         assert!((moments.squares / 99.0 - 0.04).abs() < 1e-12, "a standard error of 0.02 of a hundred: {moments:?}");
         assert!(of("duration_ms").1.contains("send its items"));
-        for body in [json!({"type": "redteam"}), json!({"type": "golden_set", "status": "missed"})] {
+        assert!(of("severe_rate").1.contains("between 0 and 1") && of("text.grounded").1.contains("whole number"));
+        let odd = [json!({"type": "redteam", "status": "passed"}), json!({"type": "golden_set", "status": "missed"})];
+        for body in odd.into_iter().chain([json!({"type": "golden_set"})]) {
             assert!(run(&body).is_none());
         }
     }
@@ -247,8 +290,9 @@ mod tests {
     #[test]
     fn what_live_traffic_has_and_the_set_has_not_is_told() {
         let item = |slice: Json| json!({"slice": slice, "metric": "grounded", "value": 1});
-        let golden = run(&json!({"type": "golden_set", "items": [
+        let golden = run(&json!({"type": "golden_set", "status": "passed", "release": "3", "items": [
             item(json!("language=en")), item(json!({"language": "de"})), item(json!("billing")), item(json!("mood=glad")),
+            {"slice": "language=fr", "metric": "duration_ms", "value": 1},
         ]}))
         .unwrap();
         let calls = |pairs: &[(&str, u64)]| pairs.iter().map(|(value, n)| ((*value).to_owned(), *n)).collect();
@@ -258,10 +302,15 @@ mod tests {
             ("model".to_owned(), calls(&[("billing", 1), ("gpt", 999)])),
             ("region".to_owned(), calls(&[("eu", 1_000)])),
         ]);
-        let (found, unknown) = golden.uncovered(&live);
+        let (found, unknown) = golden.uncovered(&measure("score.grounded"), &live);
         let told: Vec<(&str, &str, f64)> =
             found.iter().map(|slice| (slice.label.as_str(), slice.value.as_str(), slice.share)).collect();
         assert_eq!(told, [("language", "fr", 0.4), ("route", "legal", 0.3), ("language", "(none)", 0.015)]);
         assert!(unknown.contains("slices by mood"), "{unknown}");
+        // A run of what is not deployed yet says nothing of what is.
+        let releases = |pairs: &[(&str, u64)]| Slices::from([("release".to_owned(), calls(pairs))]);
+        assert!(golden.elsewhere(&releases(&[("3", 100), ("2", 900)])).unwrap().contains("of release 3"));
+        assert_eq!(golden.elsewhere(&releases(&[("3", 600), ("2", 400)])), None);
+        assert_eq!(golden.elsewhere(&live), None, "releases are no dimension");
     }
 }

@@ -11,7 +11,7 @@ use leeway_store::{Kept, Running, Store, StoreError};
 use serde_json::{Value as Json, json};
 
 /// Labels that are watched, and the type of their changes.
-pub const WATCHED: [(&str, &str); 4] =
+const WATCHED: [(&str, &str); 4] =
     [("model", "model"), ("release", "release"), ("prompt_version", "prompt"), ("index_version", "retrieval_index")];
 /// What an app shows in its first minutes is no change.
 const GRACE: Micros = 10 * MINUTE;
@@ -31,8 +31,7 @@ pub struct Item {
     pub kind: &'static str,
     pub value: String,
     pub first_seen_at: Micros,
-    /// Day numbers.
-    pub first_day: i64,
+    /// Day number.
     pub last_day: i64,
     /// Calls of the last hour.
     pub calls: u64,
@@ -65,13 +64,11 @@ pub fn items(running: &[Running]) -> Vec<Item> {
                 kind,
                 value: value.to_owned(),
                 first_seen_at: series.first_seen_at,
-                first_day: series.first_day,
                 last_day: series.last_day,
                 calls: 0,
                 share: None,
             });
             item.first_seen_at = item.first_seen_at.min(series.first_seen_at);
-            item.first_day = item.first_day.min(series.first_day);
             item.last_day = item.last_day.max(series.last_day);
             item.calls += series.calls;
         }

@@ -38,6 +38,7 @@ pub mod topic_id;
 pub mod traffic;
 pub mod upkeep;
 pub mod usual;
+mod versions;
 mod watch;
 pub mod web;
 pub mod weekly;

@@ -20,8 +20,8 @@ use leeway_core::sketch::middle;
 use leeway_detectors::decompose::{self, Side, Slice, decompose};
 use leeway_store::{EvaluationWrite, Kept, SeriesPane, Store, Which};
 
-use crate::beside::windows_of;
 use crate::report::change_line;
+use crate::versions::windows_of;
 use crate::why::side_of;
 
 /// Alerts of one rule that are taken apart at one moment.

@@ -91,11 +91,19 @@ impl Store {
         rows.iter().map(kept).collect()
     }
 
-    /// The newest runs of an offline suite up to a time, newest first.
-    pub async fn suite_runs(&self, suite: &str, to: Micros, limit: i64) -> Result<Vec<Kept>, StoreError> {
-        let sql = "SELECT tenant, id, time, app, name, body FROM evaluation WHERE name = $1 AND time <= $2 \
-                   ORDER BY time DESC, tenant, id LIMIT $3";
-        let rows = self.conn().await?.query(sql, args![suite, to, limit]).await?;
+    /// The newest runs of an offline suite up to a time, so many of each tenant and app; newest first.
+    pub async fn suite_runs(
+        &self,
+        suite: &str,
+        tenant: Option<&str>,
+        to: Micros,
+        each: i64,
+    ) -> Result<Vec<Kept>, StoreError> {
+        let sql = "SELECT e.tenant, e.id, e.time, e.app, e.name, e.body FROM evaluation e JOIN (SELECT tenant, id, \
+                   ROW_NUMBER() OVER (PARTITION BY tenant, app ORDER BY time DESC, id) AS place FROM evaluation \
+                   WHERE name = $1 AND time <= $2 AND ($3 = '' OR tenant = $3)) r ON r.tenant = e.tenant AND r.id = e.id \
+                   WHERE r.place <= $4 ORDER BY e.time DESC, e.tenant, e.id";
+        let rows = self.conn().await?.query(sql, args![suite, to, tenant.unwrap_or(""), each]).await?;
         rows.iter().map(kept).collect()
     }
 

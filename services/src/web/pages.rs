@@ -359,6 +359,7 @@ fn rule_line(rule: &leeway_alerts::rule::Rule) -> RuleLine {
     let (drift, unit) = match rule.kind {
         Kind::Drift(drift) => (format!("{} of ", drift.test.title()), drift.test.unit(&rule.measure)),
         Kind::Threshold => (String::new(), rule.measure.unit()),
+        Kind::Anomaly(_) if rule.measure.is_mean() => ("change from the usual of ".to_owned(), rule.measure.unit()),
         Kind::Anomaly(_) => ("change from the usual of ".to_owned(), leeway_core::measure::Unit::Change),
     };
     let bound = unit.show(rule.bound.limit());
