@@ -499,6 +499,35 @@ impl Rule {
         }
     }
 
+    /// Where the window, or of an anomaly rule the block, begins that is judged at a time.
+    pub fn begin(&self, end: Micros) -> Micros {
+        match self.kind {
+            Kind::Anomaly(_) => (end - 1).div_euclid(self.window) * self.window,
+            _ => end - self.window,
+        }
+    }
+
+    /// Minutes between looks of an anomaly rule into its open block: a twelfth of it. What is to come of a number of calls is no
+    /// drop, so there it is not looked at.
+    fn glance_every(&self) -> Option<Micros> {
+        let minutes = (self.window / MINUTE + 11) / 12;
+        let looks = matches!(self.kind, Kind::Anomaly(_)) && !matches!(self.measure, Measure::Calls);
+        Some(minutes * MINUTE).filter(|every| looks && *every < self.window)
+    }
+
+    /// How often an open block is looked into before its end.
+    pub fn glances(&self) -> usize {
+        self.glance_every().map_or(0, |every| ((self.window - 1) / every) as usize)
+    }
+
+    /// Whether something is judged at a time.
+    pub fn judges(&self, end: Micros) -> bool {
+        let anomaly = matches!(self.kind, Kind::Anomaly(_));
+        !anomaly
+            || end % self.window == 0
+            || self.glance_every().is_some_and(|every| (end - self.begin(end)) % every == 0)
+    }
+
     /// The instance that a series belongs to.
     pub fn instance(&self, labels: &Labels) -> AlertLabels {
         self.by.iter().map(|name| (name.clone(), labels.get(name).unwrap_or("").to_owned())).collect()
@@ -662,6 +691,26 @@ receivers = ["oncall"]
         }
         let error = parse_text(&GOOD.replace("above = 4000", "above = 4000\nweight = 2")).unwrap_err();
         assert!(error.contains("kind `anomaly`"), "{error}");
+    }
+
+    #[test]
+    fn an_open_block_is_looked_into_a_dozen_times_at_most() {
+        let anomaly = |measure: &str, window: &str| {
+            let text = format!(
+                "[[rule]]\nid = \"a\"\nkind = \"anomaly\"\nseverity = \"page\"\nmeasure = \"{measure}\"\nwindow = \"{window}\""
+            );
+            parse("rules.toml", &text, &Dimensions::default(), &BTreeSet::new()).unwrap().remove(0)
+        };
+        for (window, looks) in [("1m", 0), ("5m", 4), ("15m", 7), ("30m", 9), ("1h", 11)] {
+            let rule = anomaly("error_rate", window);
+            let hour = 7 * HOUR;
+            let judged = (1..=60).filter(|minute| rule.judges(hour + minute * MINUTE)).count();
+            assert_eq!((rule.glances(), judged), (looks, (looks + 1) * (HOUR / rule.window) as usize), "{window}");
+            assert_eq!((rule.begin(hour), rule.begin(hour + MINUTE)), (hour - rule.window, hour));
+        }
+        let calls = anomaly("calls", "5m");
+        assert!(calls.glances() == 0 && !calls.judges(MINUTE) && calls.judges(5 * MINUTE));
+        assert!(parse_text(GOOD).unwrap()[0].judges(MINUTE));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Evaluator {
             let last = horizon.ready.min(through + STEP);
             while end <= last {
                 // Until its baselines are made the rule waits, and the others go on.
-                if !self.knows(&rule, end - rule.window).await? {
+                if !self.knows(&rule, rule.begin(end)).await? {
                     break;
                 }
                 let before = self.store.alerts_of_rule(&rule.id).await?;
@@ -295,14 +295,14 @@ impl Evaluator {
         end: Micros,
         before: Vec<AlertRow>,
     ) -> Result<EvaluationWrite> {
-        let coverage = if self.memory.past { 1.0 } else { self.coverage(end).await? };
-        if matches!(rule.kind, Kind::Anomaly(_)) && end % rule.window != 0 {
+        if !rule.judges(end) {
             return Ok(EvaluationWrite::default());
         }
+        let coverage = if self.memory.past { 1.0 } else { self.coverage(end).await? };
         let known: BTreeMap<String, AlertRow> = before.into_iter().map(|row| (row.fingerprint.clone(), row)).collect();
         let (panes, held) = match rule.kind {
             Kind::Drift(asked) => self.held_beside((rule, asked), end, &known).await?,
-            _ => (self.instances(rule, end - rule.window, end).await?, References::new()),
+            _ => (self.instances(rule, rule.begin(end), end).await?, References::new()),
         };
         let mut subjects: BTreeMap<String, (AlertLabels, Pane)> = BTreeMap::new();
         for (labels, pane) in panes {
@@ -319,7 +319,7 @@ impl Evaluator {
             .iter()
             .map(|(print, (labels, pane))| {
                 let (held, before) = (held.get(labels), known.get(print));
-                Subject { rule, print, labels, pane, held, before, end, coverage }
+                Subject { rule, print, labels, pane, held, before, start: rule.begin(end), end, coverage }
             })
             .collect();
         let mut write = EvaluationWrite::default();
@@ -328,11 +328,15 @@ impl Evaluator {
             Kind::Drift(asked) => subjects.iter().map(|subject| compared(subject, asked)).collect(),
             Kind::Anomaly(asked) => {
                 let (found, state) = self.weigh(rule, asked, &subjects).await?;
-                write.state = Some(state);
+                write.state = state;
                 found
             }
         };
         for (subject, (verdict, evidence)) in subjects.iter().zip(found) {
+            // What an open block does not tell its end may.
+            if subject.glance() && verdict != Verdict::Breach {
+                continue;
+            }
             self.judge(subject, verdict, &evidence, &mut write);
         }
         if !self.memory.again {
@@ -395,11 +399,17 @@ pub(crate) struct Subject<'a> {
     /// Of a drift rule: what it is held beside.
     pub held: Option<&'a Held>,
     pub before: Option<&'a AlertRow>,
+    pub start: Micros,
     pub end: Micros,
     pub coverage: f64,
 }
 
 impl Subject<'_> {
+    /// Whether its block is still open.
+    pub fn glance(&self) -> bool {
+        self.end - self.start < self.rule.window
+    }
+
     fn row(&self, after: Instance, last_seen_at: Micros, evidence: &Evidence) -> AlertRow {
         let told = matches!(after.state, State::Firing | State::Resolved);
         AlertRow {
@@ -479,7 +489,7 @@ pub(crate) fn bare(subject: &Subject<'_>) -> Evidence {
         direction: rule.bound.name().to_owned(),
         threshold: rule.bound.limit(),
         min_events: rule.min_events,
-        window_start: subject.end - rule.window,
+        window_start: subject.start,
         window_end: subject.end,
         coverage: subject.coverage,
         drift: None,

@@ -25,6 +25,8 @@ const WEEK: Micros = 7 * DAY;
 const LOOK: [Micros; 4] = [HOUR, 6 * HOUR, DAY, WEEK];
 /// What fires goes on while the last hours show this part of the least change.
 const GOES_ON: f64 = 0.5;
+/// Or this part of what the alert was opened for, where it is not surely there.
+const GOES_ON_UNSURE: f64 = 0.2;
 /// Evidence this many times the bar is asked about once an hour: the change is there, and its size is what is too small.
 const PLAIN: f64 = 1e12;
 /// The false discovery rate, per week waited, of the streams that are told as affected.
@@ -127,6 +129,15 @@ impl Opened {
     }
 }
 
+impl Opened {
+    /// Whether a change is still the alert's: half of the least, and if it is not surely there a part of what the alert was opened for. What was
+    /// twenty times as much is not still there when chance makes a tenth more of what is usual.
+    fn still(self, change: Change, least: f64) -> bool {
+        let (size, at_least) = change.size(self.direction);
+        size > GOES_ON * least && (at_least > 0.0 || size > GOES_ON_UNSURE * self.effect.abs())
+    }
+}
+
 impl Weighed<'_> {
     /// What the stream can see within so many blocks like this one.
     fn sees(&self, bar: f64, blocks: f64) -> Option<f64> {
@@ -134,25 +145,29 @@ impl Weighed<'_> {
         sees(self.block.as_ref()?, baseline, bar, blocks)
     }
 
-    fn asks(&self, bar: f64, end: Micros) -> bool {
+    fn asks(&self, bar: f64, end: Micros, glance: bool) -> bool {
         let plain = self.value >= PLAIN * bar && end % HOUR != 0;
-        self.open.is_some() || (self.value >= bar && !plain)
+        // What is open goes on until its block's end.
+        (self.open.is_some() && !glance) || (self.open.is_none() && self.value >= bar && !plain)
     }
 }
 
 impl Evaluator {
-    /// One block of all streams of a rule: verdicts and evidence in the order of the subjects, and the state to write.
+    /// One block of all streams of a rule, or what there is of it: verdicts and evidence in the order of the subjects, and the state to
+    /// write, where it changed.
     pub(crate) async fn weigh(
         &mut self,
         rule: &Rule,
         asked: Anomaly,
         subjects: &[Subject<'_>],
-    ) -> Result<(Vec<(Verdict, Evidence)>, DetectorState)> {
+    ) -> Result<(Vec<(Verdict, Evidence)>, Option<DetectorState>)> {
         let mut watches = self.watches(rule).await?;
         let streams = self.memory.usual.get(&rule.id).map(|usual| &usual.streams);
         let share = asked.weight / self.weights();
         let weight = fleet::weight(share, streams.map_or(0, BTreeMap::len));
-        let bar = fleet::bar((WEEK / rule.window) as f64, self.false_pages_a_week, weight);
+        let glance = subjects.first().is_some_and(Subject::glance);
+        let bar = if glance { fleet::glance_bar } else { fleet::bar };
+        let bar = bar((WEEK / rule.window) as f64, self.false_pages_a_week, weight, rule.glances());
         let mut weighed = Vec::new();
         for subject in subjects {
             let known = streams.and_then(|streams| streams.get(subject.labels));
@@ -168,10 +183,14 @@ impl Evaluator {
             ranked.iter().take(TOLD).map(|place| subjects[*place].labels.clone()).collect();
         let mut found = Vec::new();
         for ((subject, weighed), change) in subjects.iter().zip(&weighed).zip(&changes) {
-            let verdict = verdict(subject, asked, weighed, *change);
+            let verdict = match change {
+                // An open block without calls, or with few, says nothing yet.
+                None if glance => Verdict::Clear,
+                _ => verdict(subject, asked, weighed, *change),
+            };
             let mut usual = told(subject, weighed, *change);
             (usual.bar, usual.false_pages_a_week) = (bar, self.false_pages_a_week * weight);
-            usual.sees = weighed.sees(bar, (HOUR / rule.window) as f64);
+            usual.sees = weighed.sees(bar, (HOUR / rule.window) as f64).filter(|_| !glance);
             if verdict == Verdict::Breach {
                 (usual.affected, usual.affected_count) = (affected.clone(), ranked.len());
                 // An alarm uses its evidence up.
@@ -181,8 +200,9 @@ impl Evaluator {
         }
         // Who was forgotten by the alerts is forgotten here.
         let prints: HashSet<&str> = subjects.iter().map(|subject| subject.print).collect();
-        watches.held.retain(|stream, _| prints.contains(stream.as_str()));
-        let state = DetectorState { basis: watches.basis.clone(), body: watches.encode() };
+        watches.held.retain(|stream, _| glance || prints.contains(stream.as_str()));
+        let changed = !glance || found.iter().any(|(verdict, _)| *verdict == Verdict::Breach);
+        let state = changed.then(|| DetectorState { basis: watches.basis.clone(), body: watches.encode() });
         self.memory.watches.insert(rule.id.clone(), watches);
         Ok((found, state))
     }
@@ -258,9 +278,10 @@ impl Evaluator {
         streams: (&mut [Weighed<'_>], &[Subject<'_>]),
     ) -> Result<Vec<Option<Change>>> {
         let (weighed, subjects) = streams;
-        let end = subjects.first().map_or(0, |subject| subject.end);
+        let (end, glance) = subjects.first().map_or((0, false), |subject| (subject.end, subject.glance()));
         let mut changes: Vec<Option<Change>> = vec![None; weighed.len()];
-        let mut waiting: Vec<usize> = (0..weighed.len()).filter(|place| weighed[*place].asks(bar, end)).collect();
+        let mut waiting: Vec<usize> =
+            (0..weighed.len()).filter(|place| weighed[*place].asks(bar, end, glance)).collect();
         for span in LOOK {
             // The hours before are asked about open alerts alone: a new change is looked for in a day at once.
             let now = |place: &&usize| span >= DAY || weighed[**place].open.is_some();
@@ -272,7 +293,7 @@ impl Evaluator {
             if asked.is_empty() {
                 continue;
             }
-            let from = end - span;
+            let from = (end - span).div_euclid(rule.window) * rule.window;
             let found = usual::since(&self.store, rule, &asked, (from, end)).await?;
             for place in std::mem::take(&mut waiting) {
                 let weighed = &mut weighed[place];
@@ -313,12 +334,12 @@ fn weigh<'a>(subject: &Subject<'_>, asked: Anomaly, known: Option<&'a Known>, wa
         known: known.ok_or(Untestable::NoReference),
         block: None,
         value: 0.0,
-        from: open.map_or(subject.end - rule.window, |opened| opened.from),
+        from: open.map_or(subject.start, |opened| opened.from),
         speaker: Speaker::first(usual::kind(&rule.measure)),
         open,
     };
     let Some(known) = known else { return weighed };
-    let start = subject.end - rule.window;
+    let start = subject.start;
     weighed.block = Block::of(start, &rule.measure, subject.pane, &known.edges);
     let (baseline, block) = match (&known.baseline, &weighed.block) {
         (Ok(baseline), Some(block)) => (baseline, block),
@@ -339,10 +360,13 @@ fn weigh<'a>(subject: &Subject<'_>, asked: Anomaly, known: Option<&'a Known>, wa
         weighed.speaker = speaker.filter(|speaker| speaker.suits(baseline.kind())).unwrap_or(weighed.speaker);
     } else {
         let new = || Held { from: start, watch: Watch::new() };
-        let held = watches.held.entry(subject.print.to_owned()).or_insert_with(new);
+        let mut held = watches.held.get(subject.print).cloned().unwrap_or_else(new);
         held.watch.step(block, baseline);
         weighed.from = held.from;
         let evidence = held.watch.evidence(baseline.kind(), asked.direction);
+        if !subject.glance() {
+            watches.held.insert(subject.print.to_owned(), held);
+        }
         (weighed.value, weighed.speaker) = (evidence.value, evidence.speaker);
     }
     weighed
@@ -357,7 +381,7 @@ fn verdict(subject: &Subject<'_>, asked: Anomaly, weighed: &Weighed<'_>, change:
         (Err(_), _) => Verdict::Insufficient,
         (Ok(_), Some(change)) => {
             let breach = match weighed.open {
-                Some(opened) => change.size(opened.direction).0 > GOES_ON * least,
+                Some(opened) => opened.still(change, least),
                 None => change.size(asked.direction).1 > least,
             };
             if breach { Verdict::Breach } else { Verdict::Clear }

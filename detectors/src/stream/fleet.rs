@@ -2,12 +2,22 @@
 //!
 //! A stream's evidence M less its number of blocks is a supermartingale under the null, and an alarm at M ≥ A uses A of it up. With T
 //! blocks a week and weights w that sum to 1 or less, bars A = T/(B·w) leave B false pages a week in expectation, whatever the streams'
-//! dependence on one another. What is affected is then ranked by e-d-BH (Dandapanthula and Ramdas 2025, arXiv 2501.04130): e-BH (Wang and Ramdas 2022)
+//! dependence on one another. A sudden incident need not wait for its block's end: a twentieth of the budget is for looks into open blocks. What is affected is then ranked by e-d-BH (Dandapanthula and Ramdas 2025, arXiv 2501.04130): e-BH (Wang and Ramdas 2022)
 //! on the evidence of the moment, at the level α/T, so that the false discovery rate divided by the time waited stays below α a week.
 
-/// The evidence at which a stream with this share of the budget pages.
-pub fn bar(blocks_a_week: f64, pages_a_week: f64, weight: f64) -> f64 {
-    blocks_a_week / (pages_a_week * weight)
+/// The part of the budget that is for looks into open blocks.
+const GLANCES: f64 = 0.05;
+
+/// The evidence at which a stream with this share of the budget pages at a block's end, where open blocks are looked into so many times.
+pub fn bar(blocks_a_week: f64, pages_a_week: f64, weight: f64, looks: usize) -> f64 {
+    let part = if looks > 0 { 1.0 - GLANCES } else { 1.0 };
+    blocks_a_week / (pages_a_week * weight * part)
+}
+
+/// The same in one of so many looks into an open block. What a part of a block pays has under the null an expectation of 1 at most, as the
+/// whole has, so each look is one more chance, and they share their part of the budget.
+pub fn glance_bar(blocks_a_week: f64, pages_a_week: f64, weight: f64, looks: usize) -> f64 {
+    looks as f64 * blocks_a_week / (pages_a_week * weight * GLANCES)
 }
 
 /// The weight of one of a rule's streams: `of` is the rule's share of the budget, `streams` how many it has. The number counts

@@ -77,7 +77,7 @@ fn what_changes_is_seen_within_a_few_blocks_and_by_the_detector_meant_for_it() {
     let reference = traffic.usual(0..4 * week, 60);
     let baseline = Baseline::learn(Kind::Values, Season::Week, LEAST, &reference, &[]).unwrap();
     // One page a week of a fleet of a thousand streams.
-    let bar = fleet::bar(week as f64, 1.0, 0.001);
+    let bar = fleet::bar(week as f64, 1.0, 0.001, 0);
     for (shift, spread, slow, speaker, within) in [
         (0.5, 1.0, 0.0, Speaker::Level, 24),
         (-0.5, 1.0, 0.0, Speaker::Level, 24),
@@ -140,7 +140,7 @@ fn a_score_that_falls_is_told_in_its_own_unit() {
     let baseline = Baseline::learn(Kind::Means, Season::Week, 0.05, &reference, &[]).unwrap();
     let (low, high) = baseline.band(0);
     assert!((low + 0.05).abs() < 0.02 && (high - 0.05).abs() < 0.02, "{low} {high}");
-    let bar = fleet::bar(week as f64, 1.0, 0.001);
+    let bar = fleet::bar(week as f64, 1.0, 0.001, 0);
     let after = blocks(4 * week, 100, -0.15);
     let seen = blocks_until(&mut Watch::new(), &baseline, Direction::Down, &after, bar).unwrap();
     assert!(seen < 12, "{seen}");
@@ -172,7 +172,7 @@ fn a_rate_that_changes_is_seen_and_one_that_does_not_is_left_alone() {
     };
     let reference = blocks(0, 4 * week, 0.01);
     let baseline = Baseline::learn(Kind::Rate, Season::Week, LEAST, &reference, &[]).unwrap();
-    let bar = fleet::bar(week as f64, 1.0, 0.001);
+    let bar = fleet::bar(week as f64, 1.0, 0.001, 0);
     let after = blocks(4 * week, 600, 0.03);
     let mut watch = Watch::new();
     let seen = blocks_until(&mut watch, &baseline, Direction::Up, &after, bar);
@@ -461,7 +461,7 @@ fn a_fleet_keeps_its_budget_and_its_share_of_false_discoveries() {
         .collect();
     let baseline = Baseline::learn(Kind::Values, Season::None, LEAST, &reference, &[]).unwrap();
     for dependence in [0.0f64, 0.5] {
-        let bar = fleet::bar(HOURS as f64, 1.0, fleet::weight(1.0, streams));
+        let bar = fleet::bar(HOURS as f64, 1.0, fleet::weight(1.0, streams), 0);
         let (mut false_pages, mut delays, mut shares) = (0, Vec::new(), Vec::new());
         for _ in 0..weeks {
             let mut watches = vec![Watch::new(); streams];
@@ -545,4 +545,71 @@ fn what_a_stream_says_it_sees_it_sees_in_nine_cases_of_ten() {
     let baseline = Baseline::learn(Kind::Rate, Season::None, LEAST, &thin, &[]).unwrap();
     let (much, little) = (sees(&rate[0], &baseline, BAR, 12.0).unwrap(), sees(&thin[0], &baseline, BAR, 12.0));
     assert!(little.is_none_or(|little| little > 2.0 * much), "{much} {little:?}");
+}
+
+/// Blocks that are looked into each minute: the first look at which the evidence is there, as block and minute, if any; evidence used up.
+fn looked_into(
+    watch: &mut Watch,
+    baseline: &Baseline,
+    minutes: &[Block],
+    (bar, glance_bar): (f64, f64),
+) -> Option<usize> {
+    let value = |watch: &Watch| watch.evidence(baseline.kind(), Direction::Both).value;
+    for (minute, block) in minutes.iter().enumerate() {
+        let mut held = watch.clone();
+        held.step(block, baseline);
+        let last = minute + 1 == minutes.len();
+        if value(&held) >= if last { bar } else { glance_bar } {
+            watch.calm();
+            return Some(minute);
+        }
+        if last {
+            *watch = held;
+        }
+    }
+    None
+}
+
+#[test]
+fn looks_into_open_blocks_keep_the_bar_and_see_a_sudden_incident_before_its_end() {
+    const BLOCKS: i64 = 3_000;
+    const EACH: usize = 8;
+    // An alarm in 300 blocks, whichever look it comes from.
+    let bars = (fleet::bar(300.0, 1.0, 1.0, 4), fleet::glance_bar(300.0, 1.0, 1.0, 4));
+    for kind in [Kind::Rate, Kind::Values] {
+        let (mut alarms, mut early, mut told) = (0, 0, Vec::new());
+        for seed in 0..20 {
+            let mut traffic = Traffic::new(500 + seed, 0.0, if kind == Kind::Values { 0.3 } else { 0.0 });
+            let mut minutes = |number: i64, sick: bool| -> Vec<Block> {
+                let (p, shift) = if sick { (0.9, 3.0) } else { (0.05, 0.0) };
+                let level = traffic.wander * normal(&mut traffic.rng) + shift;
+                let values: Vec<f64> = (0..5 * EACH).map(|_| level + normal(&mut traffic.rng)).collect();
+                let hit: Vec<f64> =
+                    values.iter().map(|_| f64::from(u8::from(traffic.rng.random::<f64>() < p))).collect();
+                let until = |minute: usize| {
+                    let n = minute * EACH;
+                    let hits = hit[..n].iter().sum();
+                    let values = Block::values(number * BLOCK, &values[..n], &traffic.edges);
+                    if kind == Kind::Rate { Block::rate(number * BLOCK, hits, n as f64) } else { values }
+                };
+                (1..=5).map(until).collect()
+            };
+            let reference: Vec<Block> = (0..200).map(|number| minutes(number, false)[4]).collect();
+            let baseline = Baseline::learn(kind, Season::None, LEAST, &reference, &[]).unwrap();
+            let mut watch = Watch::new();
+            for number in 200..200 + BLOCKS {
+                if let Some(minute) = looked_into(&mut watch, &baseline, &minutes(number, false), bars) {
+                    alarms += 1;
+                    early += u32::from(minute < 4);
+                }
+            }
+            watch.calm();
+            told.push(looked_into(&mut watch, &baseline, &minutes(9_000, true), bars));
+        }
+        told.sort();
+        let promised = 20.0 * BLOCKS as f64 / 300.0;
+        println!("  {kind:?}: {alarms} alarms, {early} of them early, of {promised} allowed; told after {told:?}");
+        assert!(f64::from(alarms) <= promised);
+        assert!(told[10].is_some_and(|minute| minute < 4), "{told:?}");
+    }
 }

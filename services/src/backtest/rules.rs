@@ -149,7 +149,7 @@ async fn walk(
     let mut rows: BTreeMap<String, AlertRow> = BTreeMap::new();
     let (mut end, mut said) = (from + MINUTE, Instant::now());
     while end <= to {
-        while !evaluator.knows(&rule, end - rule.window).await? {
+        while !evaluator.knows(&rule, rule.begin(end)).await? {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let before = rows.values().cloned().collect();
