@@ -131,8 +131,8 @@ impl Moments {
         let count = Some(n as f64).filter(|n| *n > 0.0)?;
         let mean = sum_micro / 1e6 / count;
         let squares = sum_squares_micro / 1e6 - count * mean * mean;
-        // Each square was cut at its last millionth: less than that is none.
-        Some(Self { n: count, mean, squares: if squares > 2e-6 * count { squares } else { 0.0 } })
+        // Each square was cut at its last millionth: what that may have taken is given back.
+        Some(Self { n: count, mean, squares: squares.max(0.0) + 1e-6 * count })
     }
 
     /// The mean as an estimate, with Student's interval.

@@ -35,6 +35,8 @@ pub(crate) struct Held {
     pub uncovered: Vec<Uncovered>,
     /// The question is closed: the version is old, or no longer runs.
     pub closed: bool,
+    /// There is nothing to hold it beside, and never will be.
+    pub gone: bool,
 }
 
 impl Held {
@@ -58,7 +60,7 @@ impl Evaluator {
         let reference = asked.reference;
         match reference {
             Reference::Previous(label) => self.versions((rule, asked.test, label), end, before).await,
-            Reference::GoldenSet => self.golden_set(rule, end).await,
+            Reference::GoldenSet => self.golden_set((rule, asked), end).await,
             _ => Ok((self.instances(rule, end - rule.window, end).await?, self.times(rule, reference, end).await?)),
         }
     }
@@ -109,11 +111,12 @@ impl Evaluator {
     }
 
     /// The newest run of the rule's suite that is of each instance's tenant, app and of what it runs.
-    async fn golden_set(&mut self, rule: &Rule, end: Micros) -> Result<(Panes, References)> {
+    async fn golden_set(&mut self, (rule, asked): (&Rule, Drift), end: Micros) -> Result<(Panes, References)> {
         let rows = self.store.suite_runs(&rule.suite, rule.tenant(), end, Golden::RUNS).await?;
         let runs: Vec<Golden> = rows.iter().filter_map(Golden::of).collect();
         let present = self.instances(rule, end - rule.window, end).await?;
         let slices = self.slices(rule, end).await?;
+        let needed = rule.min_events.max(drift::of(asked.test).needs());
         let (mut held, none) = (References::new(), Slices::new());
         for labels in present.keys() {
             let named = rule.matches.iter().filter(|(_, values)| values.len() == 1);
@@ -121,50 +124,70 @@ impl Evaluator {
                 .map(|(name, values)| (name.as_str(), values[0].as_str()))
                 .chain(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))
                 .collect();
-            held.insert(labels.clone(), beside_golden(rule, &runs, &scope, slices.get(labels).unwrap_or(&none), end));
+            held.insert(
+                labels.clone(),
+                beside_golden(rule, &runs, (&scope, slices.get(labels).unwrap_or(&none)), (needed, end)),
+            );
         }
         Ok((present, held))
     }
 
-    /// What the instances' calls are about: in the window, of a window beyond an hour in the last whole hour.
+    /// What the instances' calls are about: in the window, of a window beyond an hour in its last whole hour with calls.
     async fn slices(&mut self, rule: &Rule, end: Micros) -> Result<Arc<BTreeMap<AlertLabels, Slices>>> {
-        let hour = end.div_euclid(HOUR) * HOUR;
-        let (from, to) = if rule.window <= HOUR { (end - rule.window, end) } else { (hour - HOUR, hour) };
+        let (hour, short) = (end.div_euclid(HOUR) * HOUR, rule.window <= HOUR);
+        let (mut from, mut to) = if short { (end - rule.window, end) } else { (hour - HOUR, hour) };
         if let Some((of, known)) = self.memory.slices.get(&rule.id)
             && *of == to
         {
             return Ok(Arc::clone(known));
         }
-        let mut slices: BTreeMap<AlertLabels, Slices> = BTreeMap::new();
-        let panes = self.store.hours(leeway_core::labels::Level::Leaf, rule.tenant(), from, to).await?;
-        for series in panes.iter().filter(|series| rule.matches(&series.labels)) {
-            take(slices.entry(rule.instance(&series.labels)).or_default(), series);
+        let (of, mut slices) = (to, BTreeMap::<AlertLabels, Slices>::new());
+        while slices.is_empty() && from >= end - rule.window {
+            let panes = self.store.hours(leeway_core::labels::Level::Leaf, rule.tenant(), from, to).await?;
+            for series in panes.iter().filter(|series| rule.matches(&series.labels)) {
+                take(slices.entry(rule.instance(&series.labels)).or_default(), series);
+            }
+            (from, to) = (from - HOUR, to - HOUR);
         }
         let slices = Arc::new(slices);
-        self.memory.slices.insert(rule.id.clone(), (to, Arc::clone(&slices)));
+        self.memory.slices.insert(rule.id.clone(), (of, Arc::clone(&slices)));
         Ok(slices)
     }
 }
 
-/// The newest of the runs that goes with a scope, has the measure, and is of what most of the calls run.
-fn beside_golden(rule: &Rule, runs: &[Golden], scope: &BTreeMap<&str, &str>, live: &Slices, end: Micros) -> Held {
-    let mut words = format!("no finished run of the golden set {} is known", rule.suite);
+/// The newest of the runs that goes with a scope, has enough of the measure, and is of what runs; without one that has enough the newest of the others.
+fn beside_golden(
+    rule: &Rule,
+    runs: &[Golden],
+    (scope, live): (&BTreeMap<&str, &str>, &Slices),
+    (needed, end): (u64, Micros),
+) -> Held {
     let fitting: Vec<&Golden> = runs.iter().filter(|run| run.is_of(scope)).collect();
-    for (place, run) in fitting.into_iter().enumerate() {
+    let mut words = format!("no finished run of the golden set {} is known", rule.suite);
+    let mut best: Option<(&Golden, Sample)> = None;
+    for (place, run) in fitting.iter().enumerate() {
         let (sample, why) = match run.elsewhere(live) {
             Some(elsewhere) => (None, format!(": {elsewhere}")),
             None => run.sample(&rule.measure, scope),
         };
-        if sample.is_some() {
-            let (uncovered, unknown) = run.uncovered(&rule.measure, live);
-            let words = format!("golden set {}{unknown}", run.name);
-            return Held { sample, times: run.times, words, uncovered, ..Held::default() };
-        }
         if place == 0 {
             words = format!("golden set {}{why}", run.name);
         }
+        let Some(sample) = sample else { continue };
+        let enough = sample.n() >= needed;
+        if enough || best.is_none() {
+            best = Some((run, sample));
+        }
+        if enough {
+            break;
+        }
     }
-    Held { times: (end, end), words, ..Held::default() }
+    let Some((run, sample)) = best else {
+        return Held { times: (end, end), words, gone: fitting.is_empty(), ..Held::default() };
+    };
+    let (uncovered, unknown) = run.uncovered(&rule.measure, live);
+    let words = format!("golden set {}{unknown}", run.name);
+    Held { sample: Some(sample), times: run.times, words, uncovered, ..Held::default() }
 }
 
 /// Calls by label and value.
@@ -204,7 +227,7 @@ pub(crate) fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidenc
     // Of what is gone nothing can be said any more; what it told must not fire for ever.
     let gone = match asked.reference {
         Reference::Slice => matches!(verdict, Verdict::NoData | Verdict::Insufficient),
-        Reference::Previous(_) | Reference::GoldenSet => held.sample.is_none() && verdict == Verdict::Insufficient,
+        Reference::Previous(_) | Reference::GoldenSet => held.gone && verdict == Verdict::Insufficient,
         _ => false,
     };
     let gone = gone && subject.before.is_some_and(|row| row.state == State::Firing);
@@ -225,12 +248,19 @@ pub(crate) fn compared(subject: &Subject<'_>, asked: Drift) -> (Verdict, Evidenc
             test: asked.test.id().to_owned(),
             alpha: asked.alpha,
             bins: found.map(|_| drift::psi::deciles(&cells)).unwrap_or_default(),
-            versions: held.versions.clone(),
+            // An open alert is about its versions, whatever can be said of them at the moment.
+            versions: held.versions.clone().or_else(|| told_of(subject)),
             uncovered: held.uncovered.clone(),
         }),
         ..bare(subject)
     };
     (verdict, evidence)
+}
+
+/// The versions that an open alert is about.
+fn told_of(subject: &Subject<'_>) -> Option<Versions> {
+    let open = subject.before.filter(|row| matches!(row.state, State::Firing | State::Pending));
+    open.and_then(|row| row.evidence.drift.as_ref()).and_then(|drift| drift.versions.clone())
 }
 
 /// Which effects the rule is about, in words.

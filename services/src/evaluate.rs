@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use leeway_alerts::notify::{Change, notices};
 use leeway_alerts::rule::{Kind, NoData, Rule};
 use leeway_alerts::state::{Holds, Instance, Verdict, step};
-use leeway_core::alert::{AlertLabels, Evidence, Finding, Notice, State, fingerprint, notice_id};
+use leeway_core::alert::{AlertLabels, Evidence, Finding, Notice, State, Versions, fingerprint, notice_id};
 use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND, minute_of};
 use leeway_core::measure::Measure;
 use leeway_core::pane::Pane;
@@ -79,8 +79,9 @@ pub struct Memory {
     held: Option<Lease>,
     /// What is looked at is past: all of it is there.
     past: bool,
-    /// A finding is looked at again: its evidence alone.
+    /// A finding is looked at again: its evidence alone, and the versions that it is about.
     again: bool,
+    pub(crate) pinned: Option<Versions>,
     /// In a backtest: what it found so far, in the place of what the store has.
     pub(crate) replayed: Option<Vec<Finding>>,
 }
@@ -93,8 +94,9 @@ impl Memory {
     }
 
     /// Of a finding that is looked at again: as a backtest, with what was known then.
-    pub(crate) fn again(rule: &Rule) -> Self {
-        Self { replayed: None, again: true, ..Self::replay(rule) }
+    pub(crate) fn again(rule: &Rule, finding: &Finding) -> Self {
+        let pinned = finding.evidence.drift.as_ref().and_then(|drift| drift.versions.clone());
+        Self { replayed: None, again: true, pinned, ..Self::replay(rule) }
     }
 
     pub(crate) fn remember(&mut self, finding: Finding) {

@@ -13,6 +13,8 @@ use crate::beside::Slices;
 
 /// What is rarer among the calls is not told as uncovered.
 const LEAST_SHARE: f64 = 0.01;
+/// A run is of what runs when this share of the calls is of what it tested: half would be crossed by chance in a roll-out.
+const LIVE: f64 = 0.25;
 /// Slices that are told.
 const TOLD: usize = 10;
 /// Labels that say whose a call is, not what it is about.
@@ -48,7 +50,7 @@ struct Item {
 
 impl Golden {
     /// Runs of a tenant and app that are looked through for the newest that goes with the calls.
-    pub const RUNS: i64 = 5;
+    pub const RUNS: i64 = 25;
 
     /// `None` of what is no finished run of a golden set.
     pub fn of(kept: &Kept) -> Option<Self> {
@@ -90,14 +92,14 @@ impl Golden {
         fits("tenant", &self.tenant) && fits("app", &self.app)
     }
 
-    /// In words, of what it is and most of the live calls are not.
+    /// In words, of what it is and hardly any of the live calls are.
     pub fn elsewhere(&self, live: &Slices) -> Option<String> {
         let other = |of: &&(&str, String)| {
-            let Some(values) = live.get(of.0) else { return false };
+            let Some(values) = live.get(of.0) else { return live.is_empty() };
             let all: u64 = values.values().sum();
-            all > 0 && 2 * values.get(&of.1).copied().unwrap_or(0) < all
+            (values.get(&of.1).copied().unwrap_or(0) as f64) < LIVE * all as f64
         };
-        self.of.iter().find(other).map(|(label, value)| format!("it is of {label} {value}, and most calls are not"))
+        self.of.iter().find(other).map(|(label, value)| format!("it is of {label} {value}, and hardly a call is"))
     }
 
     /// What it has of a measure within a scope; in words, why that is nothing.
@@ -310,7 +312,8 @@ mod tests {
         // A run of what is not deployed yet says nothing of what is.
         let releases = |pairs: &[(&str, u64)]| Slices::from([("release".to_owned(), calls(pairs))]);
         assert!(golden.elsewhere(&releases(&[("3", 100), ("2", 900)])).unwrap().contains("of release 3"));
-        assert_eq!(golden.elsewhere(&releases(&[("3", 600), ("2", 400)])), None);
+        assert_eq!(golden.elsewhere(&releases(&[("3", 300), ("2", 700)])), None);
+        assert!(golden.elsewhere(&Slices::new()).is_some(), "nothing says what runs");
         assert_eq!(golden.elsewhere(&live), None, "releases are no dimension");
     }
 }

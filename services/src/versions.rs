@@ -22,6 +22,8 @@ const DAYS: i64 = 7;
 const NEW: i64 = 14;
 /// What runs is looked at again at most this often: a version that the cap folded stays unknown.
 const LOOK_AGAIN: Micros = 2 * MINUTE;
+/// A version with a smaller share of the last hour's calls no longer runs: who still has it is late.
+const RUNS: f64 = 0.01;
 /// Calls that say no version are told from this share on.
 const TOLD: f64 = 0.01;
 
@@ -93,21 +95,48 @@ enum Choice<'a> {
     Newest(&'a Came, Option<&'a str>),
     /// What an open alert is about no longer runs.
     Gone(&'a Versions),
+    /// It has no calls at the moment.
+    Waits(&'a Versions),
     /// No call says a version that is known.
     None,
 }
 
+/// What an open alert is about.
+#[derive(Clone, Copy)]
+struct Open<'a> {
+    versions: &'a Versions,
+    /// When its newer version came.
+    own: Option<&'a Came>,
+    /// Whether that one still runs.
+    runs: bool,
+}
+
 /// The newest version that has enough calls; some calls of one that nobody else uses yet are not what runs. An open alert keeps its versions
-/// until a newer one has enough, or its own has no calls.
-fn choose<'a>(running: &[(&'a Came, bool)], open: Option<&'a Versions>) -> Choice<'a> {
-    let best = running.iter().max_by(|a, b| (a.1, a.0).cmp(&(b.1, b.0)));
-    let Some((newest, enough)) = best.copied() else { return Choice::None };
-    let Some(open) = open else { return Choice::Newest(newest, None) };
-    match running.iter().find(|(came, _)| came.version == open.now) {
-        Some((own, _)) if !enough || newest <= *own => Choice::Newest(own, Some(&open.before)),
-        Some(_) => Choice::Newest(newest, None),
-        None => Choice::Gone(open),
+/// until a newer one has enough, or its own no longer runs.
+fn choose<'a>(running: &[(&'a Came, bool)], open: Option<Open<'a>>) -> Choice<'a> {
+    let best = running.iter().max_by(|a, b| (a.1, a.0).cmp(&(b.1, b.0))).copied();
+    match (open, best) {
+        (Some(open), _) if !open.runs => Choice::Gone(open.versions),
+        (Some(open), Some((newest, true))) if open.own.is_none_or(|own| newest > own) => Choice::Newest(newest, None),
+        (Some(open), _) => match running.iter().find(|(came, _)| came.version == open.versions.now) {
+            Some((own, _)) => Choice::Newest(own, Some(&open.versions.before)),
+            None => Choice::Waits(open.versions),
+        },
+        (None, Some((newest, _))) => Choice::Newest(newest, None),
+        (None, None) => Choice::None,
     }
+}
+
+/// Whether a version has a part of an instance's calls; a time without calls tells nothing.
+fn runs((label, version): (&str, &str), labels: &AlertLabels, calls: &Panes) -> bool {
+    let (mut all, mut own) = (0, 0);
+    for (of, pane) in calls {
+        if labels.iter().all(|(name, value)| of.get(name) == Some(value)) {
+            all += pane.calls();
+            own += if of.get(label).is_some_and(|of| of == version) { pane.calls() } else { 0 };
+        }
+    }
+    all == 0 || own as f64 >= RUNS * all as f64
 }
 
 /// A version of an instance, and what came before it.
@@ -142,7 +171,7 @@ impl Asked<'_> {
         let enough = || versions().find(|version| self.enough(&pane(version).0));
         let Some(before) = self.settled.or_else(enough).or_else(|| versions().next()) else {
             let words = format!("no {label} before {} is known", came.version);
-            return Held { times: span(windows), words, ..Held::default() };
+            return Held { times: span(windows), words, gone: true, ..Held::default() };
         };
         let (pane, held) = pane(before);
         let words = format!(
@@ -173,9 +202,20 @@ impl Evaluator {
             now.entry(labels).or_default().insert(version, pane);
         }
         self.know((rule, label), &now, end).await?;
-        let (open, needed) = (open(before)?, rule.min_events.max(drift::of(test).needs()));
+        let (open, needed) = (open(before, label)?, rule.min_events.max(drift::of(test).needs()));
+        // Whether a version still runs its last hour says: a small one may have no call in a window.
+        let pinned = self.memory.pinned.clone();
+        let hour = if open.is_empty() && pinned.is_none() {
+            BTreeMap::new()
+        } else {
+            self.instances(&wide, end - rule.window.max(HOUR), end).await?
+        };
         let ran = self.memory.ran.remove(&rule.id).unwrap_or_default();
         let (none, mut present, mut held) = (BTreeMap::new(), Panes::new(), References::new());
+        // A rule over all traffic always has its one instance.
+        if rule.by.is_empty() {
+            now.entry(AlertLabels::new()).or_default();
+        }
         for (labels, versions) in now {
             let came = ran.came.get(&labels).unwrap_or(&none);
             let asked = |newest, settled| {
@@ -187,12 +227,21 @@ impl Evaluator {
             let running: Vec<(&Came, bool)> =
                 versions.iter().filter_map(|(version, pane)| Some((came.get(version)?, enough(pane)))).collect();
             let said = |words: String, closed: bool| Held { words, closed, ..Held::default() };
-            let (pane, mut beside) = match choose(&running, open.get(&labels)) {
+            let open = open.get(&labels).or(pinned.as_ref()).map(|versions| Open {
+                versions,
+                own: came.get(&versions.now),
+                runs: runs((label, &versions.now), &labels, &hour),
+            });
+            let (pane, mut beside) = match choose(&running, open) {
                 Choice::Newest(newest, settled) => {
                     let pane = versions.get(&newest.version).cloned().unwrap_or_default();
                     (pane, self.earlier(&asked(newest, settled), end).await?)
                 }
                 Choice::Gone(gone) => (all(&versions), said(format!("{label} {} no longer runs", gone.now), true)),
+                Choice::Waits(open) => {
+                    let words = format!("{label} {} has no calls at the moment", open.now);
+                    (Pane::default(), Held { versions: Some(open.clone()), ..said(words, false) })
+                }
                 Choice::None => (all(&versions), said(format!("no call says a {label} that is known"), false)),
             };
             if beside.versions.is_some() {
@@ -241,7 +290,7 @@ impl Evaluator {
             return Ok(());
         }
         let newest = self.store.newest_series().await?;
-        if newest == ran.as_of {
+        if newest == ran.as_of && (ran.at..ran.at + HOUR).contains(&end) {
             return Ok(());
         }
         let mut ran = Ran { as_of: newest, at: end, ..Ran::default() };
@@ -276,11 +325,12 @@ fn unknown(label: &str, versions: &ByVersion, came: &BTreeMap<String, Came>) -> 
     }
 }
 
-/// The versions that open alerts are about.
-fn open(before: &BTreeMap<String, AlertRow>) -> Result<BTreeMap<AlertLabels, Versions>> {
+/// The versions of a label that open alerts are about.
+fn open(before: &BTreeMap<String, AlertRow>, label: &str) -> Result<BTreeMap<AlertLabels, Versions>> {
     let mut found = BTreeMap::new();
     for row in before.values().filter(|row| matches!(row.state, State::Firing | State::Pending)) {
-        if let Some(versions) = row.evidence.drift.as_ref().and_then(|drift| drift.versions.clone()) {
+        let versions = row.evidence.drift.as_ref().and_then(|drift| drift.versions.clone());
+        if let Some(versions) = versions.filter(|versions| versions.label == label) {
             found.insert(serde_json::from_str(&row.labels).context("read stored labels")?, versions);
         }
     }
@@ -337,13 +387,31 @@ mod tests {
         assert_eq!(choose(&[(&old, true), (&new, true), (&canary, false)], None), Choice::Newest(&new, None));
         assert_eq!(choose(&[(&old, false), (&new, false)], None), Choice::Newest(&new, None));
         assert_eq!(choose(&[], None), Choice::None);
-        let open = Versions { label: "release".into(), before: "2".into(), now: "3".into() };
-        // Fewer calls at night do not change the question.
-        assert_eq!(choose(&[(&new, true), (&canary, false)], Some(&open)), Choice::Newest(&canary, Some("2")));
-        assert_eq!(choose(&[(&new, true)], Some(&open)), Choice::Gone(&open), "rolled back");
+        let versions = Versions { label: "release".into(), before: "2".into(), now: "3".into() };
+        let open = |runs| Some(Open { versions: &versions, own: Some(&canary), runs });
+        // Fewer calls at night, or none in a window, do not change the question.
+        assert_eq!(choose(&[(&new, true), (&canary, false)], open(true)), Choice::Newest(&canary, Some("2")));
+        assert_eq!(choose(&[(&new, true)], open(true)), Choice::Waits(&versions));
+        assert_eq!(choose(&[(&new, true), (&canary, false)], open(false)), Choice::Gone(&versions), "rolled back");
         let next = came(8, 0, "4");
-        assert_eq!(choose(&[(&canary, true), (&next, true)], Some(&open)), Choice::Newest(&next, None));
-        assert_eq!(choose(&[(&canary, true), (&next, false)], Some(&open)), Choice::Newest(&canary, Some("2")));
+        assert_eq!(choose(&[(&canary, true), (&next, true)], open(true)), Choice::Newest(&next, None));
+        assert_eq!(choose(&[(&canary, true), (&next, false)], open(true)), Choice::Newest(&canary, Some("2")));
+    }
+
+    #[test]
+    fn a_version_runs_while_it_has_a_part_of_the_calls() {
+        let pane = |calls: usize| {
+            let mut pane = Pane::default();
+            (0..calls).for_each(|_| pane.add(&leeway_core::pane::Numbers::default()));
+            pane
+        };
+        let of = |app: &str, release: &str| {
+            AlertLabels::from([("app".into(), app.into()), ("release".into(), release.into())])
+        };
+        let calls = Panes::from([(of("a", "2"), pane(990)), (of("a", "3"), pane(10)), (of("b", "3"), pane(1))]);
+        let app = |app: &str| AlertLabels::from([("app".into(), app.into())]);
+        assert!(runs(("release", "3"), &app("a"), &calls) && runs(("release", "3"), &app("b"), &calls));
+        assert!(!runs(("release", "1"), &app("a"), &calls) && runs(("release", "1"), &app("c"), &calls));
     }
 
     #[test]

@@ -199,9 +199,9 @@ fn ended(database: &Database, topic: &str, start: i64) {
     for minute in 8..14 {
         send(topic, start + minute * MINUTE, &calls(("marker", 1), start + minute * MINUTE, 2, 1.0));
     }
-    // The release is rolled back, which changes no figure.
-    send(topic, start + 14 * MINUTE, &calls(("moved", 1), start + 14 * MINUTE, 600, 160.0));
-    for minute in 15..20 {
+    // The release is rolled back for an hour, which changes no figure.
+    send(topic, start + 70 * MINUTE, &calls(("moved", 1), start + 70 * MINUTE, 600, 160.0));
+    for minute in 71..78 {
         send(topic, start + minute * MINUTE, &calls(("marker", 1), start + minute * MINUTE, 2, 1.0));
     }
     for rule in ["beside", "release"] {
@@ -228,14 +228,14 @@ fn a_moved_distribution_is_one_alert_of_three_processes_and_too_little_is_a_stat
     let (database, topic) = (Database::new(), topic(2));
     let log = std::env::temp_dir().join(unique("drift-hooks"));
     let hook = Tool::start("webhook.py", &[KEY, log.to_str().unwrap(), "204"]);
-    // A whole minute, half an hour ago: the reference lies before it.
-    let start = (now_us() - 30 * MINUTE) / MINUTE * MINUTE;
+    // A whole minute, two hours ago: the reference lies before it.
+    let start = (now_us() - 120 * MINUTE) / MINUTE * MINUTE;
     let rules = rules(start);
     let processes: Vec<Process> = (0..3)
         .map(|_| {
             let mut node = Node::new(&database, &topic);
             node.rules = rules.clone();
-            // The windows are half an hour past: by the clock they would be closed before their calls are written.
+            // The windows are two hours past: by the clock they would be closed before their calls are written.
             node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
             node.extra = format!(
                 "[scores]\ngrounded = {{ type = \"number\", min = 0.0, max = 1.0 }}\n[[receiver]]\nname = \"hook\"\nwebhook = {{ url = \"{}\", signing_key = \"{KEY}\" }}\n",

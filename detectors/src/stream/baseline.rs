@@ -148,6 +148,8 @@ struct Fit {
     squares: f64,
     /// Standard deviation of whole days beyond that of their blocks, its 90 % upper limit, and how many days there were.
     days: (f64, f64),
+    /// What each day has beyond its cells.
+    shared: Vec<f64>,
 }
 
 impl Baseline {
@@ -207,7 +209,7 @@ impl Baseline {
             baseline.bins(&blocks, &columns, least);
         }
         if kind == Kind::Means {
-            baseline.excess = Some(Box::new(super::level::excess(&blocks, &baseline)));
+            baseline.excess = Some(Box::new(super::level::excess(&blocks, &columns.day, &fit.shared, &baseline)));
         }
         Ok(baseline)
     }
@@ -223,7 +225,8 @@ impl Baseline {
 
     /// Bytes that it takes.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.cells.size() + self.shapes.as_ref().map_or(0, Shapes::size)
+        let excess = self.excess.as_ref().map_or(0, |_| size_of::<Excess>());
+        size_of::<Self>() + self.cells.size() + self.shapes.as_ref().map_or(0, Shapes::size) + excess
     }
 
     /// What is expected of a block, and the half width of its 95 % interval.
@@ -242,6 +245,11 @@ impl Baseline {
         let n =
             if self.kind == Kind::Volume { (self.usual(block.at).0.exp() * self.thinning).max(0.5) } else { block.n };
         (self.between + self.within / n).sqrt()
+    }
+
+    /// Variance of a value in its block.
+    pub fn within(&self) -> f64 {
+        self.within
     }
 
     /// By how much logarithms of likelihood ratios shrink for the dependence of blocks.
@@ -365,7 +373,7 @@ impl Sums {
             sums.finite &= (n + mean + squares).is_finite();
             sums.alike &= *squares == 0.0 && *mean == first;
             // Sums are kept in millionths.
-            sums.yes_or_no &= (squares - n * mean * (1.0 - mean)).abs() <= 1e-6 * n && (0.0..=1.0).contains(mean);
+            sums.yes_or_no &= (squares - n * mean * (1.0 - mean)).abs() <= 3e-6 * n && (0.0..=1.0).contains(mean);
             sums.events += n;
             sums.hits += n * mean;
             sums.squares += squares;
@@ -482,9 +490,8 @@ impl Fit {
             taken: 1.0,
             squares: 0.0,
             days: (0.0, 1.0),
+            shared: vec![0.0; blocks.weekday.len()],
         };
-        // What each day has beyond its cells.
-        let mut shared = vec![0.0; blocks.weekday.len()];
         let mut residuals = vec![0.0; blocks.len()];
         let (mut precisions, mut weights) = (vec![0.0; blocks.len()], vec![0.0; blocks.len()]);
         for _ in 0..ROUNDS {
@@ -501,7 +508,7 @@ impl Fit {
                 let cell = fit.cells[blocks.cell[place]];
                 let sharp = precisions[place].sqrt();
                 let deviation = 1.0 / sharp;
-                let middle = cell.mean + shared[blocks.day[place]];
+                let middle = cell.mean + fit.shared[blocks.day[place]];
                 let off = (blocks.mean[place] - middle).clamp(-CUT * deviation, CUT * deviation);
                 drawn[place] = middle + off;
                 residuals[place] = off * sharp;
@@ -513,7 +520,7 @@ impl Fit {
             fit.between = (beyond / freedom - sampled / n).max(0.0);
             (fit.dependence, fit.pairs) = dependence(&residuals, &blocks.follows);
             if season == Season::Week {
-                (fit.days, shared) = days(season, blocks, &drawn, &fit.cells, &weights);
+                (fit.days, fit.shared) = days(season, blocks, &drawn, &fit.cells, &weights);
             }
         }
         fit

@@ -30,7 +30,7 @@ pub(super) fn quantile(a: f64, b: f64, z: f64) -> f64 {
         let next = x - newton / (1.0 - bend.clamp(-0.5, 0.5));
         let next = if next > low && next < high { next } else { (low + high) / 2.0 };
         // A step's error is of the order of its cube, in deviations.
-        if (next - x).abs() <= 1.5e-2 * deviation {
+        if (next - x).abs() <= (1.5e-2 * deviation).min(0.05 * x) {
             return next;
         }
         x = next;

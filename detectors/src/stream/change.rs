@@ -134,10 +134,12 @@ fn shifted(blocks: &[&Block], baseline: &Baseline, of: Of, direction: Direction,
     // A share varies by what it is now, where that is more than by what was usual.
     let variance = |share: f64| (share * (1.0 - share)).max(0.0);
     let now = match (baseline.kind(), of) {
-        (Kind::Rate | Kind::YesNo, _) | (_, Of::Tail) => (variance(usual) / variance(usual + off).max(1e-12)).min(1.0),
+        // Weights were made of the variance of all hours.
+        (Kind::Rate | Kind::YesNo, _) => (baseline.within() / variance(usual + off).max(1e-12)).min(1.0),
+        (_, Of::Tail) => (variance(usual) / variance(usual + off).max(1e-12)).min(1.0),
         _ => 1.0,
     };
-    let time = total * baseline.independent() * if usual > 0.0 { now } else { 1.0 };
+    let time = total * baseline.independent() * now;
     let half = normal_mixture(time, time * BLOCKS / since.len() as f64, ALPHA) / time + error;
     let relative = |off: f64| match (baseline.kind(), of) {
         (Kind::Values | Kind::Volume, Of::Mean) => off.exp_m1(),

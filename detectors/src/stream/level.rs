@@ -3,9 +3,10 @@
 //! Null: given the past, a block's mean logarithm is normal around a level within the baseline's band, with at most the
 //! baseline's variance. With z the block's distance from the band's edge in deviations, exp(λz − λ²/2) has an expectation of at most 1 for
 //! each tilt λ. Means of scores may be far from normal (a rare failure among five): there each tilt's gain is divided by what it paid on the reference's own blocks, an unseen
-//! block that pays most among them, where that is more than 1; of exchangeable blocks the expectation is then at most 1 whatever their law. Of a number of events it is the logarithm of the number, with Poisson's variance at least. A distance counts up to [`CUT`] deviations, which only lowers it. Where neighbouring blocks depend on one another with
+//! block that pays most among them, where that is more than 1; of one new block, exchangeable with those of the reference, the expectation is then at most 1 whatever the law. Of a number of events it is the logarithm of the number, with Poisson's variance at least. A distance counts up to [`CUT`] deviations, which only lowers it. Where neighbouring blocks depend on one another with
 //! correlation ρ, logarithms are divided by (1 + ρ)/(1 − ρ), the ratio of the long-run variance to the variance.
 
+use leeway_core::clock::HOUR;
 use leeway_core::drift::Direction;
 
 use super::sr::Mixture;
@@ -28,17 +29,29 @@ fn gain(tilt: f64, z: f64, share: f64) -> f64 {
     share * (tilt * z.min(CUT) - tilt * tilt / 2.0)
 }
 
-/// What the reference's blocks paid each tilt beyond the normal law, around their own cells.
-pub(super) fn excess(blocks: &[&Block], baseline: &Baseline) -> Excess {
+/// What the reference's blocks paid each tilt beyond the normal law, around their own cells and days: at all hours together, and in the hour
+/// of the day in which they paid most.
+pub(super) fn excess(blocks: &[&Block], day: &[usize], shared: &[f64], baseline: &Baseline) -> Excess {
     let share = baseline.independent();
-    let mut sums: Excess = std::array::from_fn(|place| gain(TILTS[place % SIDE], CUT, share).exp());
-    for block in blocks {
-        let z = (block.mean - baseline.usual(block.at).0) / baseline.deviation(block);
+    let mut hours = [(0.0, [0.0; 2 * SIDE]); 24];
+    for (block, day) in blocks.iter().zip(day) {
+        let off = block.mean - baseline.usual(block.at).0 - shared[*day];
+        // Where nothing varies nothing is paid.
+        let z = if off == 0.0 { 0.0 } else { off / baseline.deviation(block) };
+        let (blocks, sums) = &mut hours[block.at.div_euclid(HOUR).rem_euclid(24) as usize];
+        *blocks += 1.0;
         for (place, sum) in sums.iter_mut().enumerate() {
             *sum += gain(TILTS[place % SIDE], if place < SIDE { z } else { -z }, share).exp();
         }
     }
-    sums.map(|sum| (sum / (blocks.len() as f64 + 1.0)).ln().max(0.0))
+    std::array::from_fn(|place| {
+        let unseen = gain(TILTS[place % SIDE], CUT, share).exp();
+        let sum: f64 = hours.iter().map(|(_, sums)| sums[place]).sum();
+        let together = (sum + unseen) / (blocks.len() as f64 + 1.0);
+        // An hour of few blocks tells more of chance than of itself.
+        let enough = hours.iter().filter(|(blocks, _)| *blocks >= 100.0);
+        enough.map(|(blocks, sums)| sums[place] / blocks).fold(together, f64::max).ln().max(0.0)
+    })
 }
 
 impl Level {

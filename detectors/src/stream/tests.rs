@@ -161,6 +161,7 @@ fn a_score_that_falls_is_told_in_its_own_unit() {
     let seen = blocks_until(&mut Watch::new(), &sure, Direction::Down, &fallen, bar).unwrap();
     let change = change::change(&fallen, &sure, Speaker::Rate, Direction::Down, false).unwrap();
     assert!(sure.kind() == Kind::YesNo && seen < 24 && (change.effect + 0.25).abs() < 1e-3, "{seen}: {change:?}");
+    assert!(change.size(Direction::Down).1 > 0.05 && change.interval.low.is_some_and(f64::is_finite), "{change:?}");
 }
 
 #[test]

@@ -196,7 +196,7 @@ pub(super) async fn again(
     from: Micros,
 ) -> Result<Option<Evidence>> {
     let Some(rule) = rules.iter().find(|rule| rule.id == finding.rule) else { return Ok(None) };
-    let mut evaluator = evaluator(store, settings, rules, Memory::again(rule));
+    let mut evaluator = evaluator(store, settings, rules, Memory::again(rule, finding));
     let mut rows = walk(&mut evaluator, rule, (from, finding.at), |_, _| ()).await?;
     Ok(rows.remove(&finding.fingerprint).filter(|row| row.last_at == finding.at).map(|row| row.evidence))
 }
