@@ -555,9 +555,13 @@ fn without_the_compare_and_set_the_counts_are_found_wrong() {
     let plan = Plan::without_compare_and_set();
     let log = std::env::temp_dir().join(unique("log"));
     let hook = Tool::start("webhook.py", &[KEY, log.to_str().unwrap(), "204"]);
-    let mut run = Run::new(&plan, &hook);
-    let truth = through(&mut run, &plan);
-    let verdict = settle(&mut run, &truth, 10);
-    println!("  {verdict:?}");
-    assert!(verdict.is_err(), "the recount finds nothing although nothing keeps zombies out");
+    // Whether a process that was stopped comes back in time to count again is chance: of three runs one does.
+    let found = (0..3).any(|_| {
+        let mut run = Run::new(&plan, &hook);
+        let truth = through(&mut run, &plan);
+        let verdict = settle(&mut run, &truth, 10);
+        println!("  {verdict:?}");
+        verdict.is_err()
+    });
+    assert!(found, "the recount finds nothing although nothing keeps zombies out");
 }
