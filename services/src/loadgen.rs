@@ -102,6 +102,8 @@ struct Written {
     late: u64,
     poison: u64,
     pairs: u64,
+    /// On each topic of pairs.
+    spans: u64,
 }
 
 /// What one minute of one series must count.
@@ -233,6 +235,7 @@ impl<'a> Writer<'a> {
                     logs.send(None, None, &record, arrived)?;
                 }
                 self.written.pairs += 1;
+                self.written.spans += times;
             }
             _ => {
                 write_json(&call, self.args.bytes, &mut self.payload);

@@ -127,16 +127,18 @@ fn choose<'a>(running: &[(&'a Came, bool)], open: Option<Open<'a>>) -> Choice<'a
     }
 }
 
-/// Whether a version has a part of an instance's calls; a time without calls tells nothing.
-fn runs((label, version): (&str, &str), labels: &AlertLabels, calls: &Panes) -> bool {
-    let (mut all, mut own) = (0, 0);
+/// Whether a version has a part of an instance's calls, or by itself enough to be told of; a time without calls tells nothing.
+fn runs((label, version): (&str, &str), labels: &AlertLabels, calls: &Panes, enough: impl Fn(&Pane) -> bool) -> bool {
+    let (mut all, mut own) = (0, Pane::default());
     for (of, pane) in calls {
         if labels.iter().all(|(name, value)| of.get(name) == Some(value)) {
             all += pane.calls();
-            own += if of.get(label).is_some_and(|of| of == version) { pane.calls() } else { 0 };
+            if of.get(label).is_some_and(|of| of == version) {
+                own.merge(pane);
+            }
         }
     }
-    all == 0 || own as f64 >= RUNS * all as f64
+    all == 0 || own.calls() as f64 >= RUNS * all as f64 || enough(&own)
 }
 
 /// A version of an instance, and what came before it.
@@ -154,11 +156,12 @@ struct Asked<'a> {
     needed: u64,
 }
 
-impl Asked<'_> {
-    fn enough(&self, pane: &Pane) -> bool {
-        self.wide.measure.sample(pane).is_some_and(|sample| sample.n() >= self.needed)
-    }
+/// Whether a pane has as many values as a side needs.
+fn enough(rule: &Rule, needed: u64, pane: &Pane) -> bool {
+    rule.measure.sample(pane).is_some_and(|sample| sample.n() >= needed)
+}
 
+impl Asked<'_> {
     /// Beside the newest version that had enough in the windows.
     fn held(&self, past: &BTreeMap<AlertLabels, (Pane, usize)>, windows: &[(Micros, Micros)]) -> Held {
         let Self { label, came, .. } = self;
@@ -168,7 +171,7 @@ impl Asked<'_> {
             past.get(&labels).cloned().unwrap_or_default()
         };
         let versions = || self.earlier.iter().map(|came| came.version.as_str());
-        let enough = || versions().find(|version| self.enough(&pane(version).0));
+        let enough = || versions().find(|version| enough(self.wide, self.needed, &pane(version).0));
         let Some(before) = self.settled.or_else(enough).or_else(|| versions().next()) else {
             let words = format!("no {label} before {} is known", came.version);
             return Held { times: span(windows), words, gone: true, ..Held::default() };
@@ -184,8 +187,8 @@ impl Asked<'_> {
     }
 }
 
-/// An instance's calls by version.
-type ByVersion = BTreeMap<String, Pane>;
+/// An instance's calls by version; those that say none are under the empty name.
+type ByVersion<'a> = BTreeMap<&'a str, &'a Pane>;
 
 impl Evaluator {
     /// The newest version of each instance, beside the newest before it that had enough calls at the same hours of the days before.
@@ -196,20 +199,22 @@ impl Evaluator {
         before: &BTreeMap<String, AlertRow>,
     ) -> Result<(Panes, References)> {
         let wide = Rule { by: rule.by.iter().cloned().chain([label.to_owned()]).collect(), ..rule.clone() };
-        let mut now: BTreeMap<AlertLabels, ByVersion> = BTreeMap::new();
-        for (mut labels, pane) in self.instances(&wide, end - rule.window, end).await? {
-            let version = labels.remove(label).unwrap_or_default();
+        let window = self.instances(&wide, end - rule.window, end).await?;
+        let mut now: BTreeMap<AlertLabels, ByVersion<'_>> = BTreeMap::new();
+        for (labels, pane) in &window {
+            let version = labels.get(label).map_or("", String::as_str);
+            let mut labels = labels.clone();
+            labels.remove(label);
             now.entry(labels).or_default().insert(version, pane);
         }
         self.know((rule, label), &now, end).await?;
         let (open, needed) = (open(before, label)?, rule.min_events.max(drift::of(test).needs()));
         // Whether a version still runs its last hour says: a small one may have no call in a window.
         let pinned = self.memory.pinned.clone();
-        let hour = if open.is_empty() && pinned.is_none() {
-            BTreeMap::new()
-        } else {
-            self.instances(&wide, end - rule.window.max(HOUR), end).await?
-        };
+        let asks = rule.window < HOUR && !(open.is_empty() && pinned.is_none());
+        let hour = if asks { Some(self.instances(&wide, end - HOUR, end).await?) } else { None };
+        let hour = hour.as_ref().unwrap_or(&window);
+        let enough = |pane: &Pane| enough(rule, needed, pane);
         let ran = self.memory.ran.remove(&rule.id).unwrap_or_default();
         let (none, mut present, mut held) = (BTreeMap::new(), Panes::new(), References::new());
         // A rule over all traffic always has its one instance.
@@ -223,18 +228,17 @@ impl Evaluator {
                 earlier.sort_by(|a, b| b.cmp(a));
                 Asked { wide: &wide, label, labels: &labels, came: newest, earlier, settled, needed }
             };
-            let enough = |pane: &Pane| rule.measure.sample(pane).is_some_and(|sample| sample.n() >= needed);
             let running: Vec<(&Came, bool)> =
-                versions.iter().filter_map(|(version, pane)| Some((came.get(version)?, enough(pane)))).collect();
+                versions.iter().filter_map(|(version, pane)| Some((came.get(*version)?, enough(pane)))).collect();
             let said = |words: String, closed: bool| Held { words, closed, ..Held::default() };
             let open = open.get(&labels).or(pinned.as_ref()).map(|versions| Open {
                 versions,
                 own: came.get(&versions.now),
-                runs: runs((label, &versions.now), &labels, &hour),
+                runs: runs((label, &versions.now), &labels, hour, enough),
             });
             let (pane, mut beside) = match choose(&running, open) {
                 Choice::Newest(newest, settled) => {
-                    let pane = versions.get(&newest.version).cloned().unwrap_or_default();
+                    let pane = versions.get(newest.version.as_str()).map_or_else(Pane::default, |pane| (*pane).clone());
                     (pane, self.earlier(&asked(newest, settled), end).await?)
                 }
                 Choice::Gone(gone) => (all(&versions), said(format!("{label} {} no longer runs", gone.now), true)),
@@ -276,7 +280,7 @@ impl Evaluator {
     async fn know(
         &mut self,
         (rule, label): (&Rule, &'static str),
-        now: &BTreeMap<AlertLabels, ByVersion>,
+        now: &BTreeMap<AlertLabels, ByVersion<'_>>,
         end: Micros,
     ) -> Result<()> {
         let none = Ran::default();
@@ -306,16 +310,20 @@ impl Evaluator {
     }
 }
 
-fn all(versions: &ByVersion) -> Pane {
+fn all(versions: &ByVersion<'_>) -> Pane {
     let mut all = Pane::default();
     versions.values().for_each(|pane| all.merge(pane));
     all
 }
 
 /// How many of the calls say no version that is known, in words; nothing where these are few.
-fn unknown(label: &str, versions: &ByVersion, came: &BTreeMap<String, Came>) -> String {
+fn unknown(label: &str, versions: &ByVersion<'_>, came: &BTreeMap<String, Came>) -> String {
     let calls = |known: bool| -> u64 {
-        versions.iter().filter(|(version, _)| known || !came.contains_key(*version)).map(|(_, pane)| pane.calls()).sum()
+        versions
+            .iter()
+            .filter(|(version, _)| known || !came.contains_key(**version))
+            .map(|(_, pane)| pane.calls())
+            .sum()
     };
     let share = calls(false) as f64 / calls(true).max(1) as f64;
     if share < TOLD {
@@ -408,10 +416,20 @@ mod tests {
         let of = |app: &str, release: &str| {
             AlertLabels::from([("app".into(), app.into()), ("release".into(), release.into())])
         };
-        let calls = Panes::from([(of("a", "2"), pane(990)), (of("a", "3"), pane(10)), (of("b", "3"), pane(1))]);
+        let calls = Panes::from([
+            (of("a", "2"), pane(982)),
+            (of("a", "3"), pane(10)),
+            (of("a", "4"), pane(8)),
+            (of("b", "3"), pane(1)),
+        ]);
         let app = |app: &str| AlertLabels::from([("app".into(), app.into())]);
-        assert!(runs(("release", "3"), &app("a"), &calls) && runs(("release", "3"), &app("b"), &calls));
-        assert!(!runs(("release", "1"), &app("a"), &calls) && runs(("release", "1"), &app("c"), &calls));
+        let runs = |release: &str, labels: &str, needed: u64| {
+            runs(("release", release), &app(labels), &calls, |pane| pane.calls() >= needed)
+        };
+        assert!(runs("3", "a", 50) && runs("3", "b", 50));
+        assert!(!runs("1", "a", 50) && runs("1", "c", 50));
+        // A small part of many calls is enough to be told of, and would be told anew if it were called gone.
+        assert!(!runs("4", "a", 9) && runs("4", "a", 8));
     }
 
     #[test]
@@ -424,9 +442,9 @@ mod tests {
     fn calls_without_a_known_version_are_told() {
         let mut pane = Pane::default();
         pane.add(&leeway_core::pane::Numbers::default());
-        let versions = ByVersion::from([("1".to_owned(), pane.clone()), ("other".to_owned(), pane)]);
+        let versions = ByVersion::from([("1", &pane), ("other", &pane)]);
         let known = BTreeMap::from([("1".to_owned(), came(1, 0, "1"))]);
         assert_eq!(unknown("release", &versions, &known), "; 50 % of the calls say no release that is known");
-        assert_eq!(unknown("release", &ByVersion::from([("1".to_owned(), Pane::default())]), &known), "");
+        assert_eq!(unknown("release", &ByVersion::from([("1", &Pane::default())]), &known), "");
     }
 }

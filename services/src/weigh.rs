@@ -127,9 +127,7 @@ impl Opened {
         let vague = half.is_none_or(|half| half > self.effect.abs() / 2.0);
         (found, vague && from > self.since)
     }
-}
 
-impl Opened {
     /// Whether a change is still the alert's: half of the least, and if it is not surely there a part of what the alert was opened for. What was
     /// twenty times as much is not still there when chance makes a tenth more of what is usual.
     fn still(self, change: Change, least: f64) -> bool {
@@ -450,5 +448,28 @@ fn evidence(subject: &Subject<'_>, asked: Anomaly, change: Option<Change>, usual
         direction: direction.to_owned(),
         usual: Some(usual),
         ..bare(subject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leeway_core::interval::Interval;
+
+    use super::*;
+
+    #[test]
+    fn an_open_alert_goes_on_while_its_change_is_there() {
+        let opened = |effect| Opened { since: 0, from: 0, effect, evidence: 0.0, direction: Direction::Up };
+        let now = |effect: f64, half: f64| {
+            let interval = Interval { low: Some(effect - half), high: Some(effect + half) };
+            Change { at: 0, effect, interval, usual: 0.0, now: 0.0, n: 0.0 }
+        };
+        // The least is a fifth; opened for twice as much.
+        assert!(opened(0.4).still(now(0.11, 0.05), 0.2), "surely there, and more than half of the least");
+        assert!(!opened(0.4).still(now(0.09, 0.05), 0.2), "under half of the least");
+        assert!(opened(0.4).still(now(0.11, 0.5), 0.2), "not surely, but a fourth of what it was");
+        assert!(!opened(4.0).still(now(0.11, 0.5), 0.2), "what chance makes after twenty times the least");
+        assert!(opened(4.0).still(now(0.11, 0.05), 0.2), "surely there, however much it was");
+        assert!(!opened(0.4).still(now(-0.4, 0.1), 0.2), "the other side is another alert");
     }
 }

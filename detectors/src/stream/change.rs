@@ -108,7 +108,7 @@ fn seen(block: &Block, baseline: &Baseline, of: Of) -> Seen {
             let n: f64 = block.bins.iter().sum::<f64>().max(1.0);
             let share = block.bins[BINS - 2..].iter().sum::<f64>() / n;
             let variance = usual * (1.0 - usual);
-            let error = super::baseline::SURE * (variance / sample).sqrt();
+            let error = super::cells::SURE * (variance / sample).sqrt();
             let weight = n * baseline.shape_share(Way::Tail) / (baseline.independent() * variance);
             Seen { at: block.at, off: share - usual, usual, error, weight, n }
         }

@@ -10,14 +10,17 @@
 mod baseline;
 mod beta;
 mod block;
+mod cells;
 mod change;
 mod codes;
 pub mod fast;
+mod fit;
 pub mod fleet;
 mod level;
 mod power;
 mod rate;
 mod shape;
+mod shapes;
 mod sr;
 mod tail;
 

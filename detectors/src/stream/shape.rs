@@ -5,8 +5,8 @@
 //! (Σ p'q/p)^n, which is 1 for p' = p; for p' in the band it is at most 1 + s with s from the sampling error of Σ p'q/p (and from the sixteen bits that p is kept in), and the ratio is
 //! divided by (1 + s)^n. Dispersion beyond a multinomial's and dependence are treated as in `rate`.
 
-use super::baseline::LIMIT;
 use super::block::Way;
+use super::cells::LIMIT;
 use super::sr::Mixture;
 use super::{BINS, Baseline, Block};
 
