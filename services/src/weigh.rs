@@ -389,16 +389,18 @@ fn verdict(subject: &Subject<'_>, asked: Anomaly, weighed: &Weighed<'_>, change:
     }
 }
 
-/// What is usual of a stream's level at its block.
+/// What is usual of a stream's level at its block, in the blocks' own numbers.
 fn usual_level(weighed: &Weighed<'_>) -> Option<f64> {
     let (known, block) = (weighed.known.as_ref().ok()?, weighed.block.as_ref()?);
-    known.baseline.as_ref().ok().filter(|_| weighed.speaker != Speaker::Tail).map(|baseline| baseline.usual(block.at).0)
+    known.baseline.as_ref().ok().map(|baseline| baseline.usual(block.at).0)
 }
 
 fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) -> UsualEvidence {
     let rule = subject.rule;
-    let shape = weighed.speaker == Speaker::Shape;
-    let share = weighed.speaker == Speaker::Tail || rule.measure.is_rate();
+    // Where nothing changed it is the level that is told, whichever detector has most of the little evidence.
+    let changed = change.map(|_| weighed.speaker);
+    let shape = changed == Some(Speaker::Shape);
+    let share = changed == Some(Speaker::Tail) || rule.measure.is_rate();
     let level = |mean: f64| match rule.measure {
         _ if share => mean,
         Measure::Calls => mean.exp() - 0.5,
@@ -412,7 +414,9 @@ fn told(subject: &Subject<'_>, weighed: &Weighed<'_>, change: Option<Change>) ->
         evidence: weighed.open.map_or(weighed.value, |opened| opened.evidence),
         bar: 0.0,
         false_pages_a_week: 0.0,
-        before: levels.map(|(before, _)| before).or_else(|| usual_level(weighed).filter(|_| !shape).map(level)),
+        before: levels
+            .map(|(before, _)| before)
+            .or_else(|| usual_level(weighed).filter(|_| change.is_none()).map(level)),
         now: levels.map(|(_, now)| now),
         level_unit: if share { Unit::Share } else { rule.measure.unit() },
         since: weighed.open.map_or(change.map(|change| change.at), |opened| Some(opened.since)),

@@ -12,7 +12,7 @@ use leeway_core::clock::{HOUR, Micros};
 
 use super::block::{BINS, Block, Way};
 use super::cells::Cells;
-use super::fit::{Columns, Fit, NINETY, WALK, chi_square, surely_dependent};
+use super::fit::{Columns, Fit, NINETY, WALK, chi_square};
 use super::level::Excess;
 use super::shapes::Shapes;
 use super::{Kind, Untestable};
@@ -62,8 +62,8 @@ pub struct Baseline {
     /// Variance of a value in its block, and of blocks beyond that: upper limits.
     within: f64,
     between: f64,
-    /// Correlation of neighbouring blocks.
-    dependence: f64,
+    /// The variance of the mean of many blocks beside that of independent ones: an upper limit.
+    inflation: f64,
     /// Of a number of calls: effective calls by call.
     thinning: f64,
     pub events: f64,
@@ -116,13 +116,13 @@ impl Baseline {
             excess: None,
             within,
             between,
-            dependence: surely_dependent(fit.dependence, fit.pairs),
+            inflation: fit.inflation,
             thinning,
             events,
             blocks: blocks.len() as u64,
         };
         if kind == Kind::Values {
-            baseline.shapes = Some(Shapes::learn(season, &blocks, &columns, baseline.independent(), least));
+            baseline.shapes = Some(Shapes::learn(season, &blocks, &columns, fit.neighbours, least));
         }
         if kind == Kind::Means {
             baseline.excess = Some(Box::new(super::level::excess(&blocks, &columns.day, &fit.shared, &baseline)));
@@ -170,7 +170,7 @@ impl Baseline {
 
     /// By how much logarithms of likelihood ratios shrink for the dependence of blocks.
     pub fn independent(&self) -> f64 {
-        (1.0 - self.dependence) / (1.0 + self.dependence)
+        1.0 / self.inflation
     }
 
     /// The same of a block of calls, whose hits also vary more than a binomial's.
@@ -180,7 +180,7 @@ impl Baseline {
 
     /// The same of a block's bins, in one way.
     pub fn shape_share(&self, way: Way) -> f64 {
-        self.independent() / self.shapes.as_ref().map_or(1.0, |shapes| shapes.dispersion(way))
+        self.shapes.as_ref().map_or(1.0, |shapes| shapes.quasi(way))
     }
 
     /// How far along a way whole days lie, in deviations of a value.

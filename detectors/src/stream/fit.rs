@@ -1,6 +1,8 @@
 //! Cells from blocks: rounds of weighing, drawing in and shrinking.
 
-use leeway_core::clock::{DAY, Micros};
+use std::ops::Range;
+
+use leeway_core::clock::{DAY, HOUR, Micros};
 
 use super::baseline::Season;
 use super::block::Block;
@@ -12,6 +14,10 @@ pub(super) const NINETY: f64 = 1.281_551_565_544_600_4;
 /// More dependence than this is a walk.
 pub(super) const WALK: f64 = 0.95;
 const ROUNDS: usize = 4;
+/// Stretches of time whose means tell of a dependence that lasts longer than neighbours show.
+pub(super) const STRETCHES: [Micros; 3] = [3 * HOUR, 6 * HOUR, 12 * HOUR];
+/// The normal law's 99.9 % point: from there on stretches surely vary more than neighbours explain.
+pub(super) const SURELY: f64 = 3.090_232_306_167_813_5;
 
 /// The estimate of one cell.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +39,13 @@ impl Group {
     }
 }
 
+/// The blocks of one hour, without what their day has beyond its cells.
+struct Hour {
+    at: Micros,
+    cell: usize,
+    own: Group,
+}
+
 /// What the rounds settle.
 pub(super) struct Fit {
     pub(super) cells: Vec<Estimate>,
@@ -40,6 +53,10 @@ pub(super) struct Fit {
     pub(super) dependence: f64,
     /// Neighbours that it is of.
     pub(super) pairs: f64,
+    /// The variance of the mean of many blocks beside that of independent ones, by what neighbours have in common: an upper limit.
+    pub(super) neighbours: f64,
+    /// The same by what whole stretches have in common, where that is more.
+    pub(super) inflation: f64,
     /// Numbers that the cells took from the observations.
     pub(super) taken: f64,
     /// Sum of squared standardised residuals.
@@ -61,6 +78,8 @@ pub(super) struct Columns {
     pub(super) weekday: Vec<usize>,
     /// Whether the block before is its neighbour in time.
     pub(super) follows: Vec<bool>,
+    /// Places of the blocks of each hour.
+    pub(super) hours: Vec<Range<usize>>,
 }
 
 impl Columns {
@@ -77,13 +96,22 @@ impl Columns {
             }
             day.push(days.len() - 1);
         }
+        let cell: Vec<usize> = at.iter().map(|at| season.cell(*at)).collect();
+        let (mut hours, mut start) = (Vec::new(), 0);
+        for place in 1..=at.len() {
+            if place == at.len() || cell[place] != cell[start] || day[place] != day[start] {
+                hours.push(start..place);
+                start = place;
+            }
+        }
         Self {
             mean: blocks.iter().map(|block| block.mean).collect(),
             n: blocks.iter().map(|block| block.n).collect(),
-            cell: at.iter().map(|at| season.cell(*at)).collect(),
+            cell,
             weekday: days.into_iter().map(|day: i64| day.rem_euclid(7) as usize).collect(),
             day,
             follows,
+            hours,
             at,
         }
     }
@@ -120,6 +148,8 @@ impl Fit {
             between: if within > 0.0 { 0.0 } else { spread },
             dependence: 0.0,
             pairs: 0.0,
+            neighbours: 1.0,
+            inflation: 1.0,
             taken: 1.0,
             squares: 0.0,
             days: (0.0, 1.0),
@@ -156,7 +186,30 @@ impl Fit {
                 (fit.days, fit.shared) = days(season, blocks, &drawn, &fit.cells, &weights);
             }
         }
+        fit.lasting(season, blocks, &drawn, &mut precisions);
         fit
+    }
+
+    /// What neighbours and stretches have in common; where stretches have more, cells are as much less sure.
+    fn lasting(&mut self, season: Season, blocks: &Columns, drawn: &[f64], precisions: &mut [f64]) {
+        self.neighbours = inflation(surely_dependent(self.dependence, self.pairs));
+        self.inflation = self.neighbours;
+        if season == Season::Week {
+            let hour = |places: &Range<usize>| {
+                let (cell, day) = (blocks.cell[places.start], blocks.day[places.start]);
+                let weights = &precisions[places.clone()];
+                let weight: f64 = weights.iter().sum();
+                let sum: f64 = weights.iter().zip(&drawn[places.clone()]).map(|(weight, drawn)| weight * drawn).sum();
+                let own = Group { weight, sum: sum - weight * self.shared[day] };
+                Hour { at: blocks.at[places.start], cell, own }
+            };
+            let hours: Vec<Hour> = blocks.hours.iter().map(hour).collect();
+            self.inflation = self.neighbours.max(stretches(blocks, &hours, self.neighbours));
+            if self.inflation > self.neighbours {
+                precisions.iter_mut().for_each(|precise| *precise /= self.inflation);
+                self.cells = cells(season, blocks, drawn, precisions);
+            }
+        }
     }
 }
 
@@ -227,6 +280,38 @@ fn days(
     ((upper, n), shared)
 }
 
+/// How much more the means of stretches vary than independent blocks', at the length at which it is most; 1 where none surely varies more than
+/// neighbours explain. A stretch is held against the same hours of other weeks, or with fewer than two weeks of other days.
+fn stretches(blocks: &Columns, hours: &[Hour], neighbours: f64) -> f64 {
+    let groups = if blocks.weekday.len() >= 14 { 168 } else { 24 };
+    let mut centres = vec![Group::default(); groups];
+    for hour in hours {
+        let centre = &mut centres[hour.cell % groups];
+        centre.weight += hour.own.weight;
+        centre.sum += hour.own.sum;
+    }
+    let mut most = 1.0f64;
+    for length in STRETCHES {
+        let (mut squares, mut expected, mut number) = (0.0, 0.0, 0.0);
+        for stretch in hours.chunk_by(|a, b| a.at.div_euclid(length) == b.at.div_euclid(length)) {
+            let (mut weight, mut sum, mut taken) = (0.0, 0.0, 0.0);
+            for Hour { cell, own, .. } in stretch {
+                let centre = &centres[cell % groups];
+                weight += own.weight;
+                sum += own.sum - own.weight * centre.mean();
+                taken += own.weight * own.weight / centre.weight;
+            }
+            squares += sum * sum / weight;
+            expected += (1.0 - taken / weight).max(0.0);
+            number += 1.0;
+        }
+        if expected >= 5.0 && squares > neighbours * expected / number * chi_square(number, SURELY) {
+            most = most.max(squares / expected * number / chi_square(number, -NINETY));
+        }
+    }
+    most
+}
+
 /// Groups drawn towards their parents, as far as groups do not differ.
 fn shrunk(groups: &[Group], parents: &[Estimate]) -> Vec<Estimate> {
     let parent = |index: usize| parents[index % parents.len()];
@@ -261,8 +346,13 @@ fn dependence(residuals: &[f64], follows: &[bool]) -> (f64, f64) {
     (if found > NINETY / n.max(1.0).sqrt() { found.min(1.0) } else { 0.0 }, n)
 }
 
+/// The variance of the mean of many blocks of which neighbours have a correlation, beside that of independent ones.
+fn inflation(correlation: f64) -> f64 {
+    (1.0 + correlation) / (1.0 - correlation)
+}
+
 /// The 90 % upper limit of a correlation of so many pairs (Fisher 1921); none is none.
-pub(super) fn surely_dependent(correlation: f64, n: f64) -> f64 {
+fn surely_dependent(correlation: f64, n: f64) -> f64 {
     if correlation <= 0.0 { 0.0 } else { (correlation.atanh() + NINETY / (n - 3.0).max(1.0).sqrt()).tanh().min(WALK) }
 }
 

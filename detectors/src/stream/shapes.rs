@@ -1,11 +1,13 @@
 //! How values spread over their bins by hour of the day, and how much more than by chance blocks and days differ in it.
 
+use leeway_core::clock::Micros;
+
 use super::baseline::Season;
 use super::beta;
 use super::block::{BINS, Block, Scales, WAYS, Way};
 use super::cells::LIMIT;
 use super::codes::{Codes, Round};
-use super::fit::{Columns, Group, NINETY, chi_square, spread};
+use super::fit::{Columns, Group, NINETY, STRETCHES, SURELY, chi_square, spread};
 
 /// Values of all hours that each hour's shares of the bins are mixed with.
 const MIXED: f64 = 500.0;
@@ -20,15 +22,17 @@ pub(super) struct Shapes {
     sample: Codes<u16>,
     /// Upper limits of the shares of the last two bins together, and of the last.
     beyond: Codes<u16>,
-    /// How much more than a multinomial's the bins' counts vary, in each way.
-    dispersion: [f64; WAYS],
+    /// What logarithms of likelihood ratios shrink by in each way, as far as counts vary more than a multinomial's, blocks depend on their neighbours or whole
+    /// stretches differ.
+    quasi: [f64; WAYS],
     /// How far whole days lie along each way, in deviations of a value: its standard deviation, the upper limit.
     wander: [f64; WAYS],
 }
 
 impl Shapes {
-    /// Of blocks whose logarithms of likelihood ratios shrink by `independent`; changes up to `least` of a share are within its limits.
-    pub(super) fn learn(season: Season, blocks: &[&Block], columns: &Columns, independent: f64, least: f64) -> Self {
+    /// Of blocks whose neighbours' dependence makes the variance of their mean so many times as large; changes up to `least` of a share are within
+    /// the limits.
+    pub(super) fn learn(season: Season, blocks: &[&Block], columns: &Columns, neighbours: f64, least: f64) -> Self {
         let hours = season.hours();
         let mut counts = vec![[0.0; BINS]; hours];
         for (block, cell) in blocks.iter().zip(&columns.cell) {
@@ -56,6 +60,7 @@ impl Shapes {
         let (shares, samples): (Vec<[f64; BINS]>, Vec<f64>) = counts.iter().map(of).unzip();
         let scores = Scores::of(blocks, columns, &shares);
         let dispersion = scores.dispersion();
+        let quasi = scores.quasi(dispersion.map(|dispersion| dispersion * neighbours));
         let wander = match season {
             Season::None => [0.0; WAYS],
             Season::Week => Way::ALL.map(|way| scores.wander(way, dispersion[way as usize])),
@@ -64,7 +69,7 @@ impl Shapes {
         for (shares, sample) in shares.iter().zip(&samples) {
             for (way, from) in [(Way::Tail, BINS - 2), (Way::FarTail, BINS - 1)] {
                 let share: f64 = shares[from..].iter().sum();
-                let sample = sample * independent / dispersion[way as usize];
+                let sample = sample * quasi[way as usize];
                 let day = 2.0 * wander[way as usize] * (share * (1.0 - share)).sqrt();
                 let upper = beta::quantile(share * sample + 1.0, (1.0 - share) * sample, LIMIT) + day;
                 beyond.push(upper.max(share * (1.0 + least)).min(0.999));
@@ -79,7 +84,7 @@ impl Shapes {
             multiples: Codes::of(&multiples, Round::Nearest),
             sample: Codes::of(&samples.iter().map(|sample| sample.ln()).collect::<Vec<_>>(), Round::Down),
             beyond: Codes::of(&beyond, Round::Up),
-            dispersion,
+            quasi,
             wander,
         }
     }
@@ -95,8 +100,8 @@ impl Shapes {
         self.beyond.get(2 * hour + usize::from(last))
     }
 
-    pub(super) fn dispersion(&self, way: Way) -> f64 {
-        self.dispersion[way as usize]
+    pub(super) fn quasi(&self, way: Way) -> f64 {
+        self.quasi[way as usize]
     }
 
     pub(super) fn wander(&self, way: Way) -> f64 {
@@ -120,24 +125,44 @@ struct Scores {
     blocks: f64,
     /// Of each day the number of values, and the sums of the scores.
     days: Vec<(f64, [f64; WAYS])>,
+    /// The same of hours.
+    hours: Vec<Hour>,
+}
+
+/// The scores of one hour.
+struct Hour {
+    at: Micros,
+    day: usize,
+    n: f64,
+    sums: [f64; WAYS],
 }
 
 impl Scores {
     fn of(blocks: &[&Block], columns: &Columns, shares: &[[f64; BINS]]) -> Self {
         let scales: Vec<Scales> = shares.iter().map(Scales::of).collect();
         let days = vec![(0.0, [0.0; WAYS]); columns.weekday.len()];
-        let mut scores = Self { squares: [0.0; WAYS], blocks: 0.0, days };
-        for ((block, cell), day) in blocks.iter().zip(&columns.cell).zip(&columns.day) {
-            let (sums, n) = scales[cell % shares.len()].score(&block.bins);
-            if n <= 0.0 {
-                continue;
+        let mut scores = Self { squares: [0.0; WAYS], blocks: 0.0, days, hours: Vec::new() };
+        for places in &columns.hours {
+            let (cell, day) = (columns.cell[places.start], columns.day[places.start]);
+            let mut hour = Hour { at: columns.at[places.start], day, n: 0.0, sums: [0.0; WAYS] };
+            for block in &blocks[places.clone()] {
+                let (sums, n) = scales[cell % shares.len()].score(&block.bins);
+                if n <= 0.0 {
+                    continue;
+                }
+                scores.blocks += 1.0;
+                hour.n += n;
+                let one = 1.0 / n;
+                for ((squares, of_hour), sum) in scores.squares.iter_mut().zip(&mut hour.sums).zip(sums) {
+                    *squares += sum * sum * one;
+                    *of_hour += sum;
+                }
             }
-            scores.blocks += 1.0;
-            let ((weight, of_day), one) = (&mut scores.days[*day], 1.0 / n);
-            *weight += n;
-            for way in 0..WAYS {
-                scores.squares[way] += sums[way] * sums[way] * one;
-                of_day[way] += sums[way];
+            let (weight, of_day) = &mut scores.days[day];
+            *weight += hour.n;
+            of_day.iter_mut().zip(&hour.sums).for_each(|(all, sum)| *all += sum);
+            if hour.n > 0.0 {
+                scores.hours.push(hour);
             }
         }
         scores
@@ -151,6 +176,34 @@ impl Scores {
         } else {
             [1.0; WAYS]
         }
+    }
+
+    /// One over how much more than a multinomial's the scores vary, as far as blocks by themselves tell, or by what stretches of hours have in common beyond
+    /// their days, where they surely vary more than blocks explain.
+    fn quasi(&self, blocks: [f64; WAYS]) -> [f64; WAYS] {
+        let mut most = blocks;
+        for length in STRETCHES {
+            let (mut squares, mut expected) = ([0.0; WAYS], 0.0);
+            for hours in self.hours.chunk_by(|a, b| a.at.div_euclid(length) == b.at.div_euclid(length)) {
+                let (of_day, days) = &self.days[hours[0].day];
+                let n: f64 = hours.iter().map(|hour| hour.n).sum();
+                let part = n / of_day;
+                expected += 1.0 - part;
+                for way in 0..WAYS {
+                    let sum: f64 = hours.iter().map(|hour| hour.sums[way]).sum();
+                    squares[way] += (sum - part * days[way]).powi(2) / n;
+                }
+            }
+            if expected >= 5.0 {
+                let (surely, least) = (chi_square(expected, SURELY), chi_square(expected, -NINETY));
+                for (most, (squares, blocks)) in most.iter_mut().zip(squares.into_iter().zip(blocks)) {
+                    if squares > blocks * surely {
+                        *most = most.max(squares / least);
+                    }
+                }
+            }
+        }
+        most.map(f64::recip)
     }
 
     /// The deviation of whole days' mean scores beyond that of their blocks, its upper limit; 0 where there are too few days.

@@ -191,7 +191,14 @@ fn a_rate_that_changes_is_seen_and_one_that_does_not_is_left_alone() {
 /// What a null column is called, and how its blocks are drawn.
 type Null = (&'static str, Kind, Season, fn(&mut Traffic, i64) -> Block);
 
-fn nulls() -> [Null; 11] {
+/// The number of the spell that a block is of: a new one begins at any of them with a chance of one in 96.
+fn spell(seed: u64, number: i64) -> u64 {
+    let begins = |number: &u64| seeded(seed * 1_000_000 + number).random_range(0..96) == 0;
+    let number = number as u64;
+    (number.saturating_sub(2_000)..=number).rev().find(begins).unwrap_or(0)
+}
+
+fn nulls() -> [Null; 14] {
     [
         ("normal", Kind::Values, Season::None, |traffic, number| {
             traffic.wave = 0.0;
@@ -212,6 +219,19 @@ fn nulls() -> [Null; 11] {
             // A sixth of a deviation from day to day.
             let day = 0.17 * normal(&mut seeded(traffic.seed * 1_000 + (number / 288) as u64));
             traffic.values(number, 40, [day, 1.0, 0.0])
+        }),
+        ("six hours that differ from the next", Kind::Values, Season::Week, |traffic, number| {
+            let level = 0.5 * normal(&mut seeded(traffic.seed * 1_000 + (number / 72) as u64));
+            traffic.values(number, 40, [level, 1.0, 0.0])
+        }),
+        ("a spread of its own for some hours", Kind::Values, Season::Week, |traffic, number| {
+            // As long as it happens to be, eight hours in the mean; the wave of the day is of the level.
+            let spread = (0.2 * normal(&mut seeded(traffic.seed * 1_000 + spell(traffic.seed, number)))).exp();
+            traffic.values(number, 40, [0.0, spread, 0.0])
+        }),
+        ("rate of 5 % that is another for some hours", Kind::Rate, Season::Week, |traffic, number| {
+            let p = 0.05 * (0.4 * normal(&mut seeded(traffic.seed * 1_000 + spell(traffic.seed, number)))).exp();
+            Block::rate(number * BLOCK, hits(&mut traffic.rng, 40, p), 40.0)
         }),
         ("rate of 5 %", Kind::Rate, Season::None, |traffic, number| {
             Block::rate(number * BLOCK, hits(&mut traffic.rng, 40, 0.05), 40.0)
