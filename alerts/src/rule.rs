@@ -371,6 +371,9 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
         return Err(format!("`direction` goes with tests whose effect has a sign: {}", ids(Test::signed)));
     }
     let reference = reference::read(text.reference.as_ref())?;
+    if matches!(measure, Measure::Words(_)) && reference == Reference::GoldenSet {
+        return Err("`reference`: a golden set keeps no words to compare with".to_owned());
+    }
     let alpha = text.alpha.unwrap_or(ALPHA);
     let Some(effect) = text.min_effect.or_else(|| test.least_effect()) else {
         return Err(format!("test `{}` needs a `min_effect`: from which difference on does it matter?", test.id()));
@@ -448,7 +451,7 @@ fn test(text: &RuleText, measure: &Measure) -> Result<Test, String> {
     late(measure)?;
     let Some(usual) = Test::usual(measure) else {
         return Err(format!(
-            "measure `{measure}` is no distribution, rate or mean, so there is nothing to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd, score.NAME, text.NAME, and the rates"
+            "measure `{measure}` is no distribution, rate or mean, so there is nothing to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd, score.NAME, text.NAME, words.NAME, and the rates"
         ));
     };
     let fits = |test: Test| test.fits(measure);

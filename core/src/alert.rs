@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Micros;
 use crate::drift::Test;
 use crate::measure::Unit;
+use crate::money::group_digits;
 use crate::moved::Moved;
 
 /// The state of one alert instance (one rule, one set of labels).
@@ -220,6 +221,60 @@ pub struct DriftEvidence {
     /// Of a comparison with a golden set: slices of the present that it has nothing of, the busiest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uncovered: Vec<Uncovered>,
+    /// Of a comparison of words: which differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<MovedWords>,
+}
+
+/// Words whose shares of the texts differ between two windows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MovedWords {
+    /// Words that were in enough of the texts to be tested.
+    pub tested: u64,
+    /// Those that differ, by all tests together: what went furthest for sure comes first. Where none has a name, the first of those that have none.
+    pub moved: Vec<MovedWord>,
+    /// How many more have a name.
+    pub more: u64,
+    /// How many places of words outside the list differ.
+    pub unlisted: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MovedWord {
+    /// The number that the word is counted under.
+    pub place: u16,
+    /// Empty of words outside the list, which share their places.
+    pub word: String,
+    /// Shares of the texts that have it.
+    pub before: f64,
+    pub now: f64,
+}
+
+impl MovedWords {
+    /// In words: `refund` in 12.0 % of the texts (was 2.1 %), `invoice` 4.0 % (2.0 %).
+    fn shown(&self) -> String {
+        let one = |(place, moved): (usize, &MovedWord)| {
+            let name =
+                if moved.word.is_empty() { "a word outside the list".to_owned() } else { format!("`{}`", moved.word) };
+            let (now, before) = (moved.now * 100.0, moved.before * 100.0);
+            if place == 0 {
+                format!("{name} in {now:.1} % of the texts (was {before:.1} %)")
+            } else {
+                format!("{name} {now:.1} % ({before:.1} %)")
+            }
+        };
+        let mut told: Vec<String> = self.moved.iter().enumerate().map(one).collect();
+        if told.is_empty() {
+            told.push("no word surely differs".to_owned());
+        }
+        if self.more > 0 {
+            told.push(format!("{} more", self.more));
+        }
+        if self.unlisted > 0 {
+            told.push(format!("{} outside the list", self.unlisted));
+        }
+        format!("{}; {} words tested together", told.join(", "), group_digits(&self.tested.to_string()))
+    }
 }
 
 /// Two versions of a label that were held beside one another.
@@ -294,6 +349,11 @@ impl Evidence {
         // Of what is not there no time is known.
         let times = if drift.reference_to == 0 { "nothing".to_owned() } else { format!("{from} to {to} UTC") };
         Some(format!("{title}: {answer}, against {times}{words} with n = {}{uncovered}", drift.reference_n))
+    }
+
+    /// The words that differ; `None` where none were compared.
+    pub fn shown_words(&self) -> Option<String> {
+        Some(self.drift.as_ref()?.words.as_ref()?.shown())
     }
 
     pub fn shown_threshold(&self) -> String {

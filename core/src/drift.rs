@@ -19,6 +19,7 @@ pub enum Test {
     TotalVariation,
     TwoProportions,
     Fisher,
+    Words,
 }
 
 /// What a test compares.
@@ -28,6 +29,8 @@ pub enum Takes {
     Values,
     /// Counts of categories, of which a rate has two.
     Categories,
+    /// Texts by their words.
+    Words,
 }
 
 /// Which changes a rule is about.
@@ -39,7 +42,7 @@ pub enum Direction {
 }
 
 impl Test {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Psi,
         Self::KolmogorovSmirnov,
         Self::CramerVonMises,
@@ -54,6 +57,7 @@ impl Test {
         Self::TotalVariation,
         Self::TwoProportions,
         Self::Fisher,
+        Self::Words,
     ];
 
     pub fn parse(id: &str) -> Option<Self> {
@@ -76,6 +80,7 @@ impl Test {
             Self::TotalVariation => "total_variation",
             Self::TwoProportions => "two_proportions",
             Self::Fisher => "fisher",
+            Self::Words => "words",
         }
     }
 
@@ -95,6 +100,7 @@ impl Test {
             Self::TotalVariation => "total variation distance",
             Self::TwoProportions => "test of two proportions, difference of shares",
             Self::Fisher => "Fisher's exact test, difference of shares",
+            Self::Words => "Fisher's exact test of each word, difference of the shares of texts that have it",
         }
     }
 
@@ -107,6 +113,7 @@ impl Test {
             | Self::MannWhitney
             | Self::Welch
             | Self::Wasserstein => Takes::Values,
+            Self::Words => Takes::Words,
             _ => Takes::Categories,
         }
     }
@@ -116,12 +123,13 @@ impl Test {
         match self.takes() {
             Takes::Values => measure.takes_quantile() || (measure.is_mean() && self == Self::Welch),
             Takes::Categories => measure.is_rate(),
+            Takes::Words => matches!(measure, Measure::Words(_)),
         }
     }
 
     /// The test of a measure where a rule names none; `None` where there is nothing to compare.
     pub fn usual(measure: &Measure) -> Option<Self> {
-        [Self::Psi, Self::Fisher, Self::Welch].into_iter().find(|test| test.fits(measure))
+        [Self::Psi, Self::Fisher, Self::Welch, Self::Words].into_iter().find(|test| test.fits(measure))
     }
 
     /// Whether a rise and a fall have effects of different sign.
@@ -150,6 +158,7 @@ impl Test {
             Self::ChiSquare | Self::G | Self::JensenShannon | Self::Hellinger | Self::TotalVariation => Some(0.1),
             Self::CramerVonMises => Some(0.05),
             Self::TwoProportions | Self::Fisher => Some(0.01),
+            Self::Words => Some(0.05),
             Self::AndersonDarling | Self::MannWhitney | Self::Welch => None,
         }
     }
@@ -159,7 +168,7 @@ impl Test {
         match self {
             Self::Psi => Unit::Psi,
             Self::MannWhitney | Self::Welch => measure.unit(),
-            Self::TwoProportions | Self::Fisher => Unit::Share,
+            Self::TwoProportions | Self::Fisher | Self::Words => Unit::Share,
             Self::Wasserstein => Unit::Deviations,
             _ => Unit::Distance,
         }

@@ -22,3 +22,4 @@ pub mod sketch;
 pub mod special;
 pub mod stamp;
 pub mod varint;
+pub mod words;

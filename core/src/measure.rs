@@ -12,6 +12,7 @@ use crate::pane::{Count, Counter, LabelSum, Pane, Shape};
 use crate::quality::Quality;
 use crate::scan::{Entity, Marker, Origin};
 use crate::sketch::Sketch;
+use crate::words::{Of, Words};
 
 /// A question that every pane can answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +68,8 @@ pub enum Measure {
     Hazard(Hazard, Option<String>),
     /// Examined calls whose texts show a mark.
     Mark(Marker),
+    /// Words that are asked, answered, or said of failures: nothing but a comparison can be asked of them.
+    Words(Of),
 }
 
 /// The fixed ids, in the order in which pages list them; `score.NAME` comes beside them.
@@ -97,7 +100,7 @@ pub const IDS: [(&str, Measure); 23] = [
 ];
 
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN ({origins}), mark.NAME ({marks}), text.NAME ({texts}), hazard.NAME or hazard.NAME@SOURCE ({hazards})", origins = Origin::ALL.map(Origin::name).join(", "), marks = Marker::ALL.map(Marker::name).join(", "), texts = Quality::ALL.map(Quality::name).join(", "), hazards = Hazard::ALL.map(Hazard::name).join(", "), names = IDS.map(|(id, _)| id).join(", "))]
+#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN ({origins}), mark.NAME ({marks}), text.NAME ({texts}), words.NAME ({words}), hazard.NAME or hazard.NAME@SOURCE ({hazards})", origins = Origin::ALL.map(Origin::name).join(", "), marks = Marker::ALL.map(Marker::name).join(", "), texts = Quality::ALL.map(Quality::name).join(", "), words = Of::ALL.map(Of::name).join(", "), hazards = Hazard::ALL.map(Hazard::name).join(", "), names = IDS.map(|(id, _)| id).join(", "))]
 pub struct UnknownMeasure(pub String);
 
 /// A measured number: how much, how sure, from how many.
@@ -152,6 +155,8 @@ pub enum Sample {
     Rate(u64, u64),
     /// Moments; `None` of no values.
     Means(Option<Moments>),
+    /// Texts by their words.
+    Words(Words),
 }
 
 impl Sample {
@@ -161,6 +166,7 @@ impl Sample {
             Self::Values(sketch) => sketch.n(),
             Self::Rate(_, n) => *n,
             Self::Means(moments) => moments.map_or(0, |moments| moments.n as u64),
+            Self::Words(words) => words.texts(),
         }
     }
 }
@@ -200,6 +206,7 @@ impl Measure {
             Some(("pii", name)) => Origin::find(name).map(Self::Pii),
             Some(("mark", name)) => Marker::ALL.into_iter().find(|mark| mark.name() == name).map(Self::Mark),
             Some(("text", name)) => Quality::find(name).map(Self::Quality),
+            Some(("words", name)) => Of::find(name).map(Self::Words),
             Some(("hazard", name)) => {
                 let (name, source) = name.split_once('@').map_or((name, None), |(name, source)| (name, Some(source)));
                 Hazard::find(name).map(|hazard| Self::Hazard(hazard, source.map(str::to_owned)))
@@ -233,7 +240,8 @@ impl Measure {
             | Self::TextTruncatedRate
             | Self::Quality(_)
             | Self::Hazard(..)
-            | Self::Mark(_) => Unit::Share,
+            | Self::Mark(_)
+            | Self::Words(_) => Unit::Share,
             Self::Duration | Self::Ttft => Unit::Milliseconds,
             Self::InputTokens | Self::OutputTokens => Unit::Tokens,
             Self::Cost => Unit::Usd,
@@ -312,6 +320,9 @@ impl Measure {
         }
         if self.is_mean() {
             return Some(Sample::Means(self.moments(pane)));
+        }
+        if let Self::Words(of) = self {
+            return Some(Sample::Words(pane.words(*of).cloned().unwrap_or_default()));
         }
         let (hits, n) = self.counts(pane).unwrap_or((0, 0));
         self.is_rate().then_some(Sample::Rate(hits, n))
@@ -475,6 +486,7 @@ impl Measure {
             (Self::SafetyRate | Self::Hazard(_, None), _) => pane.get(Counter::Moderated).n,
             (Self::Hazard(hazard, Some(source)), _) => hazard_of(pane, *hazard, source).1.n,
             (Self::Mark(_), _) => pane.get(Counter::Examined).n,
+            (Self::Words(of), _) => pane.words(*of).map_or(0, Words::texts),
             (_, Some(_)) => self.shape().map_or(0, |(shape, _)| pane.sketch(shape).n()),
             _ => pane.calls(),
         }
@@ -576,6 +588,7 @@ impl fmt::Display for Measure {
         match self {
             Self::Pii(origin) => return write!(f, "pii.{}", origin.name()),
             Self::Mark(marker) => return write!(f, "mark.{}", marker.name()),
+            Self::Words(of) => return write!(f, "words.{}", of.name()),
             Self::Quality(quality) => return write!(f, "text.{}", quality.name()),
             Self::Hazard(hazard, None) => return write!(f, "hazard.{}", hazard.name()),
             Self::Hazard(hazard, Some(source)) => return write!(f, "hazard.{}@{source}", hazard.name()),

@@ -9,6 +9,7 @@ use crate::quality::{Quality, QualitySum};
 use crate::scan::{Hits, Marker, Origin, Scanned};
 use crate::sketch::Sketch;
 use crate::varint::{self, Corrupt, Reader};
+use crate::words::{Of, Words};
 
 /// A weight of one call: its inverse sampling probability, in millionths.
 pub const UNIT_WEIGHT: u64 = 1_000_000;
@@ -17,6 +18,10 @@ pub const MAX_SCORE_NAMES: usize = 32;
 /// Written; version 1 (14 counters, nothing after the scores) is still read.
 const VERSION: u8 = 5;
 const SKETCHES_VERSION: u8 = 1;
+/// With words, which version 1 has not: a pane without any stays what it was.
+const WORDS_VERSION: u8 = 2;
+/// Tags of words, after those of sketches.
+const FIRST_WORDS: u8 = 64;
 /// Raised labels beyond this many names are counted as `other`.
 const MAX_FLAGS: usize = 64;
 /// Moderation sources beyond this many are counted as `other`.
@@ -258,6 +263,8 @@ pub struct Pane {
     qualities: Vec<(Quality, QualitySum)>,
     /// Feedback by `name/source`.
     labels: BTreeMap<String, LabelSum>,
+    /// By [`Of`]; `None` where no words are counted.
+    words: Option<Box<[Words; Of::ALL.len()]>>,
 }
 
 /// The numbers of one call, without a borrow from its message: what a buffer keeps until the flush.
@@ -299,6 +306,8 @@ pub struct Beside {
     pub severe: bool,
     /// In millionths.
     pub qualities: Vec<(Quality, u64)>,
+    /// Places of the words that tell of the call's failure.
+    pub words: Option<Box<[u16]>>,
 }
 
 impl Numbers {
@@ -408,12 +417,19 @@ impl Pane {
         }
         self.hits.merge(&beside.hits);
         self.add_qualities(&beside.qualities);
+        if let Some(places) = &beside.words {
+            self.words_mut(Of::Failure).add(places);
+        }
     }
 
     fn add_qualities(&mut self, qualities: &[(Quality, u64)]) {
         for (quality, micro) in qualities {
             self.quality_slot(*quality).add(*micro);
         }
+    }
+
+    fn words_mut(&mut self, of: Of) -> &mut Words {
+        &mut self.words.get_or_insert_default()[of as usize]
     }
 
     fn quality_slot(&mut self, quality: Quality) -> &mut QualitySum {
@@ -461,6 +477,12 @@ impl Pane {
         self.sum(Counter::BytesScanned, scanned.bytes.1);
         self.hits.merge(&scanned.hits);
         self.add_qualities(&scanned.qualities);
+        for (of, places) in [Of::Input, Of::Output].into_iter().zip(scanned.words.iter().flat_map(|words| words.iter()))
+        {
+            if let Some(places) = places {
+                self.words_mut(of).add(places);
+            }
+        }
         if let Some(marks) = scanned.marks {
             self.count(Counter::Examined, weight);
             for marker in Marker::ALL.into_iter().filter(|marker| marks & marker.bit() != 0) {
@@ -575,6 +597,11 @@ impl Pane {
         for (name, theirs) in &other.labels {
             self.labels.entry(name.clone()).or_default().merge(*theirs);
         }
+        for (of, theirs) in Of::ALL.into_iter().zip(other.words.iter().flat_map(|words| words.iter())) {
+            if theirs.texts() > 0 {
+                self.words_mut(of).merge(theirs);
+            }
+        }
     }
 
     pub fn get(&self, counter: Counter) -> Count {
@@ -597,6 +624,11 @@ impl Pane {
 
     pub fn quality(&self, quality: Quality) -> QualitySum {
         self.qualities.iter().find(|(known, _)| *known == quality).map(|(_, sum)| *sum).unwrap_or_default()
+    }
+
+    /// Words of what was asked, answered or failed; `None` where none are counted.
+    pub fn words(&self, of: Of) -> Option<&Words> {
+        self.words.as_ref().map(|words| &words[of as usize]).filter(|words| words.texts() > 0)
     }
 
     pub fn calls(&self) -> u64 {
@@ -723,10 +755,15 @@ impl Pane {
     }
 
     pub fn encode_sketches(&self) -> Vec<u8> {
-        let mut out = vec![SKETCHES_VERSION];
+        let words = || Of::ALL.into_iter().filter_map(|of| Some((of, self.words(of)?)));
+        let mut out = vec![if words().next().is_some() { WORDS_VERSION } else { SKETCHES_VERSION }];
         for (tag, sketch) in self.sketches.iter().enumerate().filter(|(_, sketch)| sketch.n() > 0) {
             out.push(tag as u8);
             sketch.encode(&mut out);
+        }
+        for (of, words) in words() {
+            out.push(FIRST_WORDS + of as u8);
+            words.encode(&mut out);
         }
         out
     }
@@ -740,9 +777,17 @@ impl Pane {
             pane.decode_findings(&mut reader, version)?;
         }
         let mut reader = Reader(sketches);
-        reader.version(SKETCHES_VERSION)?;
+        let version = reader.version(WORDS_VERSION)?;
         while !reader.done() {
             let tag = usize::from(reader.bytes(1)?[0]);
+            let of = tag.checked_sub(FIRST_WORDS.into()).and_then(|of| Of::ALL.get(of));
+            if let Some(of) = of.filter(|_| version >= WORDS_VERSION) {
+                let words = Words::decode(&mut reader)?;
+                if words.texts() > 0 {
+                    *pane.words_mut(*of) = words;
+                }
+                continue;
+            }
             let sketch = Sketch::decode(&mut reader)?;
             let slot = pane.sketches.get_mut(tag).ok_or(Corrupt::Tag(tag as u64))?;
             // One of nothing says nothing, whatever else it says.
@@ -869,7 +914,9 @@ impl Pane {
         let rare = self.rare.capacity() * size_of::<(u8, Count)>();
         let qualities = self.qualities.capacity() * size_of::<(Quality, QualitySum)>();
         let names = scores + flags + labels + moderators;
-        size_of::<Self>() + sketches + names + rare + qualities + self.hits.bytes()
+        let words =
+            self.words.as_ref().map_or(0, |words| size_of_val(&**words) + words.iter().map(Words::size).sum::<usize>());
+        size_of::<Self>() + sketches + names + rare + qualities + self.hits.bytes() + words
     }
 }
 

@@ -155,6 +155,7 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
         facts.push(("Sketch error", format!("at most {:.2} % of the value", e.sketch_error * 100.0)));
     }
     facts.push(("Bound", e.shown_threshold()));
+    facts.extend(e.shown_words().map(|words| ("Words", words)));
     facts.extend(e.shown_test().map(|test| ("Test", test)));
     facts.extend(e.moved.iter().flat_map(Moved::shown));
     let asked = if e.min_events > 0 { format!(" (the rule asks for {})", e.min_events) } else { String::new() };

@@ -25,7 +25,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         ..Text::new(*part, &text[at(place)..at(place + 1)])
     });
     let call = Call { texts: texts.collect(), status: Status::Ok, operation: "chat", ..Call::default() };
-    let scanner = Scanner { examine_every: 1, keys: Some(Keyring::new([1; 32])), hosts: vec!["acme.io".into()] };
+    let scanner = Scanner { examine_every: 1, keys: Some(Keyring::new([1; 32])), hosts: vec!["acme.io".into()], words: Some(Default::default()) };
     quality::beside(&call);
     let Some(scanned) = scanner.scan(&call) else { return };
     let given = find(text[at(1)..at(2)].as_bytes()).iter().filter(|finding| Finding::counts(finding)).count();

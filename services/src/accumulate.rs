@@ -234,7 +234,11 @@ impl Buffer {
         let named = |key: CallKey| rules.withhold.as_ref().map_or(key, |secret| withhold::name(key, secret));
         let aliases: Vec<CallKey> = call.aliases().map(named).collect();
         let scanned = numbers.scanned.as_ref().map_or(0, |scanned| size(scanned));
-        let beside = numbers.beside.as_ref().map_or(0, |beside| size_of::<Beside>() + beside.hits.bytes() + 64);
+        let failure = |beside: &Beside| beside.words.as_ref().map_or(0, |places| size_of_val(&**places));
+        let beside = numbers
+            .beside
+            .as_ref()
+            .map_or(0, |beside| size_of::<Beside>() + beside.hits.bytes() + failure(beside) + 64);
         let keys = aliases.len() * size_of::<CallKey>();
         self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + beside + keys;
         let received = minute_of(origin.received);
@@ -266,6 +270,7 @@ impl Buffer {
             let all: Vec<&str> = words.map(|text| &*text.text).collect();
             beside.hits.merge(&held_beside(&all.join("\n")));
         }
+        beside.words = rules.scanner.failure(call);
         rules.policy.judge_beside(tenant, app, &mut beside);
         if let Some(moderated) = &mut numbers.moderated {
             beside.severe |= rules.policy.judge_labels(tenant, app, moderated);
@@ -274,7 +279,10 @@ impl Buffer {
         if let Some(scanned) = numbers.scanned.as_mut().filter(|_| call.brings.call) {
             beside.severe |= std::mem::take(&mut scanned.severe);
         }
-        let told = beside.severe || !beside.qualities.is_empty() || beside.hits.of_origin(From::Telemetry) > 0;
+        let told = beside.severe
+            || !beside.qualities.is_empty()
+            || beside.words.is_some()
+            || beside.hits.of_origin(From::Telemetry) > 0;
         numbers.beside = told.then(|| Box::new(beside));
     }
 
@@ -321,7 +329,8 @@ impl Buffer {
 
 /// Bytes of what a scan found.
 fn size(scanned: &Scanned) -> usize {
-    let lists = scanned.qualities.len() * 16 + scanned.mentions.len() * size_of::<Mention>();
+    let places = scanned.words.iter().flat_map(|words| words.iter().flatten()).map(|places| places.capacity() * 2 + 32);
+    let lists = scanned.qualities.len() * 16 + scanned.mentions.len() * size_of::<Mention>() + places.sum::<usize>();
     size_of::<Scanned>() + scanned.hits.bytes() + lists
 }
 

@@ -16,6 +16,7 @@ use leeway_core::clock::{Clock, DAY, HOUR, MINUTE, Micros, SECOND, minute_of};
 use leeway_core::measure::Measure;
 use leeway_core::pane::Pane;
 use leeway_core::sketch::RELATIVE_ERROR;
+use leeway_core::words::Vocabulary;
 use leeway_detectors::threshold;
 use leeway_store::{AlertRow, EvaluationWrite, Lease, PartitionRow, RuleProgress, SeriesPane, Store};
 use tokio::task::JoinSet;
@@ -55,6 +56,8 @@ pub struct Evaluator {
     pub false_pages_a_week: f64,
     /// Streams that are tested at most.
     pub streams: usize,
+    /// The words that are counted by name.
+    pub words: Option<Arc<Vocabulary>>,
     pub memory: Memory,
 }
 
@@ -327,7 +330,9 @@ impl Evaluator {
         let mut write = EvaluationWrite::default();
         let found = match rule.kind {
             Kind::Threshold => subjects.iter().map(measured).collect(),
-            Kind::Drift(asked) => subjects.iter().map(|subject| compared(subject, asked)).collect(),
+            Kind::Drift(asked) => {
+                subjects.iter().map(|subject| compared(subject, asked, self.words.as_deref())).collect()
+            }
             Kind::Anomaly(asked) => {
                 let (found, state) = self.weigh(rule, asked, &subjects).await?;
                 write.state = state;

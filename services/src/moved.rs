@@ -17,6 +17,7 @@ use leeway_core::measure::{Measure, Unit};
 use leeway_core::moved::{Carrier, Changed, Moved, Part};
 use leeway_core::pane::Pane;
 use leeway_core::sketch::middle;
+use leeway_core::words::Of;
 use leeway_detectors::decompose::{self, Side, Slice, decompose};
 use leeway_store::{EvaluationWrite, Kept, SeriesPane, Store, Which};
 
@@ -57,12 +58,23 @@ enum Figure<'a> {
     Mean(&'a Measure),
     /// A number: of calls, of leaks, of dollars.
     Number(&'a Measure),
+    /// The share of texts that have the word at a place, and what it is called.
+    Word(Of, u16, String),
 }
 
 impl<'a> Figure<'a> {
-    fn of(rule: &'a Rule) -> Self {
+    fn of(rule: &'a Rule, finding: &Finding) -> Self {
         let measure = &rule.measure;
+        let words = finding.evidence.drift.as_ref().and_then(|drift| drift.words.as_ref());
         match (rule.kind, measure) {
+            (_, Measure::Words(of)) if let Some(word) = words.and_then(|words| words.moved.first()) => {
+                let name = if word.word.is_empty() {
+                    "a word outside the list".to_owned()
+                } else {
+                    format!("`{}`", word.word)
+                };
+                Self::Word(*of, word.place, format!("share of {measure} with {name}"))
+            }
             (Kind::Threshold, _) if rule.quantile.is_some() => Self::Beyond(measure, rule.bound),
             (Kind::Drift(_) | Kind::Anomaly(_), _) if measure.takes_quantile() => Self::Logarithm(measure),
             _ if measure.is_rate() || measure.is_mean() || matches!(measure.unit(), Unit::Share | Unit::Score) => {
@@ -79,13 +91,14 @@ impl<'a> Figure<'a> {
             }
             Self::Logarithm(measure) => format!("geometric mean of {measure}"),
             Self::Mean(measure) | Self::Number(measure) => measure.to_string(),
+            Self::Word(_, _, words) => words.clone(),
         }
     }
 
     /// Of levels, and of parts.
     fn units(&self) -> (Unit, Unit) {
         match self {
-            Self::Beyond(..) => (Unit::Share, Unit::Share),
+            Self::Beyond(..) | Self::Word(..) => (Unit::Share, Unit::Share),
             Self::Logarithm(measure) => (measure.unit(), Unit::Change),
             Self::Mean(measure) | Self::Number(measure) => (measure.unit(), measure.unit()),
         }
@@ -113,6 +126,11 @@ impl<'a> Figure<'a> {
                 Side { n, level: Some(mean), variance }
             }
             Self::Mean(measure) => measure.of(pane, None).map(side_of).unwrap_or_default(),
+            Self::Word(of, place, _) => {
+                let Some(words) = pane.words(*of) else { return Side::default() };
+                let (n, share) = (words.texts() as f64, words.of(*place) as f64 / words.texts() as f64);
+                Side { n, level: Some(share), variance: Some(share * (1.0 - share) / n) }
+            }
             Self::Number(measure) => {
                 let level = measure.of(pane, None).map(|estimate| estimate.value);
                 Side { n: pane.calls() as f64, level, variance: None }
@@ -228,7 +246,7 @@ pub async fn explain(store: &Store, rule: &Rule, write: &mut EvaluationWrite) ->
         let untold = |reason: &str| Moved::untold(reason, times.now, times.now);
         let moved = if place < MOST {
             let rule = pinned(rule, finding);
-            match tokio::time::timeout_at(until, moved(store, &rule, (&labels, &times), &mut read)).await {
+            match tokio::time::timeout_at(until, moved(store, (&rule, finding), (&labels, &times), &mut read)).await {
                 Ok(Ok(moved)) => moved,
                 // The alert matters more than where it is.
                 Ok(Err(error)) => {
@@ -259,8 +277,13 @@ fn pinned<'r>(rule: &'r Rule, finding: &Finding) -> Cow<'r, Rule> {
     rule
 }
 
-async fn moved(store: &Store, rule: &Rule, (labels, times): (&AlertLabels, &Times), read: &mut Read) -> Result<Moved> {
-    let figure = Figure::of(rule);
+async fn moved(
+    store: &Store,
+    (rule, finding): (&Rule, &Finding),
+    (labels, times): (&AlertLabels, &Times),
+    read: &mut Read,
+) -> Result<Moved> {
+    let figure = Figure::of(rule, finding);
     let tenant = rule.tenant().or_else(|| labels.get("tenant").map(String::as_str));
     let level = level(store, rule, tenant, times).await?;
     let scope = Scope { rule, labels, tenant, level };

@@ -295,6 +295,8 @@ impl Node {
             metrics: Arc::clone(&self.metrics),
             false_pages_a_week: self.settings.rules.false_pages_a_week,
             streams: self.settings.rules.streams,
+            // Settings were checked when they were read.
+            words: self.settings.vocabulary().unwrap_or_default(),
             memory: crate::evaluate::Memory::default(),
         };
         tasks.spawn("evaluate", evaluator.run(tasks.stop()));
@@ -379,6 +381,7 @@ pub fn aggregation(settings: &Settings) -> Result<Rules> {
             examine_every: settings.scan.examine_every,
             keys: None,
             hosts: settings.scan.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            words: settings.vocabulary()?,
         },
         policy: settings.policy()?,
         withhold: None,

@@ -15,9 +15,11 @@ use leeway_alerts::secret::Secret;
 use leeway_alerts::signing::SigningKey;
 use leeway_core::hazard::Hazard;
 use leeway_core::labels::Dimensions;
+use leeway_core::measure::Measure;
 use leeway_core::policy::{self, Policy};
 use leeway_core::price::PriceBook;
 use leeway_core::scan::{Entity, Origin};
+use leeway_core::words::Vocabulary;
 use leeway_formats::{Format, Mapping, Options, Reader, Rows, UserKey};
 use leeway_store::Location;
 use serde::Deserialize;
@@ -154,6 +156,8 @@ pub struct Scan {
     pub remembered: usize,
     pub hosts: Vec<String>,
     pub content_free: bool,
+    pub words: bool,
+    pub own_words: Vec<String>,
     #[serde(default)]
     pub policy: Vec<PolicyRow>,
 }
@@ -419,6 +423,7 @@ impl Settings {
             bail!("kafka.mentions_topic is a topic of its own: Leeway writes it and reads it");
         }
         self.policy()?;
+        self.vocabulary()?;
         self.relabel()?;
         self.check_attributes()?;
         if !(2..=1024).contains(&self.ingest.max_depth) {
@@ -602,7 +607,28 @@ impl Settings {
         }
         let text = std::fs::read_to_string(path).with_context(|| format!("read rules.file {}", path.display()))?;
         let receivers: BTreeSet<String> = self.receivers.iter().map(|receiver| receiver.name.clone()).collect();
-        Ok(leeway_alerts::rule::parse(&path.display().to_string(), &text, &self.dimensions()?, &receivers)?)
+        let rules = leeway_alerts::rule::parse(&path.display().to_string(), &text, &self.dimensions()?, &receivers)?;
+        let wordy = rules.iter().find(|rule| matches!(rule.measure, Measure::Words(_)));
+        if let Some(rule) = wordy.filter(|_| !self.scan.words) {
+            bail!(
+                "{}: rule {}: `{}` is counted only where the settings say scan.words = true",
+                path.display(),
+                rule.id,
+                rule.measure
+            );
+        }
+        Ok(rules)
+    }
+
+    /// The words that are counted; `None` where none are.
+    pub fn vocabulary(&self) -> Result<Option<Arc<Vocabulary>>> {
+        if self.scan.words && self.scan.content_free {
+            bail!(
+                "scan.words keeps which words of a list a call's texts have, which scan.content_free forbids: choose one"
+            );
+        }
+        let own = Vocabulary::new(&self.scan.own_words).map_err(|error| anyhow::anyhow!("scan.own_words: {error}"))?;
+        Ok(self.scan.words.then(|| Arc::new(own)))
     }
 
     pub fn external_url(&self, bound: SocketAddr) -> String {

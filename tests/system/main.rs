@@ -42,6 +42,7 @@ mod hostile;
 mod intake;
 #[cfg(test)]
 mod mentions;
+#[cfg(test)]
 mod moved;
 #[cfg(test)]
 mod oracle;
@@ -53,3 +54,5 @@ mod scale;
 mod scan;
 #[cfg(test)]
 mod traces;
+#[cfg(test)]
+mod words;

@@ -100,6 +100,7 @@ fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
         lines.push(("Sketch error", format!("at most {:.2} % of the value", e.sketch_error * 100.0)));
     }
     lines.push(("Bound", e.shown_threshold()));
+    lines.extend(e.shown_words().map(|words| ("Words", words)));
     lines.extend(e.shown_test().map(|test| ("Test", test)));
     lines.push(("Calls", format!("{} in the window (the rule asks for {})", e.n, e.min_events)));
     lines.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));

@@ -17,11 +17,13 @@ pub mod psi;
 mod two_proportions;
 mod wasserstein;
 mod welch;
+pub mod words;
 
 use leeway_core::drift::{Takes, Test};
 use leeway_core::interval::Interval;
 use leeway_core::measure::{Moments, Sample};
 use leeway_core::sketch::Sketch;
+use leeway_core::words::Words;
 use thiserror::Error;
 
 /// One value and how often it came.
@@ -61,6 +63,8 @@ pub enum Inconclusive {
     OtherSource,
     #[error("the test is one for two categories, and there are {0}")]
     NotTwo(usize),
+    #[error("no word is in {needed} of the texts")]
+    NoWords { needed: u64 },
 }
 
 /// A test of the catalogue.
@@ -88,6 +92,7 @@ pub fn of(test: Test) -> &'static dyn WindowTest {
         Test::TotalVariation => &divergence::TotalVariation,
         Test::TwoProportions => &two_proportions::TwoProportions,
         Test::Fisher => &fisher::Fisher,
+        Test::Words => &words::ByWord,
     }
 }
 
@@ -132,6 +137,16 @@ pub fn compare_samples(
         (_, Sample::Values(now)) => cells(&Sketch::default(), now, scale),
         (Some(Sample::Rate(hits, n)), Sample::Rate(hits_now, m)) => rates((*hits, *n), (*hits_now, *m)).to_vec(),
         (_, Sample::Rate(hits_now, m)) => rates((0, 0), (*hits_now, *m)).to_vec(),
+        (before, Sample::Words(now)) => {
+            let none = Words::default();
+            let before = match before {
+                Some(Sample::Words(before)) => before,
+                Some(_) => return (Err(Inconclusive::OtherSource), Vec::new()),
+                None => &none,
+            };
+            let enough = enough(of(kind), (before.texts(), now.texts()), min_events);
+            return (enough.and_then(|_| words::verdict(before, now)), Vec::new());
+        }
         (Some(_), Sample::Means(_)) => return (Err(Inconclusive::OtherSource), Vec::new()),
     };
     (compare(kind, &cells, min_events), cells)

@@ -29,11 +29,13 @@ mod secret;
 mod test_values;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 use leeway_core::event::{Call, Part, Text};
 use leeway_core::quality::Quality;
 use leeway_core::scan::{Entity, Hits, Marker, Mention, Origin, Scanned};
+use leeway_core::words::Vocabulary;
 
 pub use automaton::{cleared, patterns};
 pub use partial::partial;
@@ -88,6 +90,8 @@ pub struct Scanner {
     pub keys: Option<Keyring>,
     /// Hosts whose addresses may carry anything.
     pub hosts: Vec<String>,
+    /// Words of examined calls are counted, where there is a list.
+    pub words: Option<Arc<Vocabulary>>,
 }
 
 impl Scanner {
@@ -106,6 +110,10 @@ impl Scanner {
         if self.examine_every > 0 && sampled(call, self.examine_every) {
             scanned.marks = Some(self.marks(call));
             scanned.qualities = quality::measure(call, sampled(call, self.examine_every.saturating_mul(LANGUAGES)));
+            scanned.words = self.words.as_ref().map(|vocabulary| {
+                let of = |part: Part| texts(call, part).next().map(|_| vocabulary.places(texts(call, part)));
+                Box::new([of(Part::Input), of(Part::Output)])
+            });
         }
         scanned.qualities.push((Quality::Length, length(call)));
         scanned.qualities.sort_unstable_by_key(|(quality, _)| *quality);
@@ -121,6 +129,13 @@ impl Scanner {
             remember(keys, call, &given, &origins, &mut scanned);
         }
         Some(scanned)
+    }
+
+    /// Words that tell of a call's failure; `None` where nothing does, or none are counted.
+    pub fn failure(&self, call: &Call<'_>) -> Option<Box<[u16]>> {
+        let vocabulary = self.words.as_ref().filter(|_| call.status.failed())?;
+        texts(call, Part::Telemetry).next()?;
+        Some(vocabulary.places(texts(call, Part::Telemetry)).into())
     }
 
     /// Marks of a call's texts, as bits.

@@ -1,0 +1,144 @@
+//! Drift of words through the whole system: what is asked and what is said of failures is told by its words, and no other text is kept.
+
+use serde_json::Value;
+
+use crate::harness::{Database, Node, address, call, get, kafka, leeway, now_us, produce, topic, unique, wait_for};
+
+const MINUTE: i64 = 60_000_000;
+/// In no list.
+const UNLISTED: &str = "zirkonquast";
+
+/// Calls that ask what people ask; of every hundred `refunds` ask for money back, all on one route, and `long` fail since they are too long.
+fn calls(at: i64, (name, n): (&str, usize), (refunds, long): (usize, usize)) -> Vec<String> {
+    const ASKED: [&str; 5] = [
+        "When will my order arrive at the new address?",
+        "Please reset the password of my account, thanks!",
+        "How do I change the date of my flight to Berlin?",
+        "The invoice of last month shows the wrong total.",
+        "Explain this function: it returns a list of integers.",
+    ];
+    let one = |i: usize| {
+        // Spread over the hundred.
+        let place = i * 37 % 100;
+        let refund = place < refunds;
+        let asked = if refund {
+            format!("I want a refund for the damaged Acme {UNLISTED} that I bought")
+        } else {
+            ASKED[i % ASKED.len()].to_owned()
+        };
+        let route = if refund { "returns" } else { "chat" };
+        let call = call(&format!("{name}-{i}"), at + i as i64 * 20_000, "shop", 100.0);
+        let text = serde_json::json!({"input": asked, "output": "Of course, I can help you with that question today."});
+        let call = call.replacen("\"status\"", &format!("\"route\":\"{route}\",\"text\":{text},\"status\""), 1);
+        let failure = match i * 53 % 100 {
+            failing if failing < long => "context_length_exceeded: too many tokens",
+            failing if failing < 20 => "rate limit: retry later",
+            _ => return call,
+        };
+        call.replacen("\"status\":\"ok\"", &format!("\"status\":\"error\",\"error_type\":\"{failure}\""), 1)
+    };
+    (0..n).map(one).collect()
+}
+
+fn send(topic: &str, at: i64, calls: &[String]) {
+    produce(topic, calls.iter().enumerate().map(|(i, call)| ((i % 2) as i32, at, call.as_bytes())));
+}
+
+fn rules(start: i64) -> String {
+    let time = |at: i64| leeway_core::clock::rfc3339(at);
+    let reference = format!("{{ from = \"{}\", to = \"{}\" }}", time(start - 10 * MINUTE), time(start));
+    ["input", "output", "failure"]
+        .map(|of| {
+            format!(
+                "[[rule]]\nid = \"{of}\"\nkind = \"drift\"\nmeasure = \"words.{of}\"\nby = [\"app\"]\nwindow = \"5m\"\nreference = {reference}\nseverity = \"ticket\"\n\n"
+            )
+        })
+        .concat()
+}
+
+fn of(database: &Database, rule: &str, expected: &str) -> Value {
+    wait_for(rule, 90, || {
+        let rows = database.query(&format!("SELECT state, evidence FROM alert WHERE rule = '{rule}'"))?;
+        let row = rows.first().ok_or("no instance")?;
+        if row[0] == expected {
+            Ok(serde_json::from_str(&row[1..].join("|")).unwrap())
+        } else {
+            Err(format!("{row:?}"))
+        }
+    })
+}
+
+#[test]
+fn what_is_asked_and_what_fails_is_told_by_its_words() {
+    kafka();
+    let (database, topic) = (Database::new(), topic(2));
+    let start = (now_us() - 120 * MINUTE) / MINUTE * MINUTE;
+    let mut node = Node::new(&database, &topic);
+    node.rules = rules(start);
+    node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
+    node.extra = "[scan]\nexamine_every = 1\nwords = true\nown_words = [\"Acme\"]\n".into();
+    let process = node.start();
+    send(&topic, start - 5 * MINUTE, &calls(start - 5 * MINUTE, ("before", 600), (4, 2)));
+    send(&topic, start, &calls(start, ("marker-0", 2), (0, 0)));
+    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 3);
+    let present = start + 6 * MINUTE;
+    send(&topic, present, &calls(present, ("now", 600), (30, 15)));
+    send(&topic, present + MINUTE, &calls(present + MINUTE, ("marker-1", 2), (0, 0)));
+    send(&topic, present + 2 * MINUTE, &calls(present + 2 * MINUTE, ("marker-2", 2), (0, 0)));
+    let asked = of(&database, "input", "firing");
+    let (drift, words) = (&asked["drift"], &asked["drift"]["words"]);
+    let named = |words: &Value| -> Vec<String> {
+        words["moved"].as_array().unwrap().iter().map(|word| word["word"].as_str().unwrap().to_owned()).collect()
+    };
+    println!("  {}", serde_json::to_string(words).unwrap());
+    let told = named(words);
+    for word in ["refund", "acme", "damaged", "bought"] {
+        assert!(told.iter().any(|told| told == word), "{word}: {told:?}");
+    }
+    assert!(words["unlisted"].as_u64().unwrap() >= 1 && told[0] == "acme", "{words}");
+    let (low, high) = (asked["low"].as_f64().unwrap(), asked["high"].as_f64().unwrap());
+    assert!(low > 0.05 && low < 0.26 && 0.26 < high && drift["p"].as_f64().unwrap() < 1e-6, "{asked:#}");
+    assert_eq!((&drift["reference_n"], &asked["unit"]), (&600.into(), &"share".into()));
+    // Where they come from.
+    assert_eq!(asked["moved"]["label"], "route", "{asked:#}");
+    let failing = of(&database, "failure", "firing");
+    assert!(named(&failing["drift"]["words"]).iter().any(|word| word == "exceeded"), "{failing:#}");
+    assert_eq!(failing["n"], 120);
+    let answered = of(&database, "output", "inactive");
+    assert_eq!(answered["drift"]["words"]["moved"], serde_json::json!([]));
+    told_to_people(&address(&process), &database);
+    // Neither the text nor a word outside the list is kept anywhere.
+    for table in ["pane_hour", "pane_delta", "alert", "finding", "notice", "series"] {
+        let rows = database.query(&format!("SELECT * FROM {table}")).unwrap();
+        let all = rows.concat().join("|");
+        let hex: String = UNLISTED.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!all.contains(UNLISTED) && !all.contains(&hex), "{table}");
+    }
+}
+
+/// The alert's page says the words.
+fn told_to_people(url: &str, database: &Database) {
+    let print = database.query("SELECT fingerprint FROM alert WHERE rule = 'input'").unwrap()[0][0].clone();
+    let page = get(&format!("{url}/alerts/{print}"));
+    assert!(page.contains("`refund` 30.0 % (4.0 %)"), "{page}");
+    std::fs::write(std::path::Path::new(&std::env::var("LEEWAY_TEST_OUT").unwrap()).join("words.html"), page).unwrap();
+}
+
+#[test]
+fn words_are_counted_only_where_the_settings_say_so() {
+    let folder = std::env::temp_dir().join(unique("words"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (settings, file) = (folder.join("leeway.toml"), folder.join("rules.toml"));
+    std::fs::write(&file, rules(now_us())).unwrap();
+    for (scan, says) in [
+        ("", "rule input: `words.input` is counted only where the settings say scan.words = true"),
+        ("[scan]\nwords = true\ncontent_free = true\n", "which scan.content_free forbids"),
+        ("[scan]\nwords = true\nown_words = [\"two words\"]\n", "scan.own_words: `two words` is not one word"),
+    ] {
+        std::fs::write(&settings, format!("[rules]\nfile = {file:?}\n{scan}")).unwrap();
+        let mut command = std::process::Command::new(leeway());
+        let output = command.arg("run").arg("--config").arg(&settings).current_dir(&folder).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(says), "{scan}: {error}");
+    }
+}
