@@ -29,7 +29,7 @@ trace-pages:
 	@scripts/build-needs.sh
 	@scripts/test-tools.sh
 	@cargo build --release --locked -p leeway --bins
-	@.deps/venv/bin/python tests/tools/trace_pages.py target/release/leeway $${TRACES:-../shared/data/traces}
+	@.deps/venv/bin/python tests/tools/trace_pages.py target/release/leeway $${TRACES:-../shared/data/traces} --changed 1.5 --changed 3
 
 test-cost:
 	@scripts/build-needs.sh

@@ -252,7 +252,7 @@ pub struct MovedWord {
 
 impl MovedWords {
     /// In words: `refund` in 12.0 % of the texts (was 2.1 %), `invoice` 4.0 % (2.0 %).
-    fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         let one = |(place, moved): (usize, &MovedWord)| {
             let name =
                 if moved.word.is_empty() { "a word outside the list".to_owned() } else { format!("`{}`", moved.word) };

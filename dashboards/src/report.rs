@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use askama::Template;
+use leeway_core::alert::MovedWords;
 use leeway_core::clock::{Micros, readable, readable_span};
 use leeway_core::kpi::Reading;
 use leeway_core::measure::Unit;
@@ -27,6 +28,10 @@ pub struct Report {
     /// Earlier weeks, newest first.
     pub weeks: Vec<String>,
     pub drift: Vec<DriftRow>,
+    /// Words of the busiest apps.
+    pub words: Vec<WordsRow>,
+    /// Whether the settings have words counted.
+    pub words_counted: bool,
     /// What moved slowly, and surely, and by as much as matters.
     pub creep: Vec<CreepRow>,
     /// Figures of a scope that have days enough to be looked at.
@@ -195,6 +200,34 @@ pub struct DriftRow {
     pub share: f64,
 }
 
+/// The words of an app's texts, this week beside the one before.
+#[derive(Debug, Clone, Serialize)]
+pub struct WordsRow {
+    pub tenant: String,
+    pub app: String,
+    pub measure: String,
+    pub outcome: Outcome,
+    /// `None` where they could not be compared.
+    pub words: Option<MovedWords>,
+    /// Change of the share of texts, of the word that went furthest for sure.
+    pub effect: Option<f64>,
+    pub p_adjusted: Option<f64>,
+    /// Texts.
+    pub n: u64,
+    pub n_before: u64,
+}
+
+impl WordsRow {
+    fn sentence(&self) -> String {
+        let words = self.words.as_ref().map_or_else(String::new, MovedWords::shown);
+        let p = self.p_adjusted.map_or_else(|| "unknown".to_owned(), show_p);
+        format!(
+            "{} of {} / {}: {words}; adjusted p {p}, {} texts beside {}.",
+            self.measure, self.tenant, self.app, self.n, self.n_before
+        )
+    }
+}
+
 /// A figure that moved slowly over the last weeks.
 #[derive(Debug, Clone, Serialize)]
 pub struct CreepRow {
@@ -304,6 +337,20 @@ impl Report {
         sentences
     }
 
+    /// Words that came up or went away.
+    fn wording(&self) -> Vec<String> {
+        self.words.iter().filter(|row| row.outcome == Outcome::Material).map(WordsRow::sentence).collect()
+    }
+
+    /// What stands where no words did.
+    fn no_wording(&self) -> String {
+        match self.words.iter().filter(|row| row.outcome == Outcome::Stable).count() {
+            _ if !self.words_counted => "Words are not counted (scan.words).".to_owned(),
+            0 => "It could not be looked for: no app has a hundred examined texts in both weeks.".to_owned(),
+            n => format!("In none of {n} comparisons a word surely came or went in two of a hundred texts or more."),
+        }
+    }
+
     /// What stands where nothing crept.
     fn no_creep(&self) -> String {
         match self.creep_tested {
@@ -403,6 +450,8 @@ struct Body<'a> {
     line: String,
     period: String,
     sentences: Vec<String>,
+    wording: Vec<String>,
+    no_wording: String,
     creep: Vec<String>,
     no_creep: String,
     facts: Vec<(&'static str, String)>,
@@ -442,6 +491,8 @@ fn body(report: &Report) -> Result<String, RenderError> {
         line: report.line(),
         period: report.period(),
         sentences: report.sentences(),
+        wording: report.wording(),
+        no_wording: report.no_wording(),
         creep: report.creep.iter().map(CreepRow::sentence).collect(),
         no_creep: report.no_creep(),
         facts: report.facts(),
@@ -485,6 +536,7 @@ pub fn markdown(report: &Report) -> String {
         }
     };
     list(&mut out, "What changed", report.sentences(), "Nothing that is both sure and large enough to matter.");
+    list(&mut out, "Words", report.wording(), &report.no_wording());
     list(&mut out, "Slow change", report.creep.iter().map(CreepRow::sentence).collect(), &report.no_creep());
     let _ = write!(
         out,

@@ -2,9 +2,11 @@
 //! that only searches, in the same run.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use leeway_core::event::{Call, Part, Text};
+use leeway_core::words::{Vocabulary, Words};
 use leeway_detectors::scan::fingerprint::Keyring;
 use leeway_detectors::scan::{Scanner, find, safety};
 use regex_automata::meta::Regex;
@@ -72,6 +74,19 @@ fn set() -> Regex {
     Regex::builder().syntax(syntax).configure(config).build_many(&patterns).expect("the scan's own patterns")
 }
 
+/// What the words of so many texts take in a pane.
+fn counted(texts: &[String]) {
+    let vocabulary = Vocabulary::default();
+    for n in [1, 30, 1_000] {
+        let (mut words, mut bytes) = (Words::default(), Vec::new());
+        let of = texts.iter().cycle().take(n);
+        of.clone().for_each(|text| words.add(&vocabulary.places([text.as_str()].into_iter())));
+        words.encode(&mut bytes);
+        let mean = of.map(String::len).sum::<usize>() / n;
+        println!("words of {n} mixed texts of {mean} bytes: {} bytes in a pane", bytes.len());
+    }
+}
+
 fn main() {
     let words = "The customer asked how the invoice of the last month could be paid in two parts without a fee, and whether the plan would change. ";
     let prose = vec![words.repeat(16); 64];
@@ -98,9 +113,13 @@ fn main() {
         let scanner = |examine_every| Scanner { examine_every, ..Scanner::default() };
         let [values, sampled, all] = [0, 16, 1].map(|every| cost(&texts, &scanner(every)));
         let compared = cost(&texts, &Scanner { keys: Some(Keyring::new([1; 32])), ..scanner(16) });
+        let worded = cost(&texts, &Scanner { words: Some(Arc::default()), ..scanner(1) });
         println!(
-            "a call of {bytes} bytes: values {values:.2} us, with marks of one call in 16 {sampled:.2} us, of all {all:.2} us; one in 16 and fingerprints {compared:.2} us"
+            "a call of {bytes} bytes: values {values:.2} us, with marks of one call in 16 {sampled:.2} us, of all {all:.2} us; one in 16 and fingerprints {compared:.2} us; all, with their words {worded:.2} us"
         );
+    }
+    if only.is_none() {
+        counted(&sets[1].1);
     }
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     for (name, texts) in sets.into_iter().chain(hostile).filter(|(name, _)| wanted(name)) {

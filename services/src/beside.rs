@@ -9,7 +9,7 @@ use anyhow::Result;
 use leeway_alerts::reference::Reference;
 use leeway_alerts::rule::{Drift, Rule};
 use leeway_alerts::state::Verdict;
-use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, MovedWord, MovedWords, State, Uncovered, Versions};
+use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, State, Uncovered, Versions};
 use leeway_core::clock::{DAY, HOUR, Micros};
 use leeway_core::drift::Direction;
 use leeway_core::measure::Sample;
@@ -20,6 +20,7 @@ use leeway_store::{AlertRow, SeriesPane};
 
 use crate::evaluate::{Evaluator, Subject, bare, by_instance, silent};
 use crate::golden::Golden;
+use crate::wording;
 
 /// What an instance's window is held beside.
 #[derive(Debug, Clone, Default)]
@@ -45,10 +46,6 @@ impl Held {
         Self { sample: rule.measure.sample(&pane), pane: Some(pane), times, words, ..Self::default() }
     }
 }
-
-/// Words that are told, and the level of all their tests together.
-const WORDS: usize = 8;
-const WORDS_LEVEL: f64 = 0.05;
 
 pub(crate) type References = BTreeMap<AlertLabels, Held>;
 /// Label sets with their calls.
@@ -256,31 +253,14 @@ pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: Option<&
             // An open alert is about its versions, whatever can be said of them at the moment.
             versions: held.versions.clone().or_else(|| told_of(subject)),
             uncovered: held.uncovered.clone(),
-            words: found.and_then(|_| moved(held.sample.as_ref()?, &now, vocabulary)),
+            words: found.and_then(|_| match (held.sample.as_ref()?, &now) {
+                (Sample::Words(before), Sample::Words(now)) => wording::told(before, now, vocabulary),
+                _ => None,
+            }),
         }),
         ..bare(subject)
     };
     (verdict, evidence)
-}
-
-/// Words that differ by all tests together, where words were compared.
-fn moved(before: &Sample, now: &Sample, vocabulary: Option<&Vocabulary>) -> Option<MovedWords> {
-    let (Sample::Words(before), Sample::Words(now)) = (before, now) else { return None };
-    let (tested, found) = drift::words::moved(before, now).ok()?;
-    let differs = |moved: &&drift::words::Moved| moved.p <= WORDS_LEVEL;
-    let word = |moved: &drift::words::Moved| MovedWord {
-        place: moved.place,
-        word: vocabulary.and_then(|vocabulary| vocabulary.name(moved.place)).unwrap_or_default().to_owned(),
-        before: moved.reference as f64 / before.texts() as f64,
-        now: moved.current as f64 / now.texts() as f64,
-    };
-    let (mut named, mut others): (Vec<MovedWord>, Vec<MovedWord>) =
-        found.iter().filter(differs).map(word).partition(|moved| !moved.word.is_empty());
-    let (more, unlisted) = (named.len().saturating_sub(WORDS) as u64, others.len() as u64);
-    named.truncate(WORDS);
-    others.truncate(usize::from(named.is_empty()));
-    named.append(&mut others);
-    Some(MovedWords { tested: tested as u64, moved: named, more, unlisted })
 }
 
 /// The versions that an open alert is about.

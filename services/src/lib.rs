@@ -45,3 +45,4 @@ pub mod weekly;
 mod weigh;
 pub mod why;
 pub mod withhold;
+mod wording;

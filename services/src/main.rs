@@ -191,11 +191,11 @@ async fn dispatch(command: Command) -> Result<()> {
 
 async fn report(args: ReportArgs) -> Result<()> {
     let settings = Settings::load(args.config.config.as_deref())?;
-    let targets = settings.targets()?;
+    let wanted = settings.wanted()?;
     let store = Store::open(&settings.location()).await.context("open the store (store.url)")?;
     let now = Clock::System.wall();
     let week = args.week.unwrap_or_else(|| leeway_core::clock::week_of(now - 7 * leeway_core::clock::DAY));
-    let report = leeway::report::make(&store, &week, now, &targets).await?;
+    let report = leeway::report::make(&store, &week, now, &wanted).await?;
     store.close().await;
     let text = match args.format {
         ReportFormat::Html => {

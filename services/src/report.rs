@@ -1,6 +1,7 @@
 //! The weekly report: reads two weeks and more, compares, and says what could not be compared.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use leeway_core::alert::{AlertLabels, Evidence, Finding, State};
@@ -11,13 +12,17 @@ use leeway_core::measure::Measure;
 use leeway_core::moved::Moved;
 use leeway_core::pane::{Counter, Pane};
 use leeway_core::special::normal_tail;
-use leeway_dashboards::report::{AlertLine, ChangeLine, CreepRow, Data, DriftRow, KpiRow, Outcome, Report, Verdict};
+use leeway_core::words::Vocabulary;
+use leeway_dashboards::report::{
+    AlertLine, ChangeLine, CreepRow, Data, DriftRow, KpiRow, Outcome, Report, Verdict, WordsRow,
+};
 use leeway_detectors::drift;
 use leeway_store::{Store, headline};
 
 use crate::creep;
 use crate::periods::{self, Scope};
 use crate::why::Cells;
+use crate::wording;
 
 const WEEK: Micros = 7 * DAY;
 /// Weeks before, shown beside each figure.
@@ -33,8 +38,16 @@ const MAX_CHANGES: i64 = 200;
 const MEASURES: [Measure; 5] =
     [Measure::Duration, Measure::Ttft, Measure::InputTokens, Measure::OutputTokens, Measure::Cost];
 
+/// What the settings say of a report.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub targets: BTreeMap<String, f64>,
+    /// The words that are counted; `None` where none are.
+    pub words: Option<Arc<Vocabulary>>,
+}
+
 /// The report of an ISO week.
-pub async fn make(store: &Store, name: &str, now: Micros, targets: &BTreeMap<String, f64>) -> Result<Report> {
+pub async fn make(store: &Store, name: &str, now: Micros, wanted: &Wanted) -> Result<Report> {
     let (from, end) = week(name).with_context(|| format!("`{name}` is no ISO week such as 2026-W46"))?;
     // Where earlier weeks are kept by the hour alone, this one is compared with them up to a full hour.
     let by_hour = store.minutes_since().await?.is_some_and(|since| since > from - EARLIER * WEEK);
@@ -51,16 +64,11 @@ pub async fn make(store: &Store, name: &str, now: Micros, targets: &BTreeMap<Str
     }
     let this = if span > 0 { periods::whole(store, &all, from, to).await? } else { Pane::default() };
     let before = earlier.first().map(|(_, pane)| pane.clone()).unwrap_or_default();
-    let mut kpis = kpi_rows(&this, &before, &earlier, targets);
-    let (mut drift, mut blind) = drift_rows(store, from, to.max(from + 1)).await?;
-    let mut creep = creep::rows(store, &apps_of(&drift), to).await?;
-    if creep.is_empty() {
-        blind.push(
-            "Slow change over five weeks was not looked for: no figure has values on 20 days of four weeks or more."
-                .to_owned(),
-        );
-    }
-    adjust(&mut kpis, &mut drift, &mut creep);
+    let mut kpis = kpi_rows(&this, &before, &earlier, &wanted.targets);
+    let Compared { mut drift, mut words, mut blind } =
+        compared(store, (from, to.max(from + 1)), wanted.words.as_deref()).await?;
+    let mut creep = crept(store, &drift, to, &mut blind).await?;
+    adjust((&mut kpis, &mut drift), (&mut creep, &mut words));
     let creep_tested = creep.len();
     creep.retain(|row| creep::told(row, LEVEL));
     let changes = store.changes(from, to, MAX_CHANGES).await?;
@@ -82,11 +90,13 @@ pub async fn make(store: &Store, name: &str, now: Micros, targets: &BTreeMap<Str
         to: to.max(from + 1),
         made_at: now,
         partial,
-        verdict: verdict(&kpis, &drift),
+        verdict: verdict(&kpis, &drift, &words),
         data,
         weeks: earlier.into_iter().map(|(week, _)| week).collect(),
         kpis,
         drift,
+        words,
+        words_counted: wanted.words.is_some(),
         creep,
         creep_tested,
         alerts,
@@ -120,8 +130,27 @@ fn sees(reading: &Reading) -> Option<f64> {
     Some(2.801_585_2 * spread)
 }
 
-/// Distributions of the busiest apps, this week against the one before.
-async fn drift_rows(store: &Store, from: Micros, to: Micros) -> Result<(Vec<DriftRow>, Vec<String>)> {
+/// Slow change of all traffic and of the apps that were compared.
+async fn crept(store: &Store, drift: &[DriftRow], to: Micros, blind: &mut Vec<String>) -> Result<Vec<CreepRow>> {
+    let creep = creep::rows(store, &apps_of(drift), to).await?;
+    if creep.is_empty() {
+        blind.push(
+            "Slow change over five weeks was not looked for: no figure has values on 20 days of four weeks or more."
+                .to_owned(),
+        );
+    }
+    Ok(creep)
+}
+
+/// What the busiest apps' weeks have of distributions and words.
+struct Compared {
+    drift: Vec<DriftRow>,
+    words: Vec<WordsRow>,
+    blind: Vec<String>,
+}
+
+/// Distributions and words of the busiest apps, this week against the one before.
+async fn compared(store: &Store, (from, to): (Micros, Micros), vocabulary: Option<&Vocabulary>) -> Result<Compared> {
     let (now, mut before) = (by_app(store, from, to).await?, by_app(store, from - WEEK, to - WEEK).await?);
     let total: u64 = now.values().map(Pane::calls).sum();
     let mut apps: Vec<(&Scope, &Pane)> = now.iter().collect();
@@ -130,12 +159,13 @@ async fn drift_rows(store: &Store, from: Micros, to: Micros) -> Result<(Vec<Drif
     if apps.len() > APPS {
         blind.push(format!("{} apps with fewer calls than the busiest {APPS} were not compared.", apps.len() - APPS));
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut words) = (Vec::new(), Vec::new());
     for (scope, pane) in apps.into_iter().take(APPS) {
         let earlier = before.remove(scope).unwrap_or_default();
         for measure in &MEASURES {
             rows.extend(drift_row(scope, measure, pane, &earlier, total));
         }
+        words.extend(wording::rows(scope, (&earlier, pane), vocabulary));
     }
     for scope in before.keys().filter(|scope| !now.contains_key(scope)) {
         blind.push(format!("{} / {} had calls the week before and none in this one.", scope.tenant, scope.app));
@@ -147,7 +177,14 @@ async fn drift_rows(store: &Store, from: Micros, to: Micros) -> Result<(Vec<Drif
             row.measure, row.tenant, row.app
         ));
     }
-    Ok((rows, blind))
+    for row in words.iter().filter(|row: &&WordsRow| row.effect.is_none()) {
+        let (n, m) = (row.n, row.n_before);
+        blind.push(format!(
+            "{} of {} / {} could not be compared: {n} texts now, {m} before.",
+            row.measure, row.tenant, row.app
+        ));
+    }
+    Ok(Compared { drift: rows, words, blind })
 }
 
 /// The apps that were compared.
@@ -208,10 +245,11 @@ fn drift_row(scope: &Scope, measure: &Measure, now: &Pane, before: &Pane, total:
 }
 
 /// Benjamini–Hochberg over the whole family of the report; then the outcomes.
-fn adjust(kpis: &mut [KpiRow], drift: &mut [DriftRow], creep: &mut [CreepRow]) {
+fn adjust((kpis, drift): (&mut [KpiRow], &mut [DriftRow]), (creep, words): (&mut [CreepRow], &mut [WordsRow])) {
     let mut raw: Vec<&mut f64> = kpis.iter_mut().filter_map(|row| row.p_adjusted.as_mut()).collect();
     raw.extend(drift.iter_mut().filter_map(|row| row.p_adjusted.as_mut()));
     raw.extend(creep.iter_mut().map(|row| &mut row.p_adjusted));
+    raw.extend(words.iter_mut().filter_map(|row| row.p_adjusted.as_mut()));
     benjamini_hochberg(&mut raw);
     for row in kpis {
         let (reading, sure) = (&row.reading, row.p_adjusted.map(|p| p < LEVEL));
@@ -234,6 +272,7 @@ fn adjust(kpis: &mut [KpiRow], drift: &mut [DriftRow], creep: &mut [CreepRow]) {
             _ => Outcome::NotAssessable,
         };
     }
+    words.iter_mut().for_each(|row| row.outcome = wording::outcome(row, LEVEL));
     // What needs reading comes first; the order of the apps stays within.
     drift.sort_by_key(|row| row.outcome);
 }
@@ -264,10 +303,11 @@ async fn explain(store: &Store, (from, to): (Micros, Micros), kpis: &mut [KpiRow
     Ok(())
 }
 
-fn verdict(kpis: &[KpiRow], drift: &[DriftRow]) -> Verdict {
+fn verdict(kpis: &[KpiRow], drift: &[DriftRow], words: &[WordsRow]) -> Verdict {
     let count = |outcome: Outcome| {
         kpis.iter().filter(|row| row.outcome == outcome).count()
             + drift.iter().filter(|row| row.outcome == outcome).count()
+            + words.iter().filter(|row| row.outcome == outcome).count()
     };
     Verdict {
         material: count(Outcome::Material),
@@ -421,6 +461,7 @@ fn methods() -> Vec<String> {
         format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 10 % of a time or price; a quarter and 0.2 points of a share)."),
         "Why a mean moved: Kitagawa's decomposition over tenants, apps and models (95 % by the normal law); slices that carry a tenth of the change or more, three at most. Percentiles, sums and cost per success have no such parts.".to_owned(),
         "Slow change: the seasonal Kendall test over the days of five weeks, weekdays as seasons, of all traffic and of the busiest apps; the slope is the median of all within weekdays. Days are taken as independent: what a whole week shares makes it eager.".to_owned(),
+        "Words: Fisher's exact test of each word that ten texts or more have, times their number; told is what came or went by two points of the texts. Texts are taken as independent: conversations that say the same again make it eager.".to_owned(),
         "Changes that coincide with an alert, or were made where a figure moved, are named; that they caused it is not claimed.".to_owned(),
     ]
 }

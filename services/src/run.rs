@@ -339,7 +339,7 @@ impl Node {
             channels: Arc::clone(&deliverer.channels),
             courier: Courier::new(self.settings.guard(), smtp.as_ref(), self.clock).map_err(anyhow::Error::msg)?,
             mailbox: deliverer.mailbox.clone(),
-            targets: self.settings.targets()?,
+            wanted: self.settings.wanted()?,
             hours: self.settings.report.hours_after_monday,
         };
         tasks.spawn("notify", deliverer.run(tasks.stop()));
@@ -355,7 +355,7 @@ impl Node {
             metrics: Arc::clone(&self.metrics),
             rules,
             series_cap: self.settings.ingest.max_series_per_tenant,
-            targets: self.settings.targets.clone(),
+            wanted: self.settings.wanted().unwrap_or_default(),
             demo,
             intake,
             stop: tasks.stop(),

@@ -497,6 +497,11 @@ impl Settings {
     }
 
     /// Targets of key figures that replace the defaults.
+    /// What reports are made with.
+    pub fn wanted(&self) -> Result<crate::report::Wanted> {
+        Ok(crate::report::Wanted { targets: self.targets()?, words: self.vocabulary()? })
+    }
+
     pub fn targets(&self) -> Result<BTreeMap<String, f64>> {
         for (id, target) in &self.targets {
             if leeway_core::kpi::Kpi::find(id).is_none() {

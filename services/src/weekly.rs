@@ -34,7 +34,7 @@ pub struct Weekly {
     pub courier: Courier,
     /// A mail folder of the demo; mail goes there and not to a server.
     pub mailbox: Option<PathBuf>,
-    pub targets: BTreeMap<String, f64>,
+    pub wanted: report::Wanted,
     /// Hours after Monday 00:00 UTC.
     pub hours: i64,
 }
@@ -82,7 +82,7 @@ impl Weekly {
         if due.is_empty() || !self.held().await? {
             return Ok(true);
         }
-        let report = report::make(&self.store, &name, now, &self.targets).await?;
+        let report = report::make(&self.store, &name, now, &self.wanted).await?;
         let mut all = true;
         for receiver in due {
             // Making the report took its time: somebody else may have sent it meanwhile.

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """False pages a week on real traffic in which no incident is known: the anomaly rules at their defaults, beside fixed thresholds.
 
-trace_pages.py LEEWAY TRACES [--clients N] [--report FILE]
+trace_pages.py LEEWAY TRACES [--clients N] [--changed FACTOR]... [--report FILE]
 
 TRACES holds servegen/*-rates.csv.gz (requests of each client in ten minutes) and *-tokens.jsonl.gz (its tokens in six hours). A client is an
 app. Its requests are thinned to some thirty in ten minutes, as sampling would; tokens are drawn from its own distributions. A trace
 of less than two weeks is told twice, drawn anew: what is usual at an hour of the week has to have been seen once.
+With --changed all tokens are so many times as many from the middle of the second week on, and it is told how many streams alarm then.
 """
 import argparse, csv, gzip, json, math, os, subprocess, sys, tempfile
 from datetime import datetime, timezone
@@ -114,6 +115,25 @@ def ours(leeway, calls, end):
     return {rule["rule"]: ([alarm_of(alarm) for alarm in rule["alarms"]], rule["streams_tested"]) for rule in told["rules"]}
 
 
+def changed(leeway, calls, end, clients, factor):
+    """In words: how many streams are told of tokens that are `factor` times as many from the middle of the second week on, and how soon."""
+    since = WEEK + WEEK // 2
+    more = [(at, client, int(given * factor), int(made * factor)) if at >= since else (at, client, given, made) for at, client, given, made in calls]
+    early, delays = 0, []
+    for rule, (alarms, _) in ours(leeway, more, end).items():
+        if rule == "calls":
+            continue
+        first = {}
+        for at, app, _, _ in alarms:
+            at = datetime.strptime(at[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp() - START - since
+            early += at <= 0
+            if at > 0:
+                first.setdefault(app, at)
+        delays.extend(first.values())
+    within = lambda seconds: sum(delay <= seconds for delay in delays)
+    return f"{len(delays)} of {2 * len(clients)} told, {within(1_800)} within half an hour, {within(14_400)} within four; {early} pages before"
+
+
 def psi(reference, present):
     edges = np.unique(np.quantile(reference, np.linspace(0.1, 0.9, 9)))
     share = lambda values: (np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) + 0.5) / (len(values) + 0.5 * (len(edges) + 1))
@@ -179,6 +199,7 @@ def main():
     parser.add_argument("leeway")
     parser.add_argument("traces")
     parser.add_argument("--clients", type=int, default=6)
+    parser.add_argument("--changed", type=float, action="append", default=[], metavar="FACTOR")
     parser.add_argument("--report")
     args = parser.parse_args()
     folder = os.path.join(args.traces, "servegen")
@@ -203,6 +224,8 @@ def main():
             lines.append(f"| {name} | Leeway: anomaly, defaults (budget of all rules: 1 a week) | {rule} | {testable} of {len(clients)} | {len(alarms)} |")
             for alarm in alarms:
                 print("  ", rule, *alarm, file=sys.stderr)
+        for factor in args.changed:
+            lines.append(f"| {name} | Leeway, tokens times {factor:g} | input and output tokens | {2 * len(clients)} | {changed(leeway, calls, end, clients, factor)} |")
         for (rule, measure), count in peers(calls, clients, end).items():
             lines.append(f"| {name} | {rule} | {measure} | {len(clients)} | {count} |")
     text = "\n".join(lines) + "\n"

@@ -103,7 +103,7 @@ fn deviations((before, n): (u64, u64), (now, m): (u64, u64)) -> f64 {
 }
 
 /// The word that went furthest for sure.
-pub(super) fn verdict(reference: &Words, current: &Words) -> Result<Verdict, Inconclusive> {
+pub fn verdict(reference: &Words, current: &Words) -> Result<Verdict, Inconclusive> {
     let (tested, found) = moved(reference, current)?;
     let Moved { effect, interval, p, .. } = found.first().copied().ok_or(Inconclusive::NoWords { needed: LEAST })?;
     Ok(Verdict { effect, interval, statistic: tested as f64, p })

@@ -96,7 +96,7 @@ impl App {
         if let Some((_, report)) = reports.get(name).filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(Arc::clone(report));
         }
-        let made = report::make(&self.0.store, name, self.0.clock.now(), &self.0.targets).await;
+        let made = report::make(&self.0.store, name, self.0.clock.now(), &self.0.wanted).await;
         let report = Arc::new(made.map_err(HttpError::Inner)?);
         if reports.len() >= WEEKS as usize {
             reports.clear();
@@ -138,7 +138,7 @@ impl App {
             scopes: store.apps(APPS).await?,
             parts,
             before,
-            targets: self.0.targets.clone(),
+            targets: self.0.wanted.targets.clone(),
             waiting: count("pending"),
             orphans: count("orphan"),
             imported: (!notes.is_empty()).then(|| notes.join(" ")),

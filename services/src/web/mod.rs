@@ -9,7 +9,6 @@ mod records;
 mod response;
 mod shadow;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -29,6 +28,7 @@ use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
 use crate::receive::Intake;
+use crate::report::Wanted;
 use crate::tasks::Stop;
 
 /// Open live streams at most; each asks the shared summary once a second.
@@ -52,7 +52,7 @@ pub struct Inner {
     /// The way in for telemetry by HTTP.
     pub intake: Option<Intake>,
     pub stop: Stop,
-    pub targets: BTreeMap<String, f64>,
+    pub wanted: Wanted,
     periods: kpis::Periods,
     reports: kpis::Reports,
     shadows: shadow::Shadows,
@@ -85,7 +85,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub rules: Vec<Rule>,
     pub series_cap: u64,
-    pub targets: BTreeMap<String, f64>,
+    pub wanted: Wanted,
     pub demo: Option<DemoReceivers>,
     pub intake: Option<Intake>,
     pub stop: Stop,
@@ -93,7 +93,7 @@ pub struct Parts {
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, metrics, rules, series_cap, targets, demo, intake, stop } = parts;
+        let Parts { store, clock, metrics, rules, series_cap, wanted, demo, intake, stop } = parts;
         let (summary, streams) = (tokio::sync::Mutex::default(), Arc::new(Semaphore::new(MAX_STREAMS)));
         let (periods, reports, shadows) =
             (kpis::Periods::default(), kpis::Reports::default(), shadow::Shadows::default());
@@ -106,7 +106,7 @@ impl App {
             demo,
             intake,
             stop,
-            targets,
+            wanted,
             periods,
             reports,
             shadows,
