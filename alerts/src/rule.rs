@@ -325,6 +325,7 @@ pub(crate) fn of_labels(text: BTreeMap<String, OneOrMore>) -> BTreeMap<String, V
 }
 
 fn threshold(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
+    compared_alone(measure)?;
     if text.weight.is_some() {
         return Err("`weight` belongs to rules of kind `anomaly`".to_owned());
     }
@@ -393,6 +394,7 @@ const LEAST_CHANGE: (f64, f64) = (0.25, 0.1);
 const WEIGHTS: std::ops::RangeInclusive<f64> = 0.001..=1_000.0;
 
 fn anomaly(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
+    compared_alone(measure)?;
     let foreign = [
         ("above", text.above.is_some()),
         ("below", text.below.is_some()),
@@ -434,6 +436,16 @@ fn anomaly(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> 
 fn ids(wanted: impl Fn(Test) -> bool) -> String {
     let found: Vec<&str> = Test::ALL.into_iter().filter(|test| wanted(*test)).map(Test::id).collect();
     found.join(", ")
+}
+
+/// Words are no number: two windows of them can be compared, and no more.
+fn compared_alone(measure: &Measure) -> Result<(), String> {
+    if matches!(measure, Measure::Words(_)) {
+        return Err(format!(
+            "measure `{measure}` goes with rules of kind `drift` alone: words are compared, and are no number"
+        ));
+    }
+    Ok(())
 }
 
 /// Labels that came early are another sample than all of them.
@@ -688,6 +700,7 @@ receivers = ["oncall"]
             ("measure = \"calls\"\nmin_effect = -1", "min_effect"),
             ("measure = \"text.grounded\"", "in its own unit"),
             ("measure = \"feedback.thumbs\"", "comes late"),
+            ("measure = \"words.input\"", "with rules of kind `drift` alone"),
         ] {
             let error = anomaly(more).unwrap_err().to_string();
             assert!(error.contains(says), "{more}: {error}");
@@ -732,6 +745,7 @@ receivers = ["oncall"]
         let cases = [
             ("above = 4000", "abvoe = 4000", "abvoe"),
             ("duration_ms", "latency", "valid are calls, errors"),
+            ("duration_ms", "words.output", "with rules of kind `drift` alone"),
             ("quantile = 0.95", "", "needs a `quantile`"),
             ("0.95", "95", "between 0 and 1"),
             ("above = 4000", "", "exactly one of"),

@@ -231,19 +231,19 @@ pub struct DriftEvidence {
 pub struct MovedWords {
     /// Words that were in enough of the texts to be tested.
     pub tested: u64,
-    /// Those that differ, by all tests together: what went furthest for sure comes first. Where none has a name, the first of those that have none.
+    /// Those that differ surely and by as much as matters, what surely went furthest first; where none does, the one that comes nearest.
     pub moved: Vec<MovedWord>,
-    /// How many more have a name.
+    /// How many more do.
     pub more: u64,
-    /// How many places of words outside the list differ.
-    pub unlisted: u64,
+    /// Whether they do.
+    pub passed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MovedWord {
     /// The number that the word is counted under.
     pub place: u16,
-    /// Empty of words outside the list, which share their places.
+    /// Empty of an own word that the settings no longer name.
     pub word: String,
     /// Shares of the texts that have it.
     pub before: f64,
@@ -254,26 +254,20 @@ impl MovedWords {
     /// In words: `refund` in 12.0 % of the texts (was 2.1 %), `invoice` 4.0 % (2.0 %).
     pub fn shown(&self) -> String {
         let one = |(place, moved): (usize, &MovedWord)| {
-            let name =
-                if moved.word.is_empty() { "a word outside the list".to_owned() } else { format!("`{}`", moved.word) };
-            let (now, before) = (moved.now * 100.0, moved.before * 100.0);
+            let (word, now, before) = (&moved.word, moved.now * 100.0, moved.before * 100.0);
             if place == 0 {
-                format!("{name} in {now:.1} % of the texts (was {before:.1} %)")
+                format!("`{word}` in {now:.1} % of the texts (was {before:.1} %)")
             } else {
-                format!("{name} {now:.1} % ({before:.1} %)")
+                format!("`{word}` {now:.1} % ({before:.1} %)")
             }
         };
         let mut told: Vec<String> = self.moved.iter().enumerate().map(one).collect();
-        if told.is_empty() {
-            told.push("no word surely differs".to_owned());
-        }
         if self.more > 0 {
             told.push(format!("{} more", self.more));
         }
-        if self.unlisted > 0 {
-            told.push(format!("{} outside the list", self.unlisted));
-        }
-        format!("{}; {} words tested together", told.join(", "), group_digits(&self.tested.to_string()))
+        let nearest = if self.passed { "" } else { "none surely moved by as much as matters, nearest is " };
+        let tested = group_digits(&self.tested.to_string());
+        format!("{nearest}{}; {tested} words tested together", told.join(", "))
     }
 }
 

@@ -134,7 +134,7 @@ impl Test {
 
     /// Whether a rise and a fall have effects of different sign.
     pub fn signed(self) -> bool {
-        matches!(self, Self::MannWhitney | Self::Welch | Self::TwoProportions | Self::Fisher)
+        matches!(self, Self::MannWhitney | Self::Welch | Self::TwoProportions | Self::Fisher | Self::Words)
     }
 
     /// Whether its law needs five expected values in each category.

@@ -268,6 +268,8 @@ impl Default for Brings {
 pub struct Call<'a> {
     pub brings: Brings,
     pub texts: Vec<Text<'a>>,
+    /// Type and text of its error.
+    pub failure: [Cow<'a, str>; 2],
     /// An input text is missing or cut: origins of what the answer holds cannot be told.
     pub incomplete: bool,
     pub text_state: TextState,

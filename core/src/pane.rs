@@ -9,7 +9,7 @@ use crate::quality::{Quality, QualitySum};
 use crate::scan::{Hits, Marker, Origin, Scanned};
 use crate::sketch::Sketch;
 use crate::varint::{self, Corrupt, Reader};
-use crate::words::{Of, Words};
+use crate::words::{Of, Places, Words};
 
 /// A weight of one call: its inverse sampling probability, in millionths.
 pub const UNIT_WEIGHT: u64 = 1_000_000;
@@ -306,8 +306,8 @@ pub struct Beside {
     pub severe: bool,
     /// In millionths.
     pub qualities: Vec<(Quality, u64)>,
-    /// Places of the words that tell of the call's failure.
-    pub words: Option<Box<[u16]>>,
+    /// Words of the call's failure.
+    pub words: Option<Places>,
 }
 
 impl Numbers {
@@ -627,6 +627,11 @@ impl Pane {
     }
 
     /// Words of what was asked, answered or failed; `None` where none are counted.
+    /// Bytes that words take.
+    pub fn size_of_words(&self) -> usize {
+        self.words.as_ref().map_or(0, |words| size_of_val(&**words) + words.iter().map(Words::size).sum::<usize>())
+    }
+
     pub fn words(&self, of: Of) -> Option<&Words> {
         self.words.as_ref().map(|words| &words[of as usize]).filter(|words| words.texts() > 0)
     }
@@ -914,9 +919,7 @@ impl Pane {
         let rare = self.rare.capacity() * size_of::<(u8, Count)>();
         let qualities = self.qualities.capacity() * size_of::<(Quality, QualitySum)>();
         let names = scores + flags + labels + moderators;
-        let words =
-            self.words.as_ref().map_or(0, |words| size_of_val(&**words) + words.iter().map(Words::size).sum::<usize>());
-        size_of::<Self>() + sketches + names + rare + qualities + self.hits.bytes() + words
+        size_of::<Self>() + sketches + names + rare + qualities + self.hits.bytes() + self.size_of_words()
     }
 }
 

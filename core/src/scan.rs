@@ -1,6 +1,7 @@
 //! What a scan of a call's texts says: counts, never the texts.
 
 use crate::quality::Quality;
+use crate::words::Places;
 
 /// Kinds of personal data and secrets that are looked for; the place is stored, so it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -452,8 +453,8 @@ pub struct Scanned {
     pub marks: Option<u16>,
     /// What was measured of the texts, in millionths.
     pub qualities: Vec<(Quality, u64)>,
-    /// Places of the words that are asked and answered, where they are counted; `None` of a side without a text.
-    pub words: Option<Box<[Option<Vec<u16>>; 2]>>,
+    /// Words that are asked and answered, where they are counted; `None` of a side without a text.
+    pub words: Option<Box<[Option<Places>; 2]>>,
     /// Bytes of the texts, and how many of them were read.
     pub bytes: (u64, u64),
     /// What the call held, for the search among other calls; empty where there is none.

@@ -1,26 +1,27 @@
-//! Which words texts use: of each word the number of texts that have it, for tests of what is asked, answered and said of failures.
+//! Which words of a list texts use: of each the number of texts that have it, for tests of what is asked, answered and said of failures.
 //!
-//! A word of the list in `words.txt`, or of `scan.own_words`, has a place of its own and can be named; any other word shares one of
-//! [`OTHERS`] places and cannot. Nothing else of a text is kept, neither its order nor how often it says a word.
+//! Counted are the words of `words.txt` and those of `scan.own_words`. No other word is kept in any form, neither the order of words nor how
+//! often a text says one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use serde::Serialize;
+
 use crate::varint::{self, Corrupt, Reader};
 
 /// The list; a word's number is its place in it.
 const LIST: &str = include_str!("words.txt");
-/// Places of words that are not in the list, after those that are.
-const FIRST_OTHER: u16 = 8_192;
-const OTHERS: u64 = 1_024;
 /// Places of the settings' own words.
 const FIRST_OWN: u16 = 32_768;
 const OWN: u64 = 32_768;
 /// The longest word; what is longer is none.
 const LONGEST: usize = 32;
-/// Bytes of a text that are read.
+/// Bytes of a call's texts of one side that are read.
 const READ: usize = 16 << 10;
+/// Of tables that were counted with different own words.
+const MIXED: u64 = u64::MAX;
 
 static NUMBERS: LazyLock<HashMap<&'static str, u16>> =
     LazyLock::new(|| listed().enumerate().map(|(place, word)| (word, place as u16)).collect());
@@ -38,13 +39,14 @@ fn hash(word: &str) -> u64 {
 }
 
 /// Texts of a call whose words are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Of {
     /// What is asked: the user's text.
     Input,
     /// What is answered.
     Output,
-    /// What the telemetry says of a failed call: its error's type and text.
+    /// The type and text of a failed call's error.
     Failure,
 }
 
@@ -59,15 +61,26 @@ impl Of {
         }
     }
 
+    /// What texts these are, for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Input => "What is asked",
+            Self::Output => "What is answered",
+            Self::Failure => "What failures say",
+        }
+    }
+
     pub fn find(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|of| of.name() == name)
     }
 }
 
-/// The words that have names: those of the list, and an operator's own.
+/// The words that are counted: those of the list, and an operator's own.
 #[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
     own: HashMap<u16, String>,
+    /// Names the set of own words; 0 of none.
+    digest: u64,
 }
 
 impl Vocabulary {
@@ -83,83 +96,99 @@ impl Vocabulary {
             if NUMBERS.contains_key(lower.as_str()) {
                 continue;
             }
-            let place = FIRST_OWN + (hash(lower) % OWN) as u16;
+            let place = own_place(lower);
             if let Some(other) = known.get(&place).filter(|other| *other != lower) {
                 return Err(format!("`{lower}` and `{other}` share a place: leave one of them out"));
             }
             known.insert(place, lower.clone());
         }
-        Ok(Self { own: known })
+        let mut all: Vec<&str> = known.values().map(String::as_str).collect();
+        all.sort_unstable();
+        // Neither of the two numbers that mean something else.
+        let digest = if all.is_empty() { 0 } else { hash(&all.join(" ")).clamp(1, MIXED - 1) };
+        Ok(Self { own: known, digest })
     }
 
-    /// The places of the words of texts, ascending, each once; of the beginning of each text alone.
-    pub fn places<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Vec<u16> {
-        let mut places = Vec::new();
+    /// The places of the words of texts; of their beginning together.
+    pub fn places<'t>(&self, texts: impl Iterator<Item = &'t str>) -> Places {
+        let (mut places, mut room) = (Vec::new(), READ);
         for text in texts {
-            words(&text[..text.floor_char_boundary(READ)], |word| places.push(self.place(word)));
+            let text = &text[..text.floor_char_boundary(room)];
+            room -= text.len();
+            words(text, |word| places.extend(self.place(word)));
         }
+        Places { own: self.digest, ..places.into_iter().collect() }
+    }
+
+    fn place(&self, word: &str) -> Option<u16> {
+        NUMBERS.get(word).copied().or_else(|| {
+            let own = own_place(word);
+            self.own.get(&own).is_some_and(|known| known == word).then_some(own)
+        })
+    }
+
+    /// The word of a place; `None` of one that was another's own.
+    pub fn name(&self, place: u16) -> Option<&str> {
+        if place < FIRST_OWN { listed().nth(place.into()) } else { self.own.get(&place).map(String::as_str) }
+    }
+}
+
+fn own_place(word: &str) -> u16 {
+    FIRST_OWN + (hash(word) % OWN) as u16
+}
+
+/// The words of a call's texts of one side.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Ascending, each once.
+    places: Box<[u16]>,
+    own: u64,
+}
+
+impl FromIterator<u16> for Places {
+    /// Of words of the list.
+    fn from_iter<I: IntoIterator<Item = u16>>(places: I) -> Self {
+        let mut places: Vec<u16> = places.into_iter().collect();
         places.sort_unstable();
         places.dedup();
-        places
-    }
-
-    fn place(&self, word: &str) -> u16 {
-        if let Some(number) = NUMBERS.get(word) {
-            return *number;
-        }
-        let hash = hash(word);
-        let own = FIRST_OWN + (hash % OWN) as u16;
-        if self.own.get(&own).is_some_and(|known| known == word) { own } else { FIRST_OTHER + (hash % OTHERS) as u16 }
-    }
-
-    /// The word of a place; `None` of one that words without a name share.
-    pub fn name(&self, place: u16) -> Option<&str> {
-        match place {
-            ..FIRST_OTHER => listed().nth(place.into()),
-            FIRST_OWN.. => self.own.get(&place).map(String::as_str),
-            _ => None,
-        }
+        Self { places: places.into(), own: 0 }
     }
 }
 
-/// The words of a text, in lower case: runs of letters, of scripts without spaces each two neighbours.
+impl Places {
+    /// Bytes on the heap.
+    pub fn size(&self) -> usize {
+        size_of_val(&*self.places)
+    }
+}
+
+/// The words of a text, in lower case: runs of letters.
 fn words(text: &str, mut each: impl FnMut(&str)) {
-    let mut tell = |word: &str| {
-        let lower: Cow<'_, str> =
-            if word.bytes().any(|byte| !byte.is_ascii_lowercase()) { word.to_lowercase().into() } else { word.into() };
-        if (2..=LONGEST).contains(&lower.len()) {
+    for run in text.split(|c: char| !c.is_alphabetic()).filter(|run| run.len() >= 2) {
+        let plain = run.bytes().all(|byte| byte.is_ascii_lowercase());
+        let lower: Cow<'_, str> = if plain { run.into() } else { run.to_lowercase().into() };
+        if lower.len() <= LONGEST {
             each(&lower);
         }
-    };
-    for run in text.split(|c: char| !c.is_alphabetic()).filter(|run| !run.is_empty()) {
-        let mut rest = run;
-        while let Some(start) = rest.find(dense) {
-            tell(&rest[..start]);
-            let end = rest[start..].find(|c| !dense(c)).map_or(rest.len(), |end| start + end);
-            let pair: Vec<(usize, char)> = rest[start..end].char_indices().collect();
-            for two in pair.windows(2) {
-                tell(&rest[start + two[0].0..start + two[1].0 + two[1].1.len_utf8()]);
-            }
-            if pair.len() == 1 {
-                tell(&rest[start..end]);
-            }
-            rest = &rest[end..];
-        }
-        tell(rest);
     }
-}
-
-/// Of a script that puts no spaces between words: kana, Han, Hangul, Thai.
-fn dense(c: char) -> bool {
-    matches!(c, '\u{e00}'..='\u{e7f}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
 }
 
 /// Of how many texts each word is. Merging adds exactly, in any order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words {
     texts: u64,
+    /// Words that the shortest list had that was counted with.
+    listed: u16,
+    /// Which own words were counted.
+    own: u64,
     /// Place and number of texts, ascending.
     counts: Vec<(u16, u64)>,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self { texts: 0, listed: u16::MAX, own: 0, counts: Vec::new() }
+    }
 }
 
 impl Words {
@@ -176,32 +205,48 @@ impl Words {
         self.counts.binary_search_by_key(&place, |(known, _)| *known).map_or(0, |at| self.counts[at].1)
     }
 
-    /// One text, whose places are ascending and each once.
-    pub fn add(&mut self, places: &[u16]) {
-        self.texts += 1;
-        self.fold(places.iter().map(|place| (*place, 1)));
+    /// Whether the word of a place was looked for in all texts of both: an own word that came later, or a later list's, was not.
+    pub fn both_know(&self, other: &Self, place: u16) -> bool {
+        match place {
+            FIRST_OWN.. => self.own == other.own && self.own != MIXED,
+            _ => place < self.listed.min(other.listed),
+        }
+    }
+
+    /// One text.
+    pub fn add(&mut self, text: &Places) {
+        self.counted(1, NUMBERS.len() as u16, text.own);
+        for place in &text.places {
+            self.slot(*place, 1);
+        }
     }
 
     pub fn merge(&mut self, other: &Self) {
-        self.texts += other.texts;
-        self.fold(other.counts.iter().copied());
+        if other.texts > 0 {
+            self.counted(other.texts, other.listed, other.own);
+        }
+        for (place, n) in &other.counts {
+            self.slot(*place, *n);
+        }
     }
 
-    fn fold(&mut self, theirs: impl Iterator<Item = (u16, u64)>) {
-        let mine = std::mem::take(&mut self.counts);
-        let (mut mine, mut theirs) = (mine.into_iter().peekable(), theirs.peekable());
-        self.counts = std::iter::from_fn(|| match (mine.peek(), theirs.peek()) {
-            (Some(a), Some(b)) if a.0 == b.0 => Some((a.0, mine.next()?.1 + theirs.next()?.1)),
-            (Some(a), Some(b)) if b.0 < a.0 => theirs.next(),
-            (None, _) => theirs.next(),
-            _ => mine.next(),
-        })
-        .collect();
+    fn counted(&mut self, texts: u64, listed: u16, own: u64) {
+        self.own = if self.texts == 0 || self.own == own { own } else { MIXED };
+        self.listed = self.listed.min(listed);
+        self.texts += texts;
+    }
+
+    fn slot(&mut self, place: u16, n: u64) {
+        match self.counts.binary_search_by_key(&place, |(known, _)| *known) {
+            Ok(at) => self.counts[at].1 += n,
+            Err(at) => self.counts.insert(at, (place, n)),
+        }
     }
 
     pub fn encode(&self, out: &mut Vec<u8>) {
-        varint::write(out, self.texts.into());
-        varint::write(out, self.counts.len() as u128);
+        for number in [self.texts, self.listed.into(), self.own, self.counts.len() as u64] {
+            varint::write(out, number.into());
+        }
         let mut last = 0;
         for (place, n) in &self.counts {
             varint::write(out, (place - last).into());
@@ -211,8 +256,9 @@ impl Words {
     }
 
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Corrupt> {
-        let (texts, length) = (reader.count()?, reader.number()?);
-        let mut words = Self { texts, counts: Vec::new() };
+        let (texts, listed, own, length) = (reader.count()?, reader.number()?, reader.number()?, reader.number()?);
+        let listed = u16::try_from(listed).map_err(|_| Corrupt::Overflow)?;
+        let mut words = Self { texts, listed, own, counts: Vec::new() };
         let mut last = 0u16;
         for first in (0..length).map(|index| index == 0) {
             let step = reader.number()?;
@@ -242,44 +288,65 @@ mod tests {
     #[test]
     fn the_list_has_each_word_once_as_texts_say_it() {
         let all: Vec<&str> = listed().collect();
-        assert!(all.len() == NUMBERS.len() && all.len() < usize::from(FIRST_OTHER), "{}", all.len());
+        assert!(all.len() == NUMBERS.len() && all.len() < usize::from(FIRST_OWN), "{}", all.len());
         for word in &all {
             assert_eq!(told(word), [*word], "{word}");
         }
         // Numbers stay: what is stored counts by them.
-        let place = |word: &str| Vocabulary::default().places([word].into_iter());
-        assert_eq!((place("the"), place("refund"), place("timeout")), (vec![0], vec![364], vec![1_104]));
+        assert_eq!(["the", "refund", "timeout"].map(|word| NUMBERS[word]), [0, 364, 1_104]);
     }
 
     #[test]
-    fn words_are_runs_of_letters_and_pairs_of_signs() {
+    fn words_are_runs_of_letters() {
         assert_eq!(told("Context_Length exceeded: 4096 tokens!"), ["context", "length", "exceeded", "tokens"]);
         assert_eq!(told("Überweisung, née; don't"), ["überweisung", "née", "don"]);
-        assert_eq!(told("払い戻しabc"), ["払い", "い戻", "戻し", "abc"]);
         assert!(told(&"a".repeat(40)).is_empty() && told("4711 — ?").is_empty());
     }
 
     #[test]
-    fn what_is_not_in_the_list_has_no_name_unless_it_is_ones_own() {
+    fn words_outside_the_list_are_not_counted_unless_they_are_ones_own() {
         let plain = Vocabulary::default();
         let acme = Vocabulary::new(&["Acme".to_owned(), "refund".to_owned()]).unwrap();
-        let places = |vocabulary: &Vocabulary| vocabulary.places(["acme refund Refund xyzzy"].into_iter());
-        let names = |vocabulary: &Vocabulary| -> Vec<Option<String>> {
-            places(vocabulary).into_iter().map(|place| vocabulary.name(place).map(str::to_owned)).collect()
+        let names = |vocabulary: &Vocabulary| -> Vec<String> {
+            let places = vocabulary.places(["acme refund Refund xyzzy"].into_iter()).places;
+            places.iter().map(|place| vocabulary.name(*place).unwrap().to_owned()).collect()
         };
-        assert_eq!(names(&plain), [Some("refund".to_owned()), None, None]);
-        assert_eq!(names(&acme), [Some("refund".to_owned()), None, Some("acme".to_owned())]);
+        assert_eq!(names(&plain), ["refund"]);
+        assert_eq!(names(&acme), ["refund", "acme"]);
         for wrong in ["two words", "x", "42", ""] {
             assert!(Vocabulary::new(&[wrong.to_owned()]).unwrap_err().contains("not one word"), "{wrong}");
         }
+        // A side's texts are read together, to a bound.
+        let long = "refund ".repeat(READ);
+        assert_eq!(plain.places([long.as_str(), "parcel"].into_iter()), plain.places(["refund"].into_iter()));
+    }
+
+    #[test]
+    fn own_words_are_compared_only_where_both_sides_counted_them() {
+        let [plain, acme, other] = [&[][..], &["acme"], &["other"]].map(|own: &[&str]| {
+            let own: Vec<String> = own.iter().map(|word| (*word).to_owned()).collect();
+            let mut words = Words::default();
+            words.add(&Vocabulary::new(&own).unwrap().places(["acme refund"].into_iter()));
+            words
+        });
+        let (place, refund) = (own_place("acme"), NUMBERS["refund"]);
+        assert!(acme.both_know(&acme, place) && !acme.both_know(&plain, place) && !acme.both_know(&other, place));
+        assert!(acme.both_know(&plain, refund) && !acme.both_know(&plain, NUMBERS.len() as u16));
+        let mut both = acme.clone();
+        both.merge(&other);
+        assert!(!both.both_know(&both, place) && both.both_know(&both, refund));
+        // Of no texts nothing is said.
+        let mut none = Words::default();
+        none.merge(&acme);
+        assert_eq!(none, acme);
     }
 
     #[test]
     fn tables_merge_in_any_order_and_come_back() {
         let mut tables: Vec<Words> = Vec::new();
-        for texts in [&[&[1u16, 5, 9][..], &[5]][..], &[&[0, 5, 40_000]], &[&[]]] {
+        for (own, texts) in [(0, &[&[1u16, 5, 9][..], &[5]][..]), (0, &[&[0, 5]]), (7, &[&[], &[40_000]])] {
             let mut words = Words::default();
-            texts.iter().for_each(|places| words.add(places));
+            texts.iter().for_each(|places| words.add(&Places { places: (*places).into(), own }));
             tables.push(words);
         }
         let merged = |order: [usize; 3]| {
@@ -288,8 +355,10 @@ mod tests {
             all
         };
         let all = merged([0, 1, 2]);
-        assert_eq!(all, merged([2, 1, 0]));
-        assert_eq!((all.texts(), all.counts()), (4, &[(0, 1), (1, 1), (5, 3), (9, 1), (40_000, 1)][..]));
+        for order in [[2, 1, 0], [1, 2, 0], [0, 2, 1]] {
+            assert_eq!(all, merged(order));
+        }
+        assert_eq!((all.texts(), all.counts()), (5, &[(0, 1), (1, 1), (5, 3), (9, 1), (40_000, 1)][..]));
         let mut bytes = Vec::new();
         all.encode(&mut bytes);
         assert_eq!(Words::decode(&mut Reader(&bytes)).unwrap(), all);
@@ -297,7 +366,7 @@ mod tests {
             assert!(Words::decode(&mut Reader(&bytes[..cut])).is_err(), "{cut}");
         }
         // A place twice, one beyond the last.
-        for wrong in [[1, 2, 5, 1, 0, 1].as_slice(), &[1, 1, 0x80, 0x80, 0x04, 1]] {
+        for wrong in [[1, 9, 0, 2, 5, 1, 0, 1].as_slice(), &[1, 9, 0, 1, 0x80, 0x80, 0x04, 1]] {
             assert!(Words::decode(&mut Reader(wrong)).is_err());
         }
     }

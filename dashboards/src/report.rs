@@ -7,6 +7,7 @@ use leeway_core::alert::MovedWords;
 use leeway_core::clock::{Micros, readable, readable_span};
 use leeway_core::kpi::Reading;
 use leeway_core::measure::Unit;
+use leeway_core::words::Of;
 use serde::Serialize;
 
 use crate::{Frame, RenderError};
@@ -30,8 +31,6 @@ pub struct Report {
     pub drift: Vec<DriftRow>,
     /// Words of the busiest apps.
     pub words: Vec<WordsRow>,
-    /// Whether the settings have words counted.
-    pub words_counted: bool,
     /// What moved slowly, and surely, and by as much as matters.
     pub creep: Vec<CreepRow>,
     /// Figures of a scope that have days enough to be looked at.
@@ -205,13 +204,15 @@ pub struct DriftRow {
 pub struct WordsRow {
     pub tenant: String,
     pub app: String,
-    pub measure: String,
+    pub of: Of,
     pub outcome: Outcome,
     /// `None` where they could not be compared.
     pub words: Option<MovedWords>,
     /// Change of the share of texts, of the word that went furthest for sure.
     pub effect: Option<f64>,
     pub p_adjusted: Option<f64>,
+    /// Why they could not be compared.
+    pub untested: String,
     /// Texts.
     pub n: u64,
     pub n_before: u64,
@@ -222,8 +223,12 @@ impl WordsRow {
         let words = self.words.as_ref().map_or_else(String::new, MovedWords::shown);
         let p = self.p_adjusted.map_or_else(|| "unknown".to_owned(), show_p);
         format!(
-            "{} of {} / {}: {words}; adjusted p {p}, {} texts beside {}.",
-            self.measure, self.tenant, self.app, self.n, self.n_before
+            "{} in {} / {} has other words: {words}; adjusted p {p}, {} texts beside {}.",
+            self.of.title(),
+            self.tenant,
+            self.app,
+            self.n,
+            self.n_before
         )
     }
 }
@@ -334,21 +339,8 @@ impl Report {
                 row.p_adjusted.map_or_else(|| "unknown".to_owned(), show_p), row.medians, row.share * 100.0
             ));
         }
+        sentences.extend(self.words.iter().filter(|row| row.outcome == Outcome::Material).map(WordsRow::sentence));
         sentences
-    }
-
-    /// Words that came up or went away.
-    fn wording(&self) -> Vec<String> {
-        self.words.iter().filter(|row| row.outcome == Outcome::Material).map(WordsRow::sentence).collect()
-    }
-
-    /// What stands where no words did.
-    fn no_wording(&self) -> String {
-        match self.words.iter().filter(|row| row.outcome == Outcome::Stable).count() {
-            _ if !self.words_counted => "Words are not counted (scan.words).".to_owned(),
-            0 => "It could not be looked for: no app has a hundred examined texts in both weeks.".to_owned(),
-            n => format!("In none of {n} comparisons a word surely came or went in two of a hundred texts or more."),
-        }
     }
 
     /// What stands where nothing crept.
@@ -450,8 +442,6 @@ struct Body<'a> {
     line: String,
     period: String,
     sentences: Vec<String>,
-    wording: Vec<String>,
-    no_wording: String,
     creep: Vec<String>,
     no_creep: String,
     facts: Vec<(&'static str, String)>,
@@ -491,8 +481,6 @@ fn body(report: &Report) -> Result<String, RenderError> {
         line: report.line(),
         period: report.period(),
         sentences: report.sentences(),
-        wording: report.wording(),
-        no_wording: report.no_wording(),
         creep: report.creep.iter().map(CreepRow::sentence).collect(),
         no_creep: report.no_creep(),
         facts: report.facts(),
@@ -536,7 +524,6 @@ pub fn markdown(report: &Report) -> String {
         }
     };
     list(&mut out, "What changed", report.sentences(), "Nothing that is both sure and large enough to matter.");
-    list(&mut out, "Words", report.wording(), &report.no_wording());
     list(&mut out, "Slow change", report.creep.iter().map(CreepRow::sentence).collect(), &report.no_creep());
     let _ = write!(
         out,

@@ -147,6 +147,7 @@ fn call<'i>(value: Value<'_, 'i>, unknown: &mut u32) -> Result<Call<'i>, Reject>
     moderation::of_guard(&mut call);
     if !seen.error_type.is_empty() {
         call.texts.push(Text::new(Part::Telemetry, seen.error_type));
+        call.failure[0] = seen.error_type.into();
     }
     if call.status.failed() && call.error_class.is_none() {
         call.error_class = Some(classify(call.status, seen.http_status, seen.error_type));

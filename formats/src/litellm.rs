@@ -131,13 +131,14 @@ fn tokens(value: Value<'_, '_>, failed: bool) -> Result<Tokens, Reject> {
     })
 }
 
-fn end_of(call: &mut Call<'_>, value: Value<'_, '_>, failed: bool) {
+fn end_of<'i>(call: &mut Call<'i>, value: Value<'_, 'i>, failed: bool) {
     let choices = member(value, "response.choices").and_then(Value::items).into_iter().flatten();
     let reasons = choices.filter_map(|choice| text(choice, "finish_reason"));
     call.finish_reasons = reasons.take(MAX_CHOICES).map(finish_reason).collect();
     call.status = Status::Ok;
     if failed {
         let class = text(value, "error_information.error_class").unwrap_or_default();
+        call.failure[0] = class.into();
         let code = text(value, "error_information.error_code").and_then(|code| code.parse().ok());
         let slow = class.to_ascii_lowercase().contains("timeout");
         call.status = if slow { Status::Timeout } else { Status::Error };
@@ -166,6 +167,7 @@ fn texts<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) {
     }
     call.texts.extend(kept.map(|(part, text)| Text::new(part, text)));
     let message = text(value, "error_information.error_message").or_else(|| text(value, "error_str"));
+    call.failure[1] = message.unwrap_or_default().into();
     call.texts.extend(message.map(|text| Text::new(Part::Telemetry, text)));
 }
 

@@ -16,6 +16,7 @@ use leeway_core::pane::{Beside, Numbers, Pane};
 use leeway_core::policy::Policy;
 use leeway_core::price::PriceBook;
 use leeway_core::scan::{Hits, Mention, Origin as From, Scanned};
+use leeway_core::words::Places;
 use leeway_detectors::scan::{Scanner, held_beside, quality};
 use leeway_formats::{Sink, UserKey};
 use sha2::{Digest, Sha256};
@@ -234,11 +235,9 @@ impl Buffer {
         let named = |key: CallKey| rules.withhold.as_ref().map_or(key, |secret| withhold::name(key, secret));
         let aliases: Vec<CallKey> = call.aliases().map(named).collect();
         let scanned = numbers.scanned.as_ref().map_or(0, |scanned| size(scanned));
-        let failure = |beside: &Beside| beside.words.as_ref().map_or(0, |places| size_of_val(&**places));
-        let beside = numbers
-            .beside
-            .as_ref()
-            .map_or(0, |beside| size_of::<Beside>() + beside.hits.bytes() + failure(beside) + 64);
+        let beside = numbers.beside.as_ref().map_or(0, |beside| {
+            size_of::<Beside>() + beside.hits.bytes() + beside.words.as_ref().map_or(0, Places::size) + 64
+        });
         let keys = aliases.len() * size_of::<CallKey>();
         self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + beside + keys;
         let received = minute_of(origin.received);
@@ -323,13 +322,15 @@ impl Buffer {
             self.bytes += size_of::<Pane>() + 32;
             Pane::default()
         });
+        let words = pane.size_of_words();
         pane.add(numbers);
+        self.bytes += pane.size_of_words().saturating_sub(words);
     }
 }
 
 /// Bytes of what a scan found.
 fn size(scanned: &Scanned) -> usize {
-    let places = scanned.words.iter().flat_map(|words| words.iter().flatten()).map(|places| places.capacity() * 2 + 32);
+    let places = scanned.words.iter().flat_map(|words| words.iter().flatten()).map(|places| places.size() + 48);
     let lists = scanned.qualities.len() * 16 + scanned.mentions.len() * size_of::<Mention>() + places.sum::<usize>();
     size_of::<Scanned>() + scanned.hits.bytes() + lists
 }

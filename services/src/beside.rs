@@ -9,13 +9,14 @@ use anyhow::Result;
 use leeway_alerts::reference::Reference;
 use leeway_alerts::rule::{Drift, Rule};
 use leeway_alerts::state::Verdict;
-use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, State, Uncovered, Versions};
+use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, MovedWords, State, Uncovered, Versions};
 use leeway_core::clock::{DAY, HOUR, Micros};
 use leeway_core::drift::Direction;
 use leeway_core::measure::Sample;
 use leeway_core::pane::Pane;
-use leeway_core::words::Vocabulary;
+use leeway_core::words::{Vocabulary, Words};
 use leeway_detectors::drift;
+use leeway_detectors::drift::words::Gates;
 use leeway_store::{AlertRow, SeriesPane};
 
 use crate::evaluate::{Evaluator, Subject, bare, by_instance, silent};
@@ -213,8 +214,7 @@ pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: Option<&
     let held = subject.held.unwrap_or(&nothing);
     let now = measure.sample(subject.pane).unwrap_or(Sample::Means(None));
     let alike = held.pane.as_ref().is_none_or(|before| measure.comparable(before, subject.pane));
-    let (outcome, cells) =
-        drift::compare_samples(asked.test, (held.sample.as_ref(), &now), measure.scale(), rule.min_events);
+    let Said { outcome, cells, words } = say((rule, asked), (held.sample.as_ref(), &now), vocabulary);
     let outcome = if alike { outcome } else { Err(drift::Inconclusive::OtherSource) };
     let (verdict, found) = match outcome {
         Ok(found) if found.p <= asked.alpha && rule.bound.breached(asked.direction.size(found.effect)) => {
@@ -253,14 +253,37 @@ pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: Option<&
             // An open alert is about its versions, whatever can be said of them at the moment.
             versions: held.versions.clone().or_else(|| told_of(subject)),
             uncovered: held.uncovered.clone(),
-            words: found.and_then(|_| match (held.sample.as_ref()?, &now) {
-                (Sample::Words(before), Sample::Words(now)) => wording::told(before, now, vocabulary),
-                _ => None,
-            }),
+            words,
         }),
         ..bare(subject)
     };
     (verdict, evidence)
+}
+
+/// What the test says of two windows.
+struct Said {
+    outcome: Result<drift::Verdict, drift::Inconclusive>,
+    cells: Vec<drift::Cell>,
+    words: Option<MovedWords>,
+}
+
+fn say(
+    (rule, asked): (&Rule, Drift),
+    (before, now): (Option<&Sample>, &Sample),
+    vocabulary: Option<&Vocabulary>,
+) -> Said {
+    let Sample::Words(now) = now else {
+        let (outcome, cells) = drift::compare_samples(asked.test, (before, now), rule.measure.scale(), rule.min_events);
+        return Said { outcome, cells, words: None };
+    };
+    let none = Words::default();
+    let before = if let Some(Sample::Words(before)) = before { before } else { &none };
+    let gates = Gates { alpha: asked.alpha, least: rule.bound.limit(), direction: asked.direction };
+    let (outcome, words) = match wording::compared((before, now), rule.min_events, gates, vocabulary) {
+        Ok((verdict, words)) => (Ok(verdict), Some(words)),
+        Err(reason) => (Err(reason), None),
+    };
+    Said { outcome, cells: Vec::new(), words }
 }
 
 /// The versions that an open alert is about.

@@ -68,12 +68,7 @@ impl<'a> Figure<'a> {
         let words = finding.evidence.drift.as_ref().and_then(|drift| drift.words.as_ref());
         match (rule.kind, measure) {
             (_, Measure::Words(of)) if let Some(word) = words.and_then(|words| words.moved.first()) => {
-                let name = if word.word.is_empty() {
-                    "a word outside the list".to_owned()
-                } else {
-                    format!("`{}`", word.word)
-                };
-                Self::Word(*of, word.place, format!("share of {measure} with {name}"))
+                Self::Word(*of, word.place, format!("share of {measure} with `{}`", word.word))
             }
             (Kind::Threshold, _) if rule.quantile.is_some() => Self::Beyond(measure, rule.bound),
             (Kind::Drift(_) | Kind::Anomaly(_), _) if measure.takes_quantile() => Self::Logarithm(measure),
@@ -128,8 +123,10 @@ impl<'a> Figure<'a> {
             Self::Mean(measure) => measure.of(pane, None).map(side_of).unwrap_or_default(),
             Self::Word(of, place, _) => {
                 let Some(words) = pane.words(*of) else { return Side::default() };
-                let (n, share) = (words.texts() as f64, words.of(*place) as f64 / words.texts() as f64);
-                Side { n, level: Some(share), variance: Some(share * (1.0 - share) / n) }
+                let (n, hits) = (words.texts() as f64, words.of(*place) as f64);
+                // Agresti and Coull's share: of few texts all with a word, or none, is not certain.
+                let near = (hits + 2.0) / (n + 4.0);
+                Side { n, level: Some(hits / n), variance: Some(near * (1.0 - near) / n) }
             }
             Self::Number(measure) => {
                 let level = measure.of(pane, None).map(|estimate| estimate.value);

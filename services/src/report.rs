@@ -96,7 +96,6 @@ pub async fn make(store: &Store, name: &str, now: Micros, wanted: &Wanted) -> Re
         kpis,
         drift,
         words,
-        words_counted: wanted.words.is_some(),
         creep,
         creep_tested,
         alerts,
@@ -165,7 +164,8 @@ async fn compared(store: &Store, (from, to): (Micros, Micros), vocabulary: Optio
         for measure in &MEASURES {
             rows.extend(drift_row(scope, measure, pane, &earlier, total));
         }
-        words.extend(wording::rows(scope, (&earlier, pane), vocabulary));
+        // Without the list there are no names to tell.
+        words.extend(vocabulary.into_iter().flat_map(|words| wording::rows(scope, (&earlier, pane), words)));
     }
     for scope in before.keys().filter(|scope| !now.contains_key(scope)) {
         blind.push(format!("{} / {} had calls the week before and none in this one.", scope.tenant, scope.app));
@@ -177,11 +177,17 @@ async fn compared(store: &Store, (from, to): (Micros, Micros), vocabulary: Optio
             row.measure, row.tenant, row.app
         ));
     }
+    if words.is_empty() {
+        let why = if vocabulary.is_some() { "none were counted" } else { "they are not counted (scan.words)" };
+        blind.push(format!("The words of what is asked, answered and failed were not compared: {why}."));
+    }
     for row in words.iter().filter(|row: &&WordsRow| row.effect.is_none()) {
-        let (n, m) = (row.n, row.n_before);
         blind.push(format!(
-            "{} of {} / {} could not be compared: {n} texts now, {m} before.",
-            row.measure, row.tenant, row.app
+            "{} in {} / {} could not be compared by its words: {}.",
+            row.of.title(),
+            row.tenant,
+            row.app,
+            row.untested
         ));
     }
     Ok(Compared { drift: rows, words, blind })
@@ -461,7 +467,7 @@ fn methods() -> Vec<String> {
         format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 10 % of a time or price; a quarter and 0.2 points of a share)."),
         "Why a mean moved: Kitagawa's decomposition over tenants, apps and models (95 % by the normal law); slices that carry a tenth of the change or more, three at most. Percentiles, sums and cost per success have no such parts.".to_owned(),
         "Slow change: the seasonal Kendall test over the days of five weeks, weekdays as seasons, of all traffic and of the busiest apps; the slope is the median of all within weekdays. Days are taken as independent: what a whole week shares makes it eager.".to_owned(),
-        "Words: Fisher's exact test of each word that ten texts or more have, times their number; told is what came or went by two points of the texts. Texts are taken as independent: conversations that say the same again make it eager.".to_owned(),
+        "Words: Fisher's exact test of each word that ten texts or more have, times their number; told are those under 5 % that came or went by two points of the texts, if the first of them is sure in the report's family too. Texts are taken as independent: conversations that say the same again make it eager.".to_owned(),
         "Changes that coincide with an alert, or were made where a figure moved, are named; that they caused it is not claimed.".to_owned(),
     ]
 }

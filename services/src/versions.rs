@@ -127,7 +127,7 @@ fn choose<'a>(running: &[(&'a Came, bool)], open: Option<Open<'a>>) -> Choice<'a
     }
 }
 
-/// Whether a version has a part of an instance's calls, or by itself enough to be told of; a time without calls tells nothing.
+/// Whether a version has a part of an instance's calls, or by itself as many as can be told of; a time without calls tells nothing.
 fn runs((label, version): (&str, &str), labels: &AlertLabels, calls: &Panes, enough: impl Fn(&Pane) -> bool) -> bool {
     let (mut all, mut own) = (0, Pane::default());
     for (of, pane) in calls {
@@ -215,6 +215,9 @@ impl Evaluator {
         let hour = if asks { Some(self.instances(&wide, end - HOUR, end).await?) } else { None };
         let hour = hour.as_ref().unwrap_or(&window);
         let enough = |pane: &Pane| enough(rule, needed, pane);
+        // A version whose windows have half of what is needed, in the mean, has enough in some of them.
+        let each = (HOUR / rule.window).max(1) as u64;
+        let often = |pane: &Pane| rule.measure.sample(pane).is_some_and(|sample| 2 * sample.n() >= needed * each);
         let ran = self.memory.ran.remove(&rule.id).unwrap_or_default();
         let (none, mut present, mut held) = (BTreeMap::new(), Panes::new(), References::new());
         // A rule over all traffic always has its one instance.
@@ -234,7 +237,7 @@ impl Evaluator {
             let open = open.get(&labels).or(pinned.as_ref()).map(|versions| Open {
                 versions,
                 own: came.get(&versions.now),
-                runs: runs((label, &versions.now), &labels, hour, enough),
+                runs: runs((label, &versions.now), &labels, hour, often),
             });
             let (pane, mut beside) = match choose(&running, open) {
                 Choice::Newest(newest, settled) => {

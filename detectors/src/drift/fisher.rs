@@ -20,7 +20,9 @@ impl WindowTest for Fisher {
         let (n, m) = (n as f64, m as f64);
         let odds = second.current as f64 * first.reference as f64 / (second.reference as f64 * first.current as f64);
         let (before, now) = (second.reference as f64 / n, second.current as f64 / m);
-        let possible = (first.reference + first.current).min(first.reference + second.reference);
+        let (row, column) = (first.reference + first.current, first.reference + second.reference);
+        let all = row + second.reference + second.current;
+        let possible = row.min(column) - (row + column).saturating_sub(all);
         if possible > MOST_TABLES {
             return TwoProportions.measure(cells);
         }

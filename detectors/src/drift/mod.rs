@@ -23,7 +23,6 @@ use leeway_core::drift::{Takes, Test};
 use leeway_core::interval::Interval;
 use leeway_core::measure::{Moments, Sample};
 use leeway_core::sketch::Sketch;
-use leeway_core::words::Words;
 use thiserror::Error;
 
 /// One value and how often it came.
@@ -137,16 +136,8 @@ pub fn compare_samples(
         (_, Sample::Values(now)) => cells(&Sketch::default(), now, scale),
         (Some(Sample::Rate(hits, n)), Sample::Rate(hits_now, m)) => rates((*hits, *n), (*hits_now, *m)).to_vec(),
         (_, Sample::Rate(hits_now, m)) => rates((0, 0), (*hits_now, *m)).to_vec(),
-        (before, Sample::Words(now)) => {
-            let none = Words::default();
-            let before = match before {
-                Some(Sample::Words(before)) => before,
-                Some(_) => return (Err(Inconclusive::OtherSource), Vec::new()),
-                None => &none,
-            };
-            let enough = enough(of(kind), (before.texts(), now.texts()), min_events);
-            return (enough.and_then(|_| words::verdict(before, now)), Vec::new());
-        }
+        // Words are compared by `words`, with what is asked of each.
+        (_, Sample::Words(_)) => return (Err(Inconclusive::OtherSource), Vec::new()),
         (Some(_), Sample::Means(_)) => return (Err(Inconclusive::OtherSource), Vec::new()),
     };
     (compare(kind, &cells, min_events), cells)

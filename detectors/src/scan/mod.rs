@@ -35,7 +35,7 @@ use aho_corasick::AhoCorasick;
 use leeway_core::event::{Call, Part, Text};
 use leeway_core::quality::Quality;
 use leeway_core::scan::{Entity, Hits, Marker, Mention, Origin, Scanned};
-use leeway_core::words::Vocabulary;
+use leeway_core::words::{Places, Vocabulary};
 
 pub use automaton::{cleared, patterns};
 pub use partial::partial;
@@ -131,11 +131,11 @@ impl Scanner {
         Some(scanned)
     }
 
-    /// Words that tell of a call's failure; `None` where nothing does, or none are counted.
-    pub fn failure(&self, call: &Call<'_>) -> Option<Box<[u16]>> {
+    /// Words of a failed call's error; `None` where nothing is said of it, or none are counted.
+    pub fn failure(&self, call: &Call<'_>) -> Option<Places> {
         let vocabulary = self.words.as_ref().filter(|_| call.status.failed())?;
-        texts(call, Part::Telemetry).next()?;
-        Some(vocabulary.places(texts(call, Part::Telemetry)).into())
+        let said = || call.failure.iter().map(|text| &**text).filter(|text| !text.is_empty());
+        said().next().map(|_| vocabulary.places(said()))
     }
 
     /// Marks of a call's texts, as bits.

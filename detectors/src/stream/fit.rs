@@ -39,10 +39,11 @@ impl Group {
     }
 }
 
-/// The blocks of one hour, without what their day has beyond its cells.
+/// The blocks of one hour.
 struct Hour {
     at: Micros,
     cell: usize,
+    day: usize,
     own: Group,
 }
 
@@ -200,8 +201,7 @@ impl Fit {
                 let weights = &precisions[places.clone()];
                 let weight: f64 = weights.iter().sum();
                 let sum: f64 = weights.iter().zip(&drawn[places.clone()]).map(|(weight, drawn)| weight * drawn).sum();
-                let own = Group { weight, sum: sum - weight * self.shared[day] };
-                Hour { at: blocks.at[places.start], cell, own }
+                Hour { at: blocks.at[places.start], cell, day, own: Group { weight, sum } }
             };
             let hours: Vec<Hour> = blocks.hours.iter().map(hour).collect();
             self.inflation = self.neighbours.max(stretches(blocks, &hours, self.neighbours));
@@ -290,23 +290,26 @@ fn stretches(blocks: &Columns, hours: &[Hour], neighbours: f64) -> f64 {
         centre.weight += hour.own.weight;
         centre.sum += hour.own.sum;
     }
+    let off = |hour: &Hour| hour.own.sum - hour.own.weight * centres[hour.cell % groups].mean();
+    let mut days = vec![Group::default(); blocks.weekday.len()];
+    for hour in hours {
+        days[hour.day].weight += hour.own.weight;
+        days[hour.day].sum += off(hour);
+    }
     let mut most = 1.0f64;
     for length in STRETCHES {
-        let (mut squares, mut expected, mut number) = (0.0, 0.0, 0.0);
+        let (mut squares, mut expected) = (0.0, 0.0);
         for stretch in hours.chunk_by(|a, b| a.at.div_euclid(length) == b.at.div_euclid(length)) {
-            let (mut weight, mut sum, mut taken) = (0.0, 0.0, 0.0);
-            for Hour { cell, own, .. } in stretch {
-                let centre = &centres[cell % groups];
-                weight += own.weight;
-                sum += own.sum - own.weight * centre.mean();
-                taken += own.weight * own.weight / centre.weight;
-            }
+            let weight: f64 = stretch.iter().map(|hour| hour.own.weight).sum();
+            let day = &days[stretch[0].day];
+            let part = weight / day.weight;
+            let sum = stretch.iter().map(off).sum::<f64>() - part * day.sum;
+            let taken = |hour: &Hour| hour.own.weight * hour.own.weight / centres[hour.cell % groups].weight;
             squares += sum * sum / weight;
-            expected += (1.0 - taken / weight).max(0.0);
-            number += 1.0;
+            expected += (1.0 - stretch.iter().map(taken).sum::<f64>() / weight).max(0.0) * (1.0 - part);
         }
-        if expected >= 5.0 && squares > neighbours * expected / number * chi_square(number, SURELY) {
-            most = most.max(squares / expected * number / chi_square(number, -NINETY));
+        if expected >= 5.0 && squares > neighbours * chi_square(expected, SURELY) {
+            most = most.max(squares / chi_square(expected, -NINETY));
         }
     }
     most

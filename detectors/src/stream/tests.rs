@@ -198,7 +198,7 @@ fn spell(seed: u64, number: i64) -> u64 {
     (number.saturating_sub(2_000)..=number).rev().find(begins).unwrap_or(0)
 }
 
-fn nulls() -> [Null; 14] {
+fn nulls() -> [Null; 15] {
     [
         ("normal", Kind::Values, Season::None, |traffic, number| {
             traffic.wave = 0.0;
@@ -222,6 +222,10 @@ fn nulls() -> [Null; 14] {
         }),
         ("six hours that differ from the next", Kind::Values, Season::Week, |traffic, number| {
             let level = 0.5 * normal(&mut seeded(traffic.seed * 1_000 + (number / 72) as u64));
+            traffic.values(number, 40, [level, 1.0, 0.0])
+        }),
+        ("half days that differ", Kind::Values, Season::Week, |traffic, number| {
+            let level = 0.5 * normal(&mut seeded(traffic.seed * 1_000 + (number / 144) as u64));
             traffic.values(number, 40, [level, 1.0, 0.0])
         }),
         ("a spread of its own for some hours", Kind::Values, Season::Week, |traffic, number| {

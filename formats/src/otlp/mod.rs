@@ -324,6 +324,7 @@ fn span_call<'a>(spanned: &Spanned<'a>, inside: &'a Inside, scratch: &mut Scratc
         call.finish_reasons = texts::ends(&span.events).take(MAX_CHOICES).map(finish_reason).collect();
     }
     call.incomplete |= span.dropped_attributes_count > 0;
+    call.failure = [failure.kind.into(), failure.message.into()];
     telemetry(&mut call, failure.message, attributes);
     moderation::of_guard(&mut call);
     Ok(call)
@@ -575,6 +576,7 @@ fn log_call<'a>(
     failure.end(&mut call);
     texts::of_attributes(attributes, &mut call, scratch);
     call.incomplete |= record.dropped_attributes_count > 0;
+    call.failure = [failure.kind.into(), failure.message.into()];
     telemetry(&mut call, failure.message, attributes);
     Ok(call)
 }
