@@ -1194,4 +1194,31 @@ mod tests {
             let _ = Pane::decode(&a, &b);
         }
     }
+
+    #[test]
+    fn words_are_kept_beside_sketches_and_a_pane_without_any_is_what_it_was() {
+        let places = |places: &[u16]| places.iter().copied().collect::<Places>();
+        let call = |words: Option<[Option<Places>; 2]>, failure: Option<Places>| Numbers {
+            brings: Brings { call: true, text: true, ..Brings::default() },
+            scanned: Some(Box::new(Scanned { words: words.map(Box::new), ..Scanned::default() })),
+            beside: Some(Box::new(Beside { words: failure, ..Beside::default() })),
+            ..Numbers::default()
+        };
+        let (mut pane, mut plain) = (Pane::default(), Pane::default());
+        pane.add(&call(Some([Some(places(&[3, 1])), None]), Some(places(&[7]))));
+        pane.add(&call(Some([Some(places(&[3])), Some(places(&[]))]), None));
+        plain.add(&call(None, None));
+        let texts = |pane: &Pane| Of::ALL.map(|of| pane.words(of).map_or(0, Words::texts));
+        assert_eq!((texts(&pane), texts(&plain)), ([2, 1, 1], [0, 0, 0]));
+        assert_eq!(pane.words(Of::Input).map(|words| (words.of(3), words.of(1))), Some((2, 1)));
+        let (counts, sketches) = (pane.encode_counts(), pane.encode_sketches());
+        assert_eq!(Pane::decode(&counts, &sketches), Ok(pane.clone()));
+        assert_eq!((sketches[0], plain.encode_sketches()), (WORDS_VERSION, vec![SKETCHES_VERSION]));
+        // Version 1 had no words.
+        let old: Vec<u8> = std::iter::once(SKETCHES_VERSION).chain(sketches[1..].iter().copied()).collect();
+        assert!(Pane::decode(&counts, &old).is_err());
+        let mut both = plain.clone();
+        both.merge(&pane);
+        assert_eq!((texts(&both), both.size_of_words() > 0), ([2, 1, 1], true));
+    }
 }

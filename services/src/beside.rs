@@ -207,7 +207,7 @@ pub(crate) fn span(windows: &[(Micros, Micros)]) -> (Micros, Micros) {
 }
 
 /// A window against its reference: both gates, evidence and effect.
-pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: Option<&Vocabulary>) -> (Verdict, Evidence) {
+pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: &Vocabulary) -> (Verdict, Evidence) {
     let (rule, measure) = (subject.rule, &subject.rule.measure);
     let windows = asked.reference.windows(subject.end - rule.window, subject.end);
     let nothing = Held { times: span(&windows), words: rule.reference_words(0), ..Held::default() };
@@ -267,11 +267,7 @@ struct Said {
     words: Option<MovedWords>,
 }
 
-fn say(
-    (rule, asked): (&Rule, Drift),
-    (before, now): (Option<&Sample>, &Sample),
-    vocabulary: Option<&Vocabulary>,
-) -> Said {
+fn say((rule, asked): (&Rule, Drift), (before, now): (Option<&Sample>, &Sample), vocabulary: &Vocabulary) -> Said {
     let Sample::Words(now) = now else {
         let (outcome, cells) = drift::compare_samples(asked.test, (before, now), rule.measure.scale(), rule.min_events);
         return Said { outcome, cells, words: None };

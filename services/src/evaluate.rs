@@ -56,8 +56,8 @@ pub struct Evaluator {
     pub false_pages_a_week: f64,
     /// Streams that are tested at most.
     pub streams: usize,
-    /// The words that are counted by name.
-    pub words: Option<Arc<Vocabulary>>,
+    /// Names of words.
+    pub words: Vocabulary,
     pub memory: Memory,
 }
 
@@ -330,9 +330,7 @@ impl Evaluator {
         let mut write = EvaluationWrite::default();
         let found = match rule.kind {
             Kind::Threshold => subjects.iter().map(measured).collect(),
-            Kind::Drift(asked) => {
-                subjects.iter().map(|subject| compared(subject, asked, self.words.as_deref())).collect()
-            }
+            Kind::Drift(asked) => subjects.iter().map(|subject| compared(subject, asked, &self.words)).collect(),
             Kind::Anomaly(asked) => {
                 let (found, state) = self.weigh(rule, asked, &subjects).await?;
                 write.state = state;

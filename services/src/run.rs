@@ -295,8 +295,7 @@ impl Node {
             metrics: Arc::clone(&self.metrics),
             false_pages_a_week: self.settings.rules.false_pages_a_week,
             streams: self.settings.rules.streams,
-            // Settings were checked when they were read.
-            words: self.settings.vocabulary().unwrap_or_default(),
+            words: self.settings.names(),
             memory: crate::evaluate::Memory::default(),
         };
         tasks.spawn("evaluate", evaluator.run(tasks.stop()));

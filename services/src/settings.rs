@@ -625,6 +625,11 @@ impl Settings {
         Ok(rules)
     }
 
+    /// Names of words that are or were counted; own words were checked when the settings were read.
+    pub fn names(&self) -> Vocabulary {
+        Vocabulary::new(&self.scan.own_words).unwrap_or_default()
+    }
+
     /// The words that are counted; `None` where none are.
     pub fn vocabulary(&self) -> Result<Option<Arc<Vocabulary>>> {
         if self.scan.words && self.scan.content_free {

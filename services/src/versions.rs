@@ -161,6 +161,12 @@ fn enough(rule: &Rule, needed: u64, pane: &Pane) -> bool {
     rule.measure.sample(pane).is_some_and(|sample| sample.n() >= needed)
 }
 
+/// How many values a version has in an hour, or in a longer window, whose windows have half of what is needed in the mean: in some of them it has
+/// enough.
+fn often(needed: u64, window: Micros) -> u64 {
+    (needed * (HOUR / window).max(1) as u64).div_ceil(2)
+}
+
 impl Asked<'_> {
     /// Beside the newest version that had enough in the windows.
     fn held(&self, past: &BTreeMap<AlertLabels, (Pane, usize)>, windows: &[(Micros, Micros)]) -> Held {
@@ -214,10 +220,8 @@ impl Evaluator {
         let asks = rule.window < HOUR && !(open.is_empty() && pinned.is_none());
         let hour = if asks { Some(self.instances(&wide, end - HOUR, end).await?) } else { None };
         let hour = hour.as_ref().unwrap_or(&window);
+        let often = |pane: &Pane| enough(rule, often(needed, rule.window), pane);
         let enough = |pane: &Pane| enough(rule, needed, pane);
-        // A version whose windows have half of what is needed, in the mean, has enough in some of them.
-        let each = (HOUR / rule.window).max(1) as u64;
-        let often = |pane: &Pane| rule.measure.sample(pane).is_some_and(|sample| 2 * sample.n() >= needed * each);
         let ran = self.memory.ran.remove(&rule.id).unwrap_or_default();
         let (none, mut present, mut held) = (BTreeMap::new(), Panes::new(), References::new());
         // A rule over all traffic always has its one instance.
@@ -433,6 +437,8 @@ mod tests {
         assert!(!runs("1", "a", 50) && runs("1", "c", 50));
         // A small part of many calls is enough to be told of, and would be told anew if it were called gone.
         assert!(!runs("4", "a", 9) && runs("4", "a", 8));
+        // Of sixty calls an hour no window of five minutes has fifty.
+        assert_eq!([5 * MINUTE, HOUR, DAY].map(|window| often(50, window)), [300, 25, 25]);
     }
 
     #[test]

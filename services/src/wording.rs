@@ -24,12 +24,12 @@ pub(crate) fn compared(
     (before, now): (&Words, &Words),
     min_events: u64,
     gates: Gates,
-    vocabulary: Option<&Vocabulary>,
+    vocabulary: &Vocabulary,
 ) -> Result<(Verdict, MovedWords), Inconclusive> {
     let found = words::compare(before, now, min_events, gates)?;
     let word = |moved: &words::Moved| MovedWord {
         place: moved.place,
-        word: vocabulary.and_then(|vocabulary| vocabulary.name(moved.place)).unwrap_or_default().to_owned(),
+        word: vocabulary.name(moved.place).unwrap_or_default().to_owned(),
         before: moved.reference as f64 / before.texts() as f64,
         now: moved.current as f64 / now.texts() as f64,
     };
@@ -51,7 +51,7 @@ pub(crate) fn rows<'a>(
             return None;
         }
         let gates = Gates { alpha: LEVEL, least: MATTERS, direction: Direction::Both };
-        let found = compared((was, is), LEAST, gates, Some(vocabulary));
+        let found = compared((was, is), LEAST, gates, vocabulary);
         Some(WordsRow {
             tenant: scope.tenant.clone(),
             app: scope.app.clone(),

@@ -134,7 +134,7 @@ fn evaluator(store: &Store, settings: &Settings, rules: &[Rule], memory: Memory)
         metrics: Arc::new(Metrics::default()),
         false_pages_a_week: settings.rules.false_pages_a_week,
         streams: settings.rules.streams,
-        words: settings.vocabulary().unwrap_or_default(),
+        words: settings.names(),
         memory,
     }
 }
