@@ -18,6 +18,7 @@ struct Owned {
     tenant: String,
     model: String,
     class: Option<u8>,
+    failure: [String; 2],
     tokens: Tokens,
     texts: Vec<(Part, String)>,
     incomplete: bool,
@@ -32,6 +33,7 @@ impl Sink for Seen {
                 tenant: call.tenant.to_owned(),
                 model: call.model().to_owned(),
                 class: call.error_class,
+                failure: call.failure.clone().map(|text| text.into_owned()),
                 tokens: call.tokens,
                 incomplete: call.incomplete,
                 texts: call.texts.iter().map(|text| (text.part, text.text.clone().into_owned())).collect(),
@@ -291,6 +293,26 @@ fn what_went_well_in_the_end_is_no_error() {
         r#"{"input_tokens":100,"cache_read_input_tokens":900,"cache_creation_input_tokens":30,"output_tokens":7}"#;
     let usage = span(1, 0, vec![("langfuse.observation.usage_details", StringValue(usage.into()))]);
     assert_eq!(read(&spans(vec![usage])).unwrap().calls[0].tokens.input, Some(1030));
+}
+
+/// Attributes of a deployer's own are no words of the failure.
+#[test]
+fn a_failure_is_told_by_its_type_and_text_alone() {
+    use any_value::Value::StringValue;
+    let text = |name, text: &str| (name, StringValue(text.into()));
+    let failed = span(
+        1,
+        0,
+        vec![
+            text("error.type", "context_length_exceeded"),
+            text("exception.message", "too many tokens"),
+            text("customer.note", "refund for Anna"),
+        ],
+    );
+    let call = &read(&spans(vec![failed])).unwrap().calls[0];
+    assert_eq!(call.failure[0], "context_length_exceeded");
+    assert!(!call.failure.concat().contains("Anna") && call.texts.iter().any(|(_, text)| text.contains("Anna")));
+    assert!(fixture("openinference/on/err500.traces.pb").calls[0].failure.iter().any(|text| !text.is_empty()));
 }
 
 #[test]
