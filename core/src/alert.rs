@@ -243,7 +243,6 @@ pub struct MovedWords {
 pub struct MovedWord {
     /// The number that the word is counted under.
     pub place: u16,
-    /// Empty of an own word that the settings no longer name.
     pub word: String,
     /// Shares of the texts that have it.
     pub before: f64,

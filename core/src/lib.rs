@@ -5,6 +5,7 @@ pub mod call_key;
 pub mod clock;
 pub mod drift;
 pub mod event;
+pub mod fnv;
 pub mod hazard;
 pub mod interval;
 pub mod kpi;

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 
+use crate::fnv;
 use crate::varint::{self, Corrupt, Reader};
 
 /// The list; a word's number is its place in it.
@@ -28,14 +29,6 @@ static NUMBERS: LazyLock<HashMap<&'static str, u16>> =
 
 fn listed() -> impl Iterator<Item = &'static str> {
     LIST.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace)
-}
-
-/// FNV-1a: the same on every machine.
-fn hash(word: &str) -> u64 {
-    let hash = word
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    hash ^ hash >> 32
 }
 
 /// Texts of a call whose words are counted.
@@ -105,7 +98,7 @@ impl Vocabulary {
         let mut all: Vec<&str> = known.values().map(String::as_str).collect();
         all.sort_unstable();
         // Neither of the two numbers that mean something else.
-        let digest = if all.is_empty() { 0 } else { hash(&all.join(" ")).clamp(1, MIXED - 1) };
+        let digest = if all.is_empty() { 0 } else { fnv::hash(all.join(" ").bytes()).clamp(1, MIXED - 1) };
         Ok(Self { own: known, digest })
     }
 
@@ -134,7 +127,7 @@ impl Vocabulary {
 }
 
 fn own_place(word: &str) -> u16 {
-    FIRST_OWN + (hash(word) % OWN) as u16
+    FIRST_OWN + (fnv::hash(word.bytes()) % OWN) as u16
 }
 
 /// The words of a call's texts of one side.

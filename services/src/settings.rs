@@ -19,7 +19,7 @@ use leeway_core::measure::Measure;
 use leeway_core::policy::{self, Policy};
 use leeway_core::price::PriceBook;
 use leeway_core::scan::{Entity, Origin};
-use leeway_core::words::Vocabulary;
+use leeway_core::words::{Of, Vocabulary};
 use leeway_formats::{Format, Mapping, Options, Reader, Rows, UserKey};
 use leeway_store::Location;
 use serde::Deserialize;
@@ -613,14 +613,15 @@ impl Settings {
         let text = std::fs::read_to_string(path).with_context(|| format!("read rules.file {}", path.display()))?;
         let receivers: BTreeSet<String> = self.receivers.iter().map(|receiver| receiver.name.clone()).collect();
         let rules = leeway_alerts::rule::parse(&path.display().to_string(), &text, &self.dimensions()?, &receivers)?;
-        let wordy = rules.iter().find(|rule| matches!(rule.measure, Measure::Words(_)));
-        if let Some(rule) = wordy.filter(|_| !self.scan.words) {
-            bail!(
-                "{}: rule {}: `{}` is counted only where the settings say scan.words = true",
-                path.display(),
-                rule.id,
-                rule.measure
-            );
+        let uncounted = |rule: &&leeway_alerts::rule::Rule| match rule.measure {
+            Measure::Words(Of::Failure) => !self.scan.words,
+            Measure::Words(_) => !self.scan.words || self.scan.examine_every == 0,
+            _ => false,
+        };
+        if let Some(rule) = rules.iter().find(uncounted) {
+            let (path, needs) =
+                (path.display(), if self.scan.words { "scan.examine_every of 1 or more" } else { "scan.words = true" });
+            bail!("{path}: rule {}: `{}` is counted only where the settings say {needs}", rule.id, rule.measure);
         }
         Ok(rules)
     }

@@ -1,4 +1,4 @@
-//! Words that differ between two times: which have a name, and the report's rows of them.
+//! Words that differ between two times by their names, and the report's rows of them.
 
 use leeway_core::alert::{MovedWord, MovedWords};
 use leeway_core::drift::Direction;
@@ -19,6 +19,9 @@ const LEAST: u64 = 100;
 /// A share of texts that matters in a report, if it came or went.
 const MATTERS: f64 = 0.02;
 
+/// Where an own word was counted that the settings no longer name.
+const UNNAMED: &str = "(an own word that is no longer named)";
+
 /// What a comparison says, and its words by name.
 pub(crate) fn compared(
     (before, now): (&Words, &Words),
@@ -29,7 +32,7 @@ pub(crate) fn compared(
     let found = words::compare(before, now, min_events, gates)?;
     let word = |moved: &words::Moved| MovedWord {
         place: moved.place,
-        word: vocabulary.name(moved.place).unwrap_or_default().to_owned(),
+        word: vocabulary.name(moved.place).unwrap_or(UNNAMED).to_owned(),
         before: moved.reference as f64 / before.texts() as f64,
         now: moved.current as f64 / now.texts() as f64,
     };
@@ -69,8 +72,8 @@ pub(crate) fn rows<'a>(
 
 /// How a row came out, once its p-value is adjusted.
 pub(crate) fn outcome(row: &WordsRow, level: f64) -> Outcome {
-    match (row.effect, row.p_adjusted) {
-        (Some(effect), Some(p)) if effect.abs() >= MATTERS && p < level => Outcome::Material,
+    match (&row.words, row.p_adjusted) {
+        (Some(words), Some(p)) if words.passed && p < level => Outcome::Material,
         (Some(_), Some(_)) => Outcome::Stable,
         _ => Outcome::NotAssessable,
     }
@@ -113,5 +116,9 @@ mod tests {
         assert!(rows(&Pane::default(), &Pane::default()).is_empty());
         let same = rows(&pane(&vocabulary, 400, 80), &pane(&vocabulary, 400, 82));
         assert_eq!(outcome(&same[0], 0.05), Outcome::Stable);
+        // Where no word passes, the report's family does not make one of it.
+        let mut none = row.clone();
+        none.words.as_mut().unwrap().passed = false;
+        assert_eq!(outcome(&none, 0.05), Outcome::Stable);
     }
 }

@@ -132,6 +132,10 @@ fn words_are_counted_only_where_the_settings_say_so() {
     std::fs::write(&file, rules(now_us())).unwrap();
     for (scan, says) in [
         ("", "rule input: `words.input` is counted only where the settings say scan.words = true"),
+        (
+            "[scan]\nwords = true\nexamine_every = 0\n",
+            "`words.input` is counted only where the settings say scan.examine_every of 1 or more",
+        ),
         ("[scan]\nwords = true\ncontent_free = true\n", "which scan.content_free forbids"),
         ("[scan]\nwords = true\nown_words = [\"two words\"]\n", "scan.own_words: `two words` is not one word"),
     ] {

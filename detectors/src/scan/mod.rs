@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 use leeway_core::event::{Call, Part, Text};
+use leeway_core::fnv;
 use leeway_core::quality::Quality;
 use leeway_core::scan::{Entity, Hits, Marker, Mention, Origin, Scanned};
 use leeway_core::words::{Places, Vocabulary};
@@ -65,10 +66,7 @@ fn explained<'t>(texts: impl Iterator<Item = &'t str>, wanted: &Values) -> Value
 fn sampled(call: &Call<'_>, every: u32) -> bool {
     let name = [call.id, call.trace_id, call.span_id, call.response_id];
     let bytes = name.iter().flatten().flat_map(|part| part.bytes()).chain(call.time.to_le_bytes());
-    // FNV-1a: the same on every machine.
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    (hash ^ hash >> 32).is_multiple_of(u64::from(every))
+    fnv::hash(bytes).is_multiple_of(u64::from(every))
 }
 
 /// Texts of one part of a call that are not empty, as far as they are read.

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use leeway_core::clock::{DAY, HOUR, Micros};
+use leeway_core::clock::{DAY, Micros};
 
 use super::baseline::Season;
 use super::block::Block;
+use super::stretch::{Hour, lasting};
 
 /// Deviations beyond which an observation is drawn in.
 const CUT: f64 = 4.0;
@@ -14,10 +15,6 @@ pub(super) const NINETY: f64 = 1.281_551_565_544_600_4;
 /// More dependence than this is a walk.
 pub(super) const WALK: f64 = 0.95;
 const ROUNDS: usize = 4;
-/// Stretches of time whose means tell of a dependence that lasts longer than neighbours show.
-pub(super) const STRETCHES: [Micros; 3] = [3 * HOUR, 6 * HOUR, 12 * HOUR];
-/// The normal law's 99.9 % point: from there on stretches surely vary more than neighbours explain.
-pub(super) const SURELY: f64 = 3.090_232_306_167_813_5;
 
 /// The estimate of one cell.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,14 +34,6 @@ impl Group {
     fn mean(&self) -> f64 {
         if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
     }
-}
-
-/// The blocks of one hour.
-struct Hour {
-    at: Micros,
-    cell: usize,
-    day: usize,
-    own: Group,
 }
 
 /// What the rounds settle.
@@ -187,24 +176,17 @@ impl Fit {
                 (fit.days, fit.shared) = days(season, blocks, &drawn, &fit.cells, &weights);
             }
         }
-        fit.lasting(season, blocks, &drawn, &mut precisions);
+        fit.settle(season, blocks, &drawn, &mut precisions);
         fit
     }
 
     /// What neighbours and stretches have in common; where stretches have more, cells are as much less sure.
-    fn lasting(&mut self, season: Season, blocks: &Columns, drawn: &[f64], precisions: &mut [f64]) {
+    fn settle(&mut self, season: Season, blocks: &Columns, drawn: &[f64], precisions: &mut [f64]) {
         self.neighbours = inflation(surely_dependent(self.dependence, self.pairs));
         self.inflation = self.neighbours;
         if season == Season::Week {
-            let hour = |places: &Range<usize>| {
-                let (cell, day) = (blocks.cell[places.start], blocks.day[places.start]);
-                let weights = &precisions[places.clone()];
-                let weight: f64 = weights.iter().sum();
-                let sum: f64 = weights.iter().zip(&drawn[places.clone()]).map(|(weight, drawn)| weight * drawn).sum();
-                Hour { at: blocks.at[places.start], cell, day, own: Group { weight, sum } }
-            };
-            let hours: Vec<Hour> = blocks.hours.iter().map(hour).collect();
-            self.inflation = self.neighbours.max(stretches(blocks, &hours, self.neighbours));
+            let hours = around(blocks, drawn, precisions);
+            [self.inflation] = lasting(&hours, blocks.weekday.len(), [self.neighbours]);
             if self.inflation > self.neighbours {
                 precisions.iter_mut().for_each(|precise| *precise /= self.inflation);
                 self.cells = cells(season, blocks, drawn, precisions);
@@ -280,39 +262,28 @@ fn days(
     ((upper, n), shared)
 }
 
-/// How much more the means of stretches vary than independent blocks', at the length at which it is most; 1 where none surely varies more than
-/// neighbours explain. A stretch is held against the same hours of other weeks, or with fewer than two weeks of other days.
-fn stretches(blocks: &Columns, hours: &[Hour], neighbours: f64) -> f64 {
+/// Hours with what is off their centre: the same hour of all weeks, with fewer than two weeks that of all days.
+fn around(blocks: &Columns, observed: &[f64], weights: &[f64]) -> Vec<Hour<1>> {
     let groups = if blocks.weekday.len() >= 14 { 168 } else { 24 };
+    let sum = |places: &Range<usize>| {
+        let weights = &weights[places.clone()];
+        let sum = weights.iter().zip(&observed[places.clone()]).map(|(weight, observed)| weight * observed).sum();
+        Group { weight: weights.iter().sum(), sum }
+    };
+    let own: Vec<Group> = blocks.hours.iter().map(sum).collect();
     let mut centres = vec![Group::default(); groups];
-    for hour in hours {
-        let centre = &mut centres[hour.cell % groups];
-        centre.weight += hour.own.weight;
-        centre.sum += hour.own.sum;
+    for (places, own) in blocks.hours.iter().zip(&own) {
+        let centre = &mut centres[blocks.cell[places.start] % groups];
+        centre.weight += own.weight;
+        centre.sum += own.sum;
     }
-    let off = |hour: &Hour| hour.own.sum - hour.own.weight * centres[hour.cell % groups].mean();
-    let mut days = vec![Group::default(); blocks.weekday.len()];
-    for hour in hours {
-        days[hour.day].weight += hour.own.weight;
-        days[hour.day].sum += off(hour);
-    }
-    let mut most = 1.0f64;
-    for length in STRETCHES {
-        let (mut squares, mut expected) = (0.0, 0.0);
-        for stretch in hours.chunk_by(|a, b| a.at.div_euclid(length) == b.at.div_euclid(length)) {
-            let weight: f64 = stretch.iter().map(|hour| hour.own.weight).sum();
-            let day = &days[stretch[0].day];
-            let part = weight / day.weight;
-            let sum = stretch.iter().map(off).sum::<f64>() - part * day.sum;
-            let taken = |hour: &Hour| hour.own.weight * hour.own.weight / centres[hour.cell % groups].weight;
-            squares += sum * sum / weight;
-            expected += (1.0 - stretch.iter().map(taken).sum::<f64>() / weight).max(0.0) * (1.0 - part);
-        }
-        if expected >= 5.0 && squares > neighbours * chi_square(expected, SURELY) {
-            most = most.max(squares / chi_square(expected, -NINETY));
-        }
-    }
-    most
+    let hour = |(places, own): (&Range<usize>, &Group)| {
+        let centre = &centres[blocks.cell[places.start] % groups];
+        let (at, day) = (blocks.at[places.start], blocks.day[places.start]);
+        let sums = [own.sum - own.weight * centre.mean()];
+        Hour { at, day, weight: own.weight, taken: own.weight / centre.weight, sums }
+    };
+    blocks.hours.iter().zip(&own).map(hour).collect()
 }
 
 /// Groups drawn towards their parents, as far as groups do not differ.

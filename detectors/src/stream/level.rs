@@ -3,8 +3,8 @@
 //! Null: given the past, a block's mean logarithm is normal around a level within the baseline's band, with at most the
 //! baseline's variance. With z the block's distance from the band's edge in deviations, exp(λz − λ²/2) has an expectation of at most 1 for
 //! each tilt λ. Means of scores may be far from normal (a rare failure among five): there each tilt's gain is divided by what it paid on the reference's own blocks, an unseen
-//! block that pays most among them, where that is more than 1; of one new block, exchangeable with those of the reference, the expectation is then at most 1 whatever the law. Of a number of events it is the logarithm of the number, with Poisson's variance at least. A distance counts up to [`CUT`] deviations, which only lowers it. Where neighbouring blocks depend on one another with
-//! correlation ρ, logarithms are divided by (1 + ρ)/(1 − ρ), the ratio of the long-run variance to the variance.
+//! block that pays most among them, where that is more than 1; of one new block, exchangeable with those of the reference, the expectation is then at most 1 whatever the law. Of a number of events it is the logarithm of the number, with Poisson's variance at least. A distance counts up to [`CUT`] deviations, which only lowers it. Where blocks depend on one another
+//! logarithms are divided by the ratio of the long-run variance to the variance: (1 + ρ)/(1 − ρ) with ρ the correlation of neighbours, or what stretches of hours show (`stretch.rs`), where that is more.
 
 use leeway_core::clock::HOUR;
 use leeway_core::drift::Direction;

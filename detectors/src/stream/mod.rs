@@ -22,6 +22,7 @@ mod rate;
 mod shape;
 mod shapes;
 mod sr;
+mod stretch;
 mod tail;
 
 pub use baseline::{Baseline, Season};

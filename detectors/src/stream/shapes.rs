@@ -1,13 +1,12 @@
 //! How values spread over their bins by hour of the day, and how much more than by chance blocks and days differ in it.
 
-use leeway_core::clock::Micros;
-
 use super::baseline::Season;
 use super::beta;
 use super::block::{BINS, Block, Scales, WAYS, Way};
 use super::cells::LIMIT;
 use super::codes::{Codes, Round};
-use super::fit::{Columns, Group, NINETY, STRETCHES, SURELY, chi_square, spread};
+use super::fit::{Columns, Group, NINETY, chi_square, spread};
+use super::stretch::{Hour, lasting};
 
 /// Values of all hours that each hour's shares of the bins are mixed with.
 const MIXED: f64 = 500.0;
@@ -60,7 +59,8 @@ impl Shapes {
         let (shares, samples): (Vec<[f64; BINS]>, Vec<f64>) = counts.iter().map(of).unzip();
         let scores = Scores::of(blocks, columns, &shares);
         let dispersion = scores.dispersion();
-        let quasi = scores.quasi(dispersion.map(|dispersion| dispersion * neighbours));
+        let blocks = dispersion.map(|dispersion| dispersion * neighbours);
+        let quasi = lasting(&scores.hours, columns.weekday.len(), blocks).map(f64::recip);
         let wander = match season {
             Season::None => [0.0; WAYS],
             Season::Week => Way::ALL.map(|way| scores.wander(way, dispersion[way as usize])),
@@ -126,15 +126,7 @@ struct Scores {
     /// Of each day the number of values, and the sums of the scores.
     days: Vec<(f64, [f64; WAYS])>,
     /// The same of hours.
-    hours: Vec<Hour>,
-}
-
-/// The scores of one hour.
-struct Hour {
-    at: Micros,
-    day: usize,
-    n: f64,
-    sums: [f64; WAYS],
+    hours: Vec<Hour<WAYS>>,
 }
 
 impl Scores {
@@ -144,14 +136,14 @@ impl Scores {
         let mut scores = Self { squares: [0.0; WAYS], blocks: 0.0, days, hours: Vec::new() };
         for places in &columns.hours {
             let (cell, day) = (columns.cell[places.start], columns.day[places.start]);
-            let mut hour = Hour { at: columns.at[places.start], day, n: 0.0, sums: [0.0; WAYS] };
+            let mut hour = Hour { at: columns.at[places.start], day, weight: 0.0, taken: 0.0, sums: [0.0; WAYS] };
             for block in &blocks[places.clone()] {
                 let (sums, n) = scales[cell % shares.len()].score(&block.bins);
                 if n <= 0.0 {
                     continue;
                 }
                 scores.blocks += 1.0;
-                hour.n += n;
+                hour.weight += n;
                 let one = 1.0 / n;
                 for ((squares, of_hour), sum) in scores.squares.iter_mut().zip(&mut hour.sums).zip(sums) {
                     *squares += sum * sum * one;
@@ -159,9 +151,9 @@ impl Scores {
                 }
             }
             let (weight, of_day) = &mut scores.days[day];
-            *weight += hour.n;
+            *weight += hour.weight;
             of_day.iter_mut().zip(&hour.sums).for_each(|(all, sum)| *all += sum);
-            if hour.n > 0.0 {
+            if hour.weight > 0.0 {
                 scores.hours.push(hour);
             }
         }
@@ -176,34 +168,6 @@ impl Scores {
         } else {
             [1.0; WAYS]
         }
-    }
-
-    /// One over how much more than a multinomial's the scores vary, as far as blocks by themselves tell, or by what stretches of hours have in common beyond
-    /// their days, where they surely vary more than blocks explain.
-    fn quasi(&self, blocks: [f64; WAYS]) -> [f64; WAYS] {
-        let mut most = blocks;
-        for length in STRETCHES {
-            let (mut squares, mut expected) = ([0.0; WAYS], 0.0);
-            for hours in self.hours.chunk_by(|a, b| a.at.div_euclid(length) == b.at.div_euclid(length)) {
-                let (of_day, days) = &self.days[hours[0].day];
-                let n: f64 = hours.iter().map(|hour| hour.n).sum();
-                let part = n / of_day;
-                expected += 1.0 - part;
-                for way in 0..WAYS {
-                    let sum: f64 = hours.iter().map(|hour| hour.sums[way]).sum();
-                    squares[way] += (sum - part * days[way]).powi(2) / n;
-                }
-            }
-            if expected >= 5.0 {
-                let (surely, least) = (chi_square(expected, SURELY), chi_square(expected, -NINETY));
-                for (most, (squares, blocks)) in most.iter_mut().zip(squares.into_iter().zip(blocks)) {
-                    if squares > blocks * surely {
-                        *most = most.max(squares / least);
-                    }
-                }
-            }
-        }
-        most.map(f64::recip)
     }
 
     /// The deviation of whole days' mean scores beyond that of their blocks, its upper limit; 0 where there are too few days.
