@@ -62,7 +62,7 @@ impl<'t> Candidate<'t> {
 
     pub fn compact_text(&self) -> String {
         // Letters and digits of ASCII alone.
-        std::str::from_utf8(self.compact()).unwrap_or_default().to_owned()
+        self.compact().iter().map(|byte| char::from(*byte)).collect()
     }
 
     /// Digits as values, where there are only digits and separators.

@@ -304,15 +304,19 @@ impl Words {
     /// Calls `hit` with each word that stands in a part of a text: the place of its spelling and its range.
     fn each(&self, text: &[u8], part: Range<usize>, mut hit: impl FnMut(usize, Range<usize>)) {
         let words = gate::Words::of(text, part.clone());
-        let mut begins = words.begins;
+        let head = |small: [u8; gate::ROOM]| head(small[0], small[1], small[2]);
+        // Without branches: nobody can foresee which word is one of these.
+        let (mut places, mut n, mut begins) = ([0u8; gate::PART], 0, words.begins);
         while begins != 0 {
-            let place = begins.trailing_zeros() as usize;
+            let place = begins.trailing_zeros();
             begins &= begins - 1;
+            let head = head(words.at(place as usize));
+            places[n % gate::PART] = place as u8;
+            n += usize::from(self.begins[head / 64] >> (head % 64) & 1 == 1);
+        }
+        for place in places[..n].iter().map(|place| usize::from(*place)) {
             let small = words.at(place);
-            let head = head(small[0], small[1], small[2]);
-            if self.begins[head / 64] >> (head % 64) & 1 == 0 {
-                continue;
-            }
+            let head = head(small);
             let (at, small) = (part.start + place, u128::from_le_bytes(small));
             let beginnings = &self.beginnings[usize::from(self.heads[head].start)..usize::from(self.heads[head].end)];
             let begun = beginnings.iter().filter(|beginning| small as u64 & beginning.mask == beginning.first);
@@ -360,9 +364,11 @@ fn word(text: &[u8], range: Range<usize>, letters: Letters) -> bool {
     }
     let plural = after == Some(b's') && raw.len() > 3;
     let right = plural || !after.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let key = matches!(before, Some(b'"' | b'_' | b'\'' | b'&' | b'?'))
-        || matches!(after, Some(b'"' | b'_' | b'=' | b':' | b'\''));
-    right && (!letters.capitals || key || raw.iter().all(|byte| !byte.is_ascii_lowercase()))
+    let key = || {
+        matches!(before, Some(b'"' | b'_' | b'\'' | b'&' | b'?'))
+            || matches!(after, Some(b'"' | b'_' | b'=' | b':' | b'\''))
+    };
+    right && (!letters.capitals || key() || raw.iter().all(|byte| !byte.is_ascii_lowercase()))
 }
 
 /// Room for the bits of each kind.
@@ -434,9 +440,9 @@ impl Beside {
         let mut kinds = WORDS.spellings[place].kinds;
         while kinds != 0 {
             let kind = kinds.trailing_zeros() as usize;
-            if self.said >> kind & 1 == 0 || bits > self.bits[kind] {
-                (self.bits[kind], self.word[kind]) = (bits, place as u16);
-            }
+            let more = (self.said >> kind & 1 == 0) | (bits > self.bits[kind]);
+            self.bits[kind] = if more { bits } else { self.bits[kind] };
+            self.word[kind] = if more { place as u16 } else { self.word[kind] };
             kinds &= kinds - 1;
         }
         self.said |= WORDS.spellings[place].kinds;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 use leeway_core::scan::Entity;
 
-use super::automaton::{self, AUTOMATA, Automaton, Entry, Learnt};
+use super::automaton::{AUTOMATA, Entry};
 use super::candidate::Candidate;
 use super::email;
 use super::evidence::{BEFORE_BITS, Beside, probability};
@@ -15,6 +15,7 @@ use super::gate::Gate;
 use super::kinds::Edges;
 use super::secret;
 use super::test_values;
+use super::walk::{self, Kept, Told};
 
 /// Least evidence of a value that is told at all: even odds.
 pub const REVIEW_BITS: f32 = 0.0;
@@ -148,32 +149,33 @@ impl<'t> Finder<'t> {
     /// Looks at the whole text.
     fn all(&mut self) {
         let text = self.text;
-        let automata = &*AUTOMATA;
-        automaton::caches(|caches| {
+        walk::kept(|kept| {
             for sites in Gate::new(text) {
-                let start = sites.start;
-                places(start, sites.ats, |at| self.found.extend(email::at(text, at)));
-                let [numbers, long, words] = automata.may_begin(text, &sites);
-                places(start, numbers, |at| self.walk(&automata.numbers, &mut caches.numbers, at));
-                places(start, long, |at| self.walk(&automata.long, &mut caches.long, at));
-                places(start, words, |at| self.walk(&automata.words, &mut caches.words, at));
+                places(sites.start, sites.ats, |at| self.found.extend(email::at(text, at)));
                 places(sites.start, sites.tokens, |at| self.token(at));
+                AUTOMATA.may_begin(text, &sites, &mut kept.starts);
+                if !kept.starts.is_empty() {
+                    self.walks(kept);
+                }
             }
         });
     }
 
-    /// Looks at every shape that begins at a place.
-    fn walk(&mut self, automaton: &Automaton, learnt: &mut Learnt, at: usize) {
-        let text = self.text;
-        // Of a form that has many ends the longest alone.
-        let mut longest: Option<(&Entry, usize)> = None;
-        automaton.walk(learnt, (text, at), |entry, end| match entry.kind.edges {
-            Edges::Token => longest = Some((entry, end)),
-            _ => self.candidate(entry, at..end),
-        });
-        if let Some((entry, end)) = longest {
-            self.candidate(entry, at..end);
+    /// Looks at every shape that begins at one of some places.
+    fn walks(&mut self, kept: &mut Kept) {
+        let Kept { learnt, starts, told } = kept;
+        learnt.walks(&AUTOMATA, self.text, starts, told);
+        for told in told.chunk_by(|one, other| one.walk == other.walk) {
+            let at = starts[told[0].walk].at;
+            // Of forms that have many ends the longest alone.
+            let token = |told: &&Told<'_>| told.entry.kind.edges == Edges::Token;
+            let longest = told.iter().rfind(token).map_or(0, |told| told.end);
+            for told in told.iter().filter(|told| !token(told) || told.end == longest) {
+                self.candidate(told.entry, at..told.end);
+            }
         }
+        starts.clear();
+        told.clear();
     }
 
     /// Evidence of what stands directly beside; where values are wanted, whatever it is.
@@ -256,50 +258,100 @@ impl<'t> Finder<'t> {
     }
 }
 
+/// What a byte is, a bit for each.
+const DIGIT: u8 = 1;
+const LETTER: u8 = 2;
+const SMALL: u8 = 4;
+const SOLID: u8 = 8;
+const ANY: u8 = 16;
+/// Set where a number or a word is looked for.
+const NUMBER: u8 = 32;
+const WORD: u8 = 64;
+
+const WHAT: [u8; 256] = {
+    let mut what = [ANY; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let is = byte as u8;
+        what[byte] |= if is.is_ascii_digit() { DIGIT } else { 0 }
+            | if is.is_ascii_alphabetic() { LETTER } else { 0 }
+            | if is.is_ascii_lowercase() { SMALL } else { 0 }
+            | if is.is_ascii_whitespace() { 0 } else { SOLID };
+        byte += 1;
+    }
+    what
+};
+
+/// What a byte beside a range says, where the next one is one of those.
+#[derive(Clone, Copy)]
+struct Side {
+    /// The range is a part of something else.
+    part: u8,
+    /// It is seldom what it looks like.
+    seldom: u8,
+    /// A number of groups goes on.
+    on: u8,
+}
+
+const fn sides(of: &[(&str, Side)]) -> [Side; 256] {
+    let mut sides = [NOTHING; 256];
+    let mut row = 0;
+    while row < of.len() {
+        let (bytes, mut place) = (of[row].0.as_bytes(), 0);
+        while place < bytes.len() {
+            sides[bytes[place] as usize] = of[row].1;
+            place += 1;
+        }
+        row += 1;
+    }
+    sides
+}
+
+const NOTHING: Side = Side { part: 0, seldom: 0, on: 0 };
+/// `#12`, `a/12`, `1,12` and what hangs on a word are seldom what they look like.
+static BEFORE: [Side; 256] = sides(&[
+    ("_", Side { part: LETTER | DIGIT, ..NOTHING }),
+    ("$^%", Side { part: ANY, ..NOTHING }),
+    ("+", Side { part: NUMBER, ..NOTHING }),
+    (":", Side { part: DIGIT, ..NOTHING }),
+    (".-", Side { part: DIGIT, seldom: LETTER, ..NOTHING }),
+    ("#", Side { seldom: ANY, ..NOTHING }),
+    ("/\\@", Side { seldom: SOLID, ..NOTHING }),
+    (",", Side { seldom: DIGIT, ..NOTHING }),
+    (" ", Side { on: DIGIT, ..NOTHING }),
+]);
+/// A part of a longer number, of a version, of a sum: nothing of this is a number of its own.
+static AFTER: [Side; 256] = sides(&[
+    (".:", Side { part: DIGIT, ..NOTHING }),
+    ("-", Side { part: DIGIT | SMALL, ..NOTHING }),
+    ("/", Side { seldom: LETTER | DIGIT, ..NOTHING }),
+    (",", Side { seldom: DIGIT, ..NOTHING }),
+    ("=", Side { seldom: WORD, ..NOTHING }),
+    ("@%+", Side { seldom: ANY, ..NOTHING }),
+    (" ", Side { on: DIGIT, ..NOTHING }),
+]);
+
 /// Evidence of what stands directly beside a range; `None` where it is part of something else.
 fn edges(text: &[u8], range: &Range<usize>, edges: Edges) -> Option<f32> {
-    let before = range.start.checked_sub(1).map_or(b' ', |place| text[place]);
-    let beyond = range.start.checked_sub(2).map_or(b' ', |place| text[place]);
-    let after = text.get(range.end).copied().unwrap_or(b' ');
-    let further = text.get(range.end + 1).copied().unwrap_or(b' ');
-    if edges == Edges::Token {
-        return Some(0.0);
-    }
-    let inside = match before {
-        b'_' => beyond.is_ascii_alphanumeric(),
-        b'$' | b'^' | b'%' => true,
-        b'+' => edges == Edges::Number,
-        b'.' | b'-' | b':' => beyond.is_ascii_digit(),
-        _ => false,
+    let wanted = match edges {
+        Edges::Token => return Some(0.0),
+        Edges::Number => NUMBER,
+        Edges::Word => WORD,
     };
-    let on = match after {
-        b'.' | b',' | b':' => further.is_ascii_digit(),
-        b'-' | b'/' => further.is_ascii_alphanumeric(),
-        b'=' => edges == Edges::Word,
-        _ => false,
-    };
-    // A part of a longer number, of a version, of a sum: nothing of this is a number of its own.
-    let longer = match after {
-        b'.' | b':' => on,
-        b'-' => further.is_ascii_digit() || further.is_ascii_lowercase(),
-        _ => false,
-    };
-    if inside || longer {
+    // Tables instead of branches: nobody can foresee what stands beside a value.
+    let byte = |place: usize| usize::from(text.get(place).copied().unwrap_or(b' '));
+    let (before, beyond) = (byte(range.start.wrapping_sub(1)), byte(range.start.wrapping_sub(2)));
+    let (before, beyond) = (BEFORE[before], WHAT[beyond] | wanted);
+    let (after, further) = (AFTER[byte(range.end)], WHAT[byte(range.end.saturating_add(1))] | wanted);
+    let [part, goes_on] = [(before.part, after.part), (before.on, after.on)]
+        .map(|(before, after)| before & beyond | after & further != 0);
+    if part {
         return None;
     }
-    // `#12`, `a/12`, `1,12` and what hangs on a word are seldom what they look like.
-    let hangs = match before {
-        b'#' => true,
-        b'/' | b'\\' | b'@' => !beyond.is_ascii_whitespace(),
-        b',' => beyond.is_ascii_digit(),
-        b'-' | b'.' => beyond.is_ascii_alphabetic(),
-        _ => false,
-    };
-    let joined = matches!(after, b'/' | b',' | b'=') && on || matches!(after, b'@' | b'%' | b'+');
-    let beside = before == b' ' && beyond.is_ascii_digit() || after == b' ' && further.is_ascii_digit();
-    let goes_on = beside && text[range.clone()].contains(&b' ');
-    let lost = [(hangs, HANGS), (joined, HANGS), (goes_on, GOES_ON)];
-    Some(lost.iter().filter(|(is, _)| *is).map(|(_, bits)| bits).sum())
+    let goes_on = goes_on && text[range.clone()].contains(&b' ');
+    let seldom = |side: u8, next: u8, bits: f32| if side & next == 0 { 0.0 } else { bits };
+    let lost = seldom(before.seldom, beyond, HANGS) + seldom(after.seldom, further, HANGS);
+    Some(lost + if goes_on { GOES_ON } else { 0.0 })
 }
 
 /// Of findings that overlap the one with the most evidence; of equals the longest.
@@ -345,27 +397,23 @@ impl Taken {
 
 #[cfg(test)]
 mod tests {
-    use super::super::automaton::Automata;
+    use super::super::walk::Start;
     use super::*;
     use proptest::prelude::*;
 
     /// Without gates: every shape is tried wherever a word or a sign begins.
     fn everywhere(text: &[u8]) -> Vec<Finding> {
         let mut finder = Finder::new(text);
-        let Automata { numbers, long, words, .. } = &*AUTOMATA;
         let word = |at: usize| text[at].is_ascii_alphanumeric();
-        automaton::caches(|caches| {
+        walk::kept(|kept| {
             for sites in Gate::new(text) {
                 places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
                 let begins = |at: &usize| word(*at) && (*at == 0 || !word(at - 1)) || matches!(text[*at], b'+' | b'(');
-                for at in (sites.start..text.len().min(sites.start + 64)).filter(begins) {
-                    for (automaton, learnt) in
-                        [(numbers, &mut caches.numbers), (long, &mut caches.long), (words, &mut caches.words)]
-                    {
-                        finder.walk(automaton, learnt, at);
-                    }
-                }
                 places(sites.start, sites.tokens, |at| finder.token(at));
+                for at in (sites.start..text.len().min(sites.start + 64)).filter(begins) {
+                    kept.starts.extend((0..AUTOMATA.all.len()).map(|automaton| Start { automaton, at }));
+                }
+                finder.walks(kept);
             }
         });
         best(finder.found)

@@ -24,17 +24,24 @@ pub(super) struct Words {
 }
 
 /// Bytes that are seen at once, of a part and beyond its end, where nothing stands.
-const ROOM: usize = 16;
+pub(super) const ROOM: usize = 16;
+const PLACES: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 impl Words {
     pub fn of(text: &[u8], part: Range<usize>) -> Self {
         let from = part.start.saturating_sub(1);
-        let mut read = [0; PART];
-        read[..part.end - from].copy_from_slice(&text[from..part.end]);
+        // The text goes on beyond the part: what is read of that is put out again.
+        let read = text[from..].first_chunk().copied().unwrap_or_else(|| {
+            let mut read = [0; PART];
+            read[..part.end - from].copy_from_slice(&text[from..part.end]);
+            read
+        });
+        let end = u8x16::splat((part.end - from) as u8);
         let mut all = [0; PART + ROOM];
         let (mut words, mut small, mut capital, mut other) = (0, 0, 0, 0);
         for (place, part) in read.as_chunks::<16>().0.iter().enumerate() {
-            let part = u8x16::new(*part);
+            let places = u8x16::new(PLACES) + u8x16::splat(16 * place as u8);
+            let part = u8x16::new(*part) & !places.min(end).simd_eq(end);
             let bit = |mask: u8x16| u64::from(mask.to_bitmask()) << (16 * place);
             let (smalls, capitals) = (range(part, b'a', 25), range(part, b'A', 25));
             small |= bit(smalls);

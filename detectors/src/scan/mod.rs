@@ -27,6 +27,7 @@ mod refusal;
 pub mod safety;
 mod secret;
 mod test_values;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,8 +39,10 @@ use leeway_core::quality::Quality;
 use leeway_core::scan::{Entity, Hits, Marker, Mention, Origin, Scanned};
 use leeway_core::words::{Places, Vocabulary};
 
-pub use automaton::{cleared, patterns};
+pub use automaton::patterns;
 pub use partial::partial;
+
+pub use walk::cleared;
 
 pub use find::{ALERT_BITS, Finding, REVIEW_BITS, find};
 use find::{Value, Values};

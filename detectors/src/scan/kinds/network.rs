@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use leeway_core::scan::Entity;
 
-use super::super::automaton::WALK;
 use super::super::candidate::Candidate;
+use super::super::walk::WALK;
 use super::{Edges, Kind, Shape};
 
 pub(super) static KINDS: &[Kind] = &[

@@ -2,7 +2,7 @@
 
 use leeway_core::scan::Entity;
 use rlibphonenumber::enums::Region;
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat};
 
 use super::super::candidate::Candidate;
 use super::super::test_values;
@@ -90,6 +90,19 @@ fn american(digits: [u8; 10]) -> bool {
     digits[0] >= 2 && digits[3] >= 2
 }
 
+/// Whether it is by the plan of its country; of countries that share a code the largest is asked first.
+fn valid(number: &PhoneNumber) -> bool {
+    let largest = PHONE_NUMBER_UTIL.get_region_for_country_code(number.country_code);
+    largest.is_some_and(|region| number.is_valid_for_region(region)) || number.is_valid()
+}
+
+/// Three digits, three, and four, with those of the country or not.
+fn like_american(raw: &[u8]) -> bool {
+    let mut groups = raw.split(|byte| !byte.is_ascii_digit()).filter(|part| !part.is_empty()).map(<[u8]>::len);
+    let groups = [(); 5].map(|()| groups.next().unwrap_or_default());
+    matches!(groups, [3, 3, 4, 0, 0] | [1, 3, 3, 4, 0] | [3, 3, 3, 4, 0])
+}
+
 fn phone(candidate: &Candidate<'_>) -> Option<f32> {
     // An extension is not part of the number.
     let raw = candidate.raw();
@@ -106,16 +119,15 @@ fn phone(candidate: &Candidate<'_>) -> Option<f32> {
         }
         let text = std::str::from_utf8(raw).ok()?;
         let number = PHONE_NUMBER_UTIL.parse(text, None::<Region>).ok()?;
-        return (number.is_valid() || test_values::fiction(candidate.compact())).then_some(7.0);
+        return (valid(&number) || test_values::fiction(candidate.compact())).then_some(7.0);
     }
     let alike = digits.iter().all(|digit| *digit == digits[0]);
     if alike || !(6..=15).contains(&digits.len()) {
         return None;
     }
-    let mut groups = raw.split(|byte| !byte.is_ascii_digit()).filter(|part| !part.is_empty()).map(<[u8]>::len);
-    let groups = [(); 5].map(|()| groups.next().unwrap_or_default());
-    let like_american = matches!(groups, [3, 3, 4, 0, 0] | [1, 3, 3, 4, 0] | [3, 3, 3, 4, 0]);
-    if like_american && let Some(digits) = national(candidate) {
+    if let Some(digits) = national(candidate)
+        && like_american(raw)
+    {
         return Some(if american(digits) { 3.5 } else { -1.0 });
     }
     Some(if digits.len() < 8 { -0.5 } else { 0.5 })

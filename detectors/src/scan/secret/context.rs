@@ -169,10 +169,20 @@ fn part(byte: u8) -> bool {
     PARTS[usize::from(byte)]
 }
 
+/// How many bytes of a value stand at the beginning, as far as it matters.
+fn ahead(text: &[u8]) -> usize {
+    let Some(first) = text.first_chunk::<SHORTEST>() else {
+        return text.iter().take_while(|byte| part(**byte)).count();
+    };
+    // Without branches: words end anywhere.
+    let parts = first.iter().enumerate().fold(0, |parts: u32, (place, byte)| parts | u32::from(part(*byte)) << place);
+    parts.trailing_ones() as usize
+}
+
 /// Looks at the value to which the word at a place belongs: where the look ended, and the secret. `names` keeps whether any word of
 /// the text may name a secret, once that was asked.
 pub(in crate::scan) fn token(text: &[u8], at: usize, names: &mut Option<bool>) -> (usize, Option<Finding>) {
-    let ahead = text[at..].iter().take(SHORTEST).take_while(|byte| part(**byte)).count();
+    let ahead = ahead(&text[at..]);
     let joined = at > 0 && part(text[at - 1]) && !matches!(text[at - 1], b'=' | b':');
     if ahead < SHORTEST && !joined {
         return (at + ahead, None);
