@@ -349,6 +349,13 @@ impl Evidence {
         Some(self.drift.as_ref()?.words.as_ref()?.shown())
     }
 
+    /// How many single observations (calls, labels, examined texts, as the measure has it) the number is of, and how many the rule asks for.
+    pub fn shown_observations(&self) -> String {
+        let asked =
+            if self.min_events > 0 { format!(" (the rule asks for {})", self.min_events) } else { String::new() };
+        format!("{}{asked}", self.n)
+    }
+
     pub fn shown_threshold(&self) -> String {
         format!("{} {}", self.direction, self.unit.show(self.threshold))
     }

@@ -158,8 +158,7 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
     facts.extend(e.shown_words().map(|words| ("Words", words)));
     facts.extend(e.shown_test().map(|test| ("Test", test)));
     facts.extend(e.moved.iter().flat_map(Moved::shown));
-    let asked = if e.min_events > 0 { format!(" (the rule asks for {})", e.min_events) } else { String::new() };
-    facts.push(("Observations", format!("{}{asked}", e.n)));
+    facts.push(("Observations", e.shown_observations()));
     facts.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));
     facts.push(("Coverage", format!("{:.0} % of the partitions had reported", e.coverage * 100.0)));
     for (name, at) in [

@@ -102,7 +102,7 @@ fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
     lines.push(("Bound", e.shown_threshold()));
     lines.extend(e.shown_words().map(|words| ("Words", words)));
     lines.extend(e.shown_test().map(|test| ("Test", test)));
-    lines.push(("Calls", format!("{} in the window (the rule asks for {})", e.n, e.min_events)));
+    lines.push(("Observations", e.shown_observations()));
     lines.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));
     let scope: Vec<String> =
         notice.labels.iter().map(|(name, value)| format!("{name} = {}", one_line(value))).collect();
@@ -290,7 +290,7 @@ mod tests {
             "p95 of duration_ms = 8.20 s",
             "7.90 s to 8.60 s",
             "above 4.00 s",
-            "812 in the window",
+            "Observations:  812 (the rule asks for 100)",
             "app = a&b",
             "UTC",
             "after 5 min",
