@@ -372,8 +372,8 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
         return Err(format!("`direction` goes with tests whose effect has a sign: {}", ids(Test::signed)));
     }
     let reference = reference::read(text.reference.as_ref())?;
-    if matches!(measure, Measure::Words(_)) && reference == Reference::GoldenSet {
-        return Err("`reference`: a golden set keeps no words to compare with".to_owned());
+    if let (Some(what), Reference::GoldenSet) = (compared_by(measure), reference) {
+        return Err(format!("`reference`: a golden set keeps no {what} to compare with"));
     }
     let alpha = text.alpha.unwrap_or(ALPHA);
     let Some(effect) = text.min_effect.or_else(|| test.least_effect()) else {
@@ -438,14 +438,19 @@ fn ids(wanted: impl Fn(Test) -> bool) -> String {
     found.join(", ")
 }
 
-/// Words are no number: two windows of them can be compared, and no more.
-fn compared_alone(measure: &Measure) -> Result<(), String> {
-    if matches!(measure, Measure::Words(_)) {
-        return Err(format!(
-            "measure `{measure}` goes with rules of kind `drift` alone: words are compared, and are no number"
-        ));
+/// What two windows are compared by, of a measure that is no number.
+fn compared_by(measure: &Measure) -> Option<&'static str> {
+    match measure {
+        Measure::Words(_) => Some("words"),
+        Measure::Embedding(_) => Some("embeddings"),
+        _ => None,
     }
-    Ok(())
+}
+
+/// Words and embeddings are no number: two windows of them can be compared, and no more.
+fn compared_alone(measure: &Measure) -> Result<(), String> {
+    let Some(what) = compared_by(measure) else { return Ok(()) };
+    Err(format!("measure `{measure}` goes with rules of kind `drift` alone: {what} are compared, and are no number"))
 }
 
 /// Labels that came early are another sample than all of them.
@@ -463,7 +468,7 @@ fn test(text: &RuleText, measure: &Measure) -> Result<Test, String> {
     late(measure)?;
     let Some(usual) = Test::usual(measure) else {
         return Err(format!(
-            "measure `{measure}` is no distribution, rate or mean, so there is nothing to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd, score.NAME, text.NAME, words.NAME, and the rates"
+            "measure `{measure}` is no distribution, rate or mean, so there is nothing to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd, score.NAME, text.NAME, words.NAME, embedding.SPACE, and the rates"
         ));
     };
     let fits = |test: Test| test.fits(measure);
@@ -672,6 +677,9 @@ receivers = ["oncall"]
             ),
             ("reference = \"previous_day\"\nmeasure = \"feedback.thumbs\"", "comes late"),
             ("reference = \"previous_day\"\nmeasure = \"errors\"", "no distribution, rate or mean"),
+            ("reference = \"previous_day\"\nmeasure = \"embedding.e5\"\ntest = \"psi\"", "valid are mmd"),
+            ("reference = \"previous_day\"\nmeasure = \"embedding.e5\"\ndirection = \"up\"", "effect has a sign"),
+            ("reference = { golden_set = \"s\" }\nmeasure = \"embedding.e5\"", "a golden set keeps no embeddings"),
             ("reference = \"previous_day\"\ndirection = \"sideways\"", "up, down and both"),
         ] {
             let error = drift(more).unwrap_err().to_string();
@@ -701,6 +709,7 @@ receivers = ["oncall"]
             ("measure = \"text.grounded\"", "in its own unit"),
             ("measure = \"feedback.thumbs\"", "comes late"),
             ("measure = \"words.input\"", "with rules of kind `drift` alone"),
+            ("measure = \"embedding.e5\"", "embeddings are compared, and are no number"),
         ] {
             let error = anomaly(more).unwrap_err().to_string();
             assert!(error.contains(says), "{more}: {error}");
@@ -746,6 +755,8 @@ receivers = ["oncall"]
             ("above = 4000", "abvoe = 4000", "abvoe"),
             ("duration_ms", "latency", "valid are calls, errors"),
             ("duration_ms", "words.output", "with rules of kind `drift` alone"),
+            ("duration_ms", "embedding.e5", "with rules of kind `drift` alone"),
+            ("duration_ms", "embedding.", "embedding.SPACE"),
             ("quantile = 0.95", "", "needs a `quantile`"),
             ("0.95", "95", "between 0 and 1"),
             ("above = 4000", "", "exactly one of"),

@@ -20,6 +20,7 @@ pub enum Test {
     TwoProportions,
     Fisher,
     Words,
+    Discrepancy,
 }
 
 /// What a test compares.
@@ -31,6 +32,8 @@ pub enum Takes {
     Categories,
     /// Texts by their words.
     Words,
+    /// Texts by their embeddings.
+    Embeddings,
 }
 
 /// Which changes a rule is about.
@@ -42,7 +45,7 @@ pub enum Direction {
 }
 
 impl Test {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Psi,
         Self::KolmogorovSmirnov,
         Self::CramerVonMises,
@@ -58,6 +61,7 @@ impl Test {
         Self::TwoProportions,
         Self::Fisher,
         Self::Words,
+        Self::Discrepancy,
     ];
 
     pub fn parse(id: &str) -> Option<Self> {
@@ -81,6 +85,7 @@ impl Test {
             Self::TwoProportions => "two_proportions",
             Self::Fisher => "fisher",
             Self::Words => "words",
+            Self::Discrepancy => "mmd",
         }
     }
 
@@ -101,6 +106,7 @@ impl Test {
             Self::TwoProportions => "test of two proportions, difference of shares",
             Self::Fisher => "Fisher's exact test, difference of shares",
             Self::Words => "Fisher's exact test of each word, difference of the shares of texts that have it",
+            Self::Discrepancy => "maximum mean discrepancy of embeddings, by random Fourier features",
         }
     }
 
@@ -114,6 +120,7 @@ impl Test {
             | Self::Welch
             | Self::Wasserstein => Takes::Values,
             Self::Words => Takes::Words,
+            Self::Discrepancy => Takes::Embeddings,
             _ => Takes::Categories,
         }
     }
@@ -124,12 +131,15 @@ impl Test {
             Takes::Values => measure.takes_quantile() || (measure.is_mean() && self == Self::Welch),
             Takes::Categories => measure.is_rate(),
             Takes::Words => matches!(measure, Measure::Words(_)),
+            Takes::Embeddings => matches!(measure, Measure::Embedding(_)),
         }
     }
 
     /// The test of a measure where a rule names none; `None` where there is nothing to compare.
     pub fn usual(measure: &Measure) -> Option<Self> {
-        [Self::Psi, Self::Fisher, Self::Welch, Self::Words].into_iter().find(|test| test.fits(measure))
+        [Self::Psi, Self::Fisher, Self::Welch, Self::Words, Self::Discrepancy]
+            .into_iter()
+            .find(|test| test.fits(measure))
     }
 
     /// Whether a rise and a fall have effects of different sign.
@@ -154,7 +164,7 @@ impl Test {
     /// The effect that matters where a rule says none; `None` where only the rule can know.
     pub fn least_effect(self) -> Option<f64> {
         match self {
-            Self::Psi | Self::KolmogorovSmirnov | Self::Wasserstein => Some(0.1),
+            Self::Psi | Self::KolmogorovSmirnov | Self::Wasserstein | Self::Discrepancy => Some(0.1),
             Self::ChiSquare | Self::G | Self::JensenShannon | Self::Hellinger | Self::TotalVariation => Some(0.1),
             Self::CramerVonMises => Some(0.05),
             Self::TwoProportions | Self::Fisher => Some(0.01),
@@ -169,7 +179,7 @@ impl Test {
             Self::Psi => Unit::Psi,
             Self::MannWhitney | Self::Welch => measure.unit(),
             Self::TwoProportions | Self::Fisher | Self::Words => Unit::Share,
-            Self::Wasserstein => Unit::Deviations,
+            Self::Wasserstein | Self::Discrepancy => Unit::Deviations,
             _ => Unit::Distance,
         }
     }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use crate::call_key::{CallKey, Name};
 use crate::clock::Micros;
+use crate::embedding::Features;
 use crate::money::NanoDollars;
 
 /// Why an event was rejected; the public codes of dead letters.
@@ -317,6 +318,8 @@ pub struct Call<'a> {
     /// As reported by the producer.
     pub cost: Option<NanoDollars>,
     pub scores: Vec<Score<'a>>,
+    /// The space of its embedding, and the features of the vector, which goes no further.
+    pub embedding: Option<(&'a str, Features)>,
     /// 1 / `sample_probability`, in millionths.
     pub weight_micro: u64,
     /// Labels that were longer than their limit and were cut.

@@ -4,6 +4,7 @@ pub mod alert;
 pub mod call_key;
 pub mod clock;
 pub mod drift;
+pub mod embedding;
 pub mod event;
 pub mod fnv;
 pub mod hazard;

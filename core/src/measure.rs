@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::embedding::Embeddings;
 use crate::hazard::Hazard;
 use crate::interval::{self, Interval, LEVEL};
 use crate::money::{group_digits, readable_usd};
@@ -70,6 +71,8 @@ pub enum Measure {
     Mark(Marker),
     /// Words that are asked, answered, or said of failures: nothing but a comparison can be asked of them.
     Words(Of),
+    /// Embeddings of one space: compared, and no number either.
+    Embedding(String),
 }
 
 /// The fixed ids, in the order in which pages list them; `score.NAME` comes beside them.
@@ -100,7 +103,7 @@ pub const IDS: [(&str, Measure); 23] = [
 ];
 
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN ({origins}), mark.NAME ({marks}), text.NAME ({texts}), words.NAME ({words}), hazard.NAME or hazard.NAME@SOURCE ({hazards})", origins = Origin::ALL.map(Origin::name).join(", "), marks = Marker::ALL.map(Marker::name).join(", "), texts = Quality::ALL.map(Quality::name).join(", "), words = Of::ALL.map(Of::name).join(", "), hazards = Hazard::ALL.map(Hazard::name).join(", "), names = IDS.map(|(id, _)| id).join(", "))]
+#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN ({origins}), mark.NAME ({marks}), text.NAME ({texts}), words.NAME ({words}), embedding.SPACE, hazard.NAME or hazard.NAME@SOURCE ({hazards})", origins = Origin::ALL.map(Origin::name).join(", "), marks = Marker::ALL.map(Marker::name).join(", "), texts = Quality::ALL.map(Quality::name).join(", "), words = Of::ALL.map(Of::name).join(", "), hazards = Hazard::ALL.map(Hazard::name).join(", "), names = IDS.map(|(id, _)| id).join(", "))]
 pub struct UnknownMeasure(pub String);
 
 /// A measured number: how much, how sure, from how many.
@@ -157,6 +160,8 @@ pub enum Sample {
     Means(Option<Moments>),
     /// Texts by their words.
     Words(Words),
+    /// Texts by their embeddings.
+    Embeddings(Embeddings),
 }
 
 impl Sample {
@@ -167,6 +172,7 @@ impl Sample {
             Self::Rate(_, n) => *n,
             Self::Means(moments) => moments.map_or(0, |moments| moments.n as u64),
             Self::Words(words) => words.texts(),
+            Self::Embeddings(embeddings) => embeddings.n(),
         }
     }
 }
@@ -198,6 +204,9 @@ impl Measure {
         }
         if let Some(name) = id.strip_prefix("feedback.").filter(|name| !name.is_empty()) {
             return Ok(Self::Feedback(name.to_owned()));
+        }
+        if let Some(space) = id.strip_prefix("embedding.").filter(|space| !space.is_empty()) {
+            return Ok(Self::Embedding(space.to_owned()));
         }
         if let Some((_, known)) = IDS.iter().find(|(known, _)| *known == id) {
             return Ok(known.clone());
@@ -246,6 +255,7 @@ impl Measure {
             Self::InputTokens | Self::OutputTokens => Unit::Tokens,
             Self::Cost => Unit::Usd,
             Self::Score(_) | Self::Feedback(_) => Unit::Score,
+            Self::Embedding(_) => Unit::Deviations,
         }
     }
 
@@ -323,6 +333,9 @@ impl Measure {
         }
         if let Self::Words(of) = self {
             return Some(Sample::Words(pane.words(*of).cloned().unwrap_or_default()));
+        }
+        if let Self::Embedding(space) = self {
+            return Some(Sample::Embeddings(pane.embeddings().get(space).cloned().unwrap_or_default()));
         }
         let (hits, n) = self.counts(pane).unwrap_or((0, 0));
         self.is_rate().then_some(Sample::Rate(hits, n))
@@ -487,6 +500,7 @@ impl Measure {
             (Self::Hazard(hazard, Some(source)), _) => hazard_of(pane, *hazard, source).1.n,
             (Self::Mark(_), _) => pane.get(Counter::Examined).n,
             (Self::Words(of), _) => pane.words(*of).map_or(0, Words::texts),
+            (Self::Embedding(space), _) => pane.embeddings().get(space).map_or(0, Embeddings::n),
             (_, Some(_)) => self.shape().map_or(0, |(shape, _)| pane.sketch(shape).n()),
             _ => pane.calls(),
         }
@@ -586,6 +600,7 @@ impl fmt::Display for Measure {
             return write!(f, "feedback.{name}");
         }
         match self {
+            Self::Embedding(space) => return write!(f, "embedding.{space}"),
             Self::Pii(origin) => return write!(f, "pii.{}", origin.name()),
             Self::Mark(marker) => return write!(f, "mark.{}", marker.name()),
             Self::Words(of) => return write!(f, "words.{}", of.name()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::embedding::{Embeddings, Features};
 use crate::event::{Brings, Call, ERROR_CLASSES, HEADLINE_OPERATIONS, Score, Status, TextState, Tokens};
 use crate::hazard::{self, Hazard, Judged, Moderated, Moderator};
 use crate::money::NanoDollars;
@@ -20,12 +21,18 @@ const VERSION: u8 = 5;
 const SKETCHES_VERSION: u8 = 1;
 /// With words, which version 1 has not: a pane without any stays what it was.
 const WORDS_VERSION: u8 = 2;
+/// With embeddings.
+const EMBEDDINGS_VERSION: u8 = 3;
 /// Tags of words, after those of sketches.
 const FIRST_WORDS: u8 = 64;
+/// Tag of an embedding space's name and features.
+const SPACE: u8 = 128;
 /// Raised labels beyond this many names are counted as `other`.
 const MAX_FLAGS: usize = 64;
 /// Moderation sources beyond this many are counted as `other`.
 const MAX_MODERATORS: usize = 16;
+/// Spaces of embeddings; vectors of more are not counted.
+const MAX_SPACES: usize = 4;
 
 /// What is counted; the discriminant is stored, so it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,6 +272,8 @@ pub struct Pane {
     labels: BTreeMap<String, LabelSum>,
     /// By [`Of`]; `None` where no words are counted.
     words: Option<Box<[Words; Of::ALL.len()]>>,
+    /// By space.
+    embeddings: BTreeMap<String, Embeddings>,
 }
 
 /// The numbers of one call, without a borrow from its message: what a buffer keeps until the flush.
@@ -295,6 +304,8 @@ pub struct Numbers {
     pub text_state: TextState,
     /// What was found beside the answer's text.
     pub beside: Option<Box<Beside>>,
+    /// Space and features of its embedding.
+    pub embedding: Option<Box<(Box<str>, Features)>>,
 }
 
 /// What a call tells beside its answer's text: it is counted with the call, whoever tells of the text.
@@ -333,6 +344,7 @@ impl Numbers {
             moderated: moderated(call),
             text_state: call.text_state,
             beside: None,
+            embedding: call.embedding.map(|(space, features)| Box::new((space.into(), features))),
         }
     }
 
@@ -405,6 +417,15 @@ impl Pane {
         }
         if let Some(beside) = &call.beside {
             self.add_beside(beside, weight);
+        }
+        if let Some(embedding) = &call.embedding {
+            let (space, features) = &**embedding;
+            if !self.embeddings.contains_key(&**space) && self.embeddings.len() < MAX_SPACES {
+                self.embeddings.insert(space.to_string(), Embeddings::default());
+            }
+            if let Some(known) = self.embeddings.get_mut(&**space) {
+                known.add(features);
+            }
         }
     }
 
@@ -602,6 +623,9 @@ impl Pane {
                 self.words_mut(of).merge(theirs);
             }
         }
+        for (space, theirs) in &other.embeddings {
+            self.embeddings.entry(space.clone()).or_default().merge(theirs);
+        }
     }
 
     pub fn get(&self, counter: Counter) -> Count {
@@ -626,14 +650,19 @@ impl Pane {
         self.qualities.iter().find(|(known, _)| *known == quality).map(|(_, sum)| *sum).unwrap_or_default()
     }
 
-    /// Words of what was asked, answered or failed; `None` where none are counted.
     /// Bytes that words take.
     pub fn size_of_words(&self) -> usize {
         self.words.as_ref().map_or(0, |words| size_of_val(&**words) + words.iter().map(Words::size).sum::<usize>())
     }
 
+    /// Words of what was asked, answered or failed; `None` where none are counted.
     pub fn words(&self, of: Of) -> Option<&Words> {
         self.words.as_ref().map(|words| &words[of as usize]).filter(|words| words.texts() > 0)
+    }
+
+    /// By space.
+    pub fn embeddings(&self) -> &BTreeMap<String, Embeddings> {
+        &self.embeddings
     }
 
     pub fn calls(&self) -> u64 {
@@ -761,7 +790,12 @@ impl Pane {
 
     pub fn encode_sketches(&self) -> Vec<u8> {
         let words = || Of::ALL.into_iter().filter_map(|of| Some((of, self.words(of)?)));
-        let mut out = vec![if words().next().is_some() { WORDS_VERSION } else { SKETCHES_VERSION }];
+        let version = match (self.embeddings.is_empty(), words().next()) {
+            (false, _) => EMBEDDINGS_VERSION,
+            (true, Some(_)) => WORDS_VERSION,
+            (true, None) => SKETCHES_VERSION,
+        };
+        let mut out = vec![version];
         for (tag, sketch) in self.sketches.iter().enumerate().filter(|(_, sketch)| sketch.n() > 0) {
             out.push(tag as u8);
             sketch.encode(&mut out);
@@ -769,6 +803,11 @@ impl Pane {
         for (of, words) in words() {
             out.push(FIRST_WORDS + of as u8);
             words.encode(&mut out);
+        }
+        for (space, embeddings) in &self.embeddings {
+            out.push(SPACE);
+            varint::write_text(&mut out, space);
+            embeddings.encode(&mut out);
         }
         out
     }
@@ -782,7 +821,7 @@ impl Pane {
             pane.decode_findings(&mut reader, version)?;
         }
         let mut reader = Reader(sketches);
-        let version = reader.version(WORDS_VERSION)?;
+        let version = reader.version(EMBEDDINGS_VERSION)?;
         while !reader.done() {
             let tag = usize::from(reader.bytes(1)?[0]);
             let of = tag.checked_sub(FIRST_WORDS.into()).and_then(|of| Of::ALL.get(of));
@@ -790,6 +829,14 @@ impl Pane {
                 let words = Words::decode(&mut reader)?;
                 if words.texts() > 0 {
                     *pane.words_mut(*of) = words;
+                }
+                continue;
+            }
+            if tag == usize::from(SPACE) && version >= EMBEDDINGS_VERSION {
+                let space = reader.text()?.to_owned();
+                let embeddings = Embeddings::decode(&mut reader)?;
+                if embeddings.n() > 0 {
+                    pane.embeddings.insert(space, embeddings);
                 }
                 continue;
             }
@@ -918,8 +965,10 @@ impl Pane {
         let moderators: usize = self.moderators.keys().map(|name| name.len() + size_of::<Moderator>() + 64).sum();
         let rare = self.rare.capacity() * size_of::<(u8, Count)>();
         let qualities = self.qualities.capacity() * size_of::<(Quality, QualitySum)>();
+        let space = |(name, of): (&String, &Embeddings)| name.len() + of.size() + size_of::<Embeddings>() + 64;
+        let embeddings: usize = self.embeddings.iter().map(space).sum();
         let names = scores + flags + labels + moderators;
-        size_of::<Self>() + sketches + names + rare + qualities + self.hits.bytes() + self.size_of_words()
+        size_of::<Self>() + sketches + names + rare + qualities + self.hits.bytes() + self.size_of_words() + embeddings
     }
 }
 
@@ -1220,5 +1269,39 @@ mod tests {
         let mut both = plain.clone();
         both.merge(&pane);
         assert_eq!((texts(&both), both.size_of_words() > 0), ([2, 1, 1], true));
+    }
+
+    #[test]
+    fn embeddings_are_kept_by_space_and_no_vector_is() {
+        let call = |space: &str, vector: &[f32]| Numbers {
+            embedding: Features::of(vector).map(|features| Box::new((space.into(), features))),
+            ..Numbers::default()
+        };
+        let mut pane = Pane::default();
+        for i in 0..6u8 {
+            pane.add(&call("e5", &[1.0, f32::from(i), 3.0]));
+        }
+        pane.add(&call("ada", &[0.5, 0.5]));
+        // The part of a call that another record told is not counted again.
+        let part = Brings { call: false, ..Brings::default() };
+        pane.add(&Numbers { brings: part, ..call("ada", &[0.5, 0.5]) });
+        let n = |pane: &Pane| pane.embeddings().iter().map(|(space, of)| (space.clone(), of.n())).collect::<Vec<_>>();
+        assert_eq!(n(&pane), [("ada".to_owned(), 1), ("e5".to_owned(), 6)]);
+        let (counts, sketches) = (pane.encode_counts(), pane.encode_sketches());
+        assert_eq!(sketches[0], EMBEDDINGS_VERSION);
+        assert_eq!(Pane::decode(&counts, &sketches), Ok(pane.clone()));
+        // A program that knows no embeddings says so, and reads nothing else instead.
+        let old: Vec<u8> = std::iter::once(WORDS_VERSION).chain(sketches[1..].iter().copied()).collect();
+        assert!(Pane::decode(&counts, &old).is_err());
+        let mut both = Pane::default();
+        both.merge(&pane);
+        both.merge(&pane);
+        assert_eq!(n(&both), [("ada".to_owned(), 2), ("e5".to_owned(), 12)]);
+        assert!(both.size() > Pane::default().size() + 2 * 4_000);
+        // Whoever names a space for each call fills no memory.
+        for i in 0..20 {
+            pane.add(&call(&format!("space {i}"), &[1.0]));
+        }
+        assert_eq!(pane.embeddings().len(), MAX_SPACES);
     }
 }

@@ -186,15 +186,20 @@ pub struct DriftRow {
     pub app: String,
     pub measure: String,
     pub outcome: Outcome,
-    /// Debiased PSI with its 95 % interval.
-    pub psi: Option<f64>,
+    /// How far it moved, without what chance makes of it, with its 95 % interval: PSI of a distribution, deviations of embeddings.
+    pub effect: Option<f64>,
+    pub unit: Unit,
+    /// From which effect on it matters.
+    pub matters: f64,
     pub low: Option<f64>,
     pub high: Option<f64>,
     pub p_adjusted: Option<f64>,
     pub n: u64,
     pub n_before: u64,
-    /// Medians of this week and the week before, with their unit.
+    /// Medians of this week and the week before, with their unit; empty where there are none.
     pub medians: String,
+    /// Why it could not be compared.
+    pub untested: String,
     /// Share of the week's calls.
     pub share: f64,
 }
@@ -333,10 +338,11 @@ impl Report {
             sentences.push(what + &why);
         }
         for row in self.drift.iter().filter(|row| row.outcome == Outcome::Material) {
+            let medians = if row.medians.is_empty() { String::new() } else { format!(", medians {}", row.medians) };
             sentences.push(format!(
-                "{} of {} / {} is distributed differently: PSI {:.3} (95 % interval {:.3} to {:.3}, adjusted p {}), medians {}; {:.1} % of the calls.",
-                row.measure, row.tenant, row.app, row.psi.unwrap_or(0.0), row.low.unwrap_or(0.0), row.high.unwrap_or(0.0),
-                row.p_adjusted.map_or_else(|| "unknown".to_owned(), show_p), row.medians, row.share * 100.0
+                "{} of {} / {} is distributed differently: {} (95 % interval {:.3} to {:.3}, adjusted p {}){medians}; {:.1} % of the calls.",
+                row.measure, row.tenant, row.app, row.unit.show(row.effect.unwrap_or(0.0)), row.low.unwrap_or(0.0), row.high.unwrap_or(0.0),
+                row.p_adjusted.map_or_else(|| "unknown".to_owned(), show_p), row.share * 100.0
             ));
         }
         sentences.extend(self.words.iter().filter(|row| row.outcome == Outcome::Material).map(WordsRow::sentence));
@@ -413,8 +419,8 @@ struct Drift<'a> {
 }
 
 fn drift_row(row: &DriftRow) -> Drift<'_> {
-    let effect = match (row.psi, row.low, row.high) {
-        (Some(psi), Some(low), Some(high)) => format!("{psi:.3} ({low:.3} to {high:.3})"),
+    let effect = match (row.effect, row.low, row.high) {
+        (Some(effect), Some(low), Some(high)) => format!("{} ({low:.3} to {high:.3})", row.unit.show(effect)),
         _ => "too little data".to_owned(),
     };
     Drift { row, effect, p: row.p_adjusted.map_or_else(|| "–".to_owned(), show_p) }
@@ -537,7 +543,7 @@ pub fn markdown(report: &Report) -> String {
     let drift = report.drift.iter().filter(|row| row.outcome != Outcome::Stable).map(drift_row);
     let drift = drift.map(|d| {
         format!(
-            "{} / {} {}: PSI {}, adjusted p {} ({})",
+            "{} / {} {}: {}, adjusted p {} ({})",
             d.row.tenant,
             d.row.app,
             d.row.measure,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use leeway_core::embedding::{Features, LONGEST};
 use leeway_core::event::{
     Call, ERROR_CLASSES, Event, Moderation, OPERATIONS, Part, Reject, Score, Status, Text, TextState, finish_reason,
 };
@@ -224,6 +225,7 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
         "user" => call.user = id(value, "user")?,
         "schema_valid" => call.schema_valid = value.bool("schema_valid")?,
         "moderation" => labels(call, value)?,
+        "embedding" => call.embedding = embedding(value)?,
         "retrieval" => seen.retrieved = retrieved(value)?,
         _ => return checked_only(key, value),
     }
@@ -257,12 +259,10 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
         "cache" if !value.null() && value.items().is_none() => {
             return Err(Reject::WrongType(known(key)));
         }
-        "citations" | "claims" | "tool" | "features" | "embedding" | "links"
-            if !value.null() && value.fields().is_none() =>
-        {
+        "citations" | "claims" | "tool" | "features" | "links" if !value.null() && value.fields().is_none() => {
             return Err(Reject::WrongType(known(key)));
         }
-        "cache" | "citations" | "claims" | "tool" | "features" | "embedding" | "links" => {}
+        "cache" | "citations" | "claims" | "tool" | "features" | "links" => {}
         _ => return Ok(false),
     }
     Ok(true)
@@ -270,7 +270,7 @@ fn checked_only(key: &str, value: Value<'_, '_>) -> Result<bool, Reject> {
 
 /// The schema's own copy of a field name, for errors that outlive the message.
 fn known(key: &str) -> &'static str {
-    const NAMES: [&str; 19] = [
+    const NAMES: [&str; 18] = [
         "prompt",
         "policy_version",
         "tokens_source",
@@ -288,7 +288,6 @@ fn known(key: &str) -> &'static str {
         "claims",
         "tool",
         "features",
-        "embedding",
         "links",
     ];
     NAMES.iter().find(|name| **name == key).copied().unwrap_or("")
@@ -386,6 +385,36 @@ fn scores<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
         call.scores.push(Score { name: cut(name, MAX_LABEL), micro });
     }
     Ok(())
+}
+
+/// Of an embedding its space and the features of its vector; of one without a vector nothing.
+fn embedding<'i>(value: Value<'_, 'i>) -> Result<Option<(&'i str, Features)>, Reject> {
+    const WRONG: Reject = Reject::WrongType("embedding");
+    if value.null() {
+        return Ok(None);
+    }
+    let (mut space, mut vector) = ("", Vec::new());
+    for (key, value) in value.fields().ok_or(WRONG)? {
+        match key {
+            "space" => space = value.text("embedding")?.unwrap_or_default(),
+            "vector" if !value.null() => {
+                for number in value.items().ok_or(WRONG)? {
+                    if vector.len() == LONGEST {
+                        return Err(Reject::TooLarge);
+                    }
+                    vector.push(number.number("embedding")?.ok_or(WRONG)? as f32);
+                }
+            }
+            _ => {}
+        }
+    }
+    if vector.is_empty() {
+        return Ok(None);
+    }
+    if space.is_empty() || space.len() > MAX_LABEL {
+        return Err(WRONG);
+    }
+    Features::of(&vector).map(|features| Some((space, features))).ok_or(WRONG)
 }
 
 /// The texts of a call, borrowed; they end in the scan.

@@ -210,7 +210,7 @@ impl Buffer {
         let series = self.series.find(call, rules, &mut self.bytes);
         self.scan(call, series, rules, &mut numbers);
         if rules.withhold.is_some() {
-            withhold::names(&mut numbers);
+            withhold::numbers(&mut numbers);
         }
         // A producer with a fast clock must not close windows before their time.
         self.newest_at = self.newest_at.max(call.time.min(origin.received));

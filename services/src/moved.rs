@@ -10,6 +10,7 @@ use leeway_alerts::rule::{Bound, Kind, Rule};
 use leeway_core::alert::{AlertLabels, Finding, State};
 use leeway_core::clock::{DAY, HOUR, MINUTE, Micros, day_of};
 use leeway_core::drift::Direction;
+use leeway_core::embedding::{Embeddings, FEATURES};
 use leeway_core::event::RecordKind;
 use leeway_core::interval::{LEVEL, z};
 use leeway_core::labels::{Labels, Level};
@@ -19,6 +20,7 @@ use leeway_core::pane::Pane;
 use leeway_core::sketch::middle;
 use leeway_core::words::Of;
 use leeway_detectors::decompose::{self, Side, Slice, decompose};
+use leeway_detectors::drift::mmd;
 use leeway_store::{EvaluationWrite, Kept, SeriesPane, Store, Which};
 
 use crate::report::change_line;
@@ -60,6 +62,35 @@ enum Figure<'a> {
     Number(&'a Measure),
     /// The share of texts that have the word at a place, and what it is called.
     Word(Of, u16, String),
+    /// How far embeddings of a space lie on the way from where they were to where they are.
+    Way(&'a str, Option<Box<Way>>),
+}
+
+/// From the middle of what was to the middle of what is.
+struct Way {
+    from: [f64; FEATURES],
+    /// Of length 1.
+    along: [f64; FEATURES],
+    /// Standard deviation of all features.
+    spread: f64,
+}
+
+impl Way {
+    fn between(before: &Embeddings, now: &Embeddings) -> Option<Self> {
+        let (from, away) = (before.mean(), mmd::away(before, now));
+        let length = away.iter().map(|part| part * part).sum::<f64>().sqrt();
+        let spread = mmd::spread(before, now);
+        (length > 0.0).then(|| Self { from, along: away.map(|part| part / length), spread })
+    }
+
+    /// The mean of some, and its variance; in deviations from where they were.
+    fn of(&self, some: &Embeddings) -> (f64, f64) {
+        let (mean, covariance) = (some.mean(), some.covariance());
+        let dot = |row: &[f64; FEATURES]| row.iter().zip(&self.along).map(|(a, b)| a * b).sum::<f64>();
+        let level = dot(&std::array::from_fn(|place| mean[place] - self.from[place]));
+        let variance = dot(&covariance.map(|row| dot(&row))) / some.n().max(1) as f64;
+        (level / self.spread, variance / self.spread.powi(2))
+    }
 }
 
 impl<'a> Figure<'a> {
@@ -70,6 +101,7 @@ impl<'a> Figure<'a> {
             (_, Measure::Words(of)) if let Some(word) = words.and_then(|words| words.moved.first()) => {
                 Self::Word(*of, word.place, format!("share of {measure} with `{}`", word.word))
             }
+            (_, Measure::Embedding(space)) => Self::Way(space, None),
             (Kind::Threshold, _) if rule.quantile.is_some() => Self::Beyond(measure, rule.bound),
             (Kind::Drift(_) | Kind::Anomaly(_), _) if measure.takes_quantile() => Self::Logarithm(measure),
             _ if measure.is_rate() || measure.is_mean() || matches!(measure.unit(), Unit::Share | Unit::Score) => {
@@ -87,6 +119,7 @@ impl<'a> Figure<'a> {
             Self::Logarithm(measure) => format!("geometric mean of {measure}"),
             Self::Mean(measure) | Self::Number(measure) => measure.to_string(),
             Self::Word(_, _, words) => words.clone(),
+            Self::Way(space, _) => format!("mean of embedding.{space}, on the way from what was to what is"),
         }
     }
 
@@ -94,6 +127,7 @@ impl<'a> Figure<'a> {
     fn units(&self) -> (Unit, Unit) {
         match self {
             Self::Beyond(..) | Self::Word(..) => (Unit::Share, Unit::Share),
+            Self::Way(..) => (Unit::Deviations, Unit::Deviations),
             Self::Logarithm(measure) => (measure.unit(), Unit::Change),
             Self::Mean(measure) | Self::Number(measure) => (measure.unit(), measure.unit()),
         }
@@ -128,6 +162,11 @@ impl<'a> Figure<'a> {
                 let near = (hits + 2.0) / (n + 4.0);
                 Side { n, level: Some(hits / n), variance: Some(near * (1.0 - near) / n) }
             }
+            Self::Way(space, way) => {
+                let Some((some, way)) = pane.embeddings().get(*space).zip(way.as_ref()) else { return Side::default() };
+                let (level, variance) = way.of(some);
+                Side { n: some.n() as f64, level: Some(level), variance: Some(variance) }
+            }
             Self::Number(measure) => {
                 let level = measure.of(pane, None).map(|estimate| estimate.value);
                 Side { n: pane.calls() as f64, level, variance: None }
@@ -144,6 +183,14 @@ impl<'a> Figure<'a> {
 
     fn part(&self, part: f64) -> f64 {
         if matches!(self, Self::Logarithm(_)) { part.exp_m1() } else { part }
+    }
+
+    /// Finds the way, which both sides tell.
+    fn aim(&mut self, sliced: &Sliced) {
+        if let Self::Way(space, way) = self {
+            let of = |side: usize| sliced.whole[side].embeddings().get(*space);
+            *way = of(BEFORE).zip(of(NOW)).and_then(|(before, now)| Way::between(before, now)).map(Box::new);
+        }
     }
 
     fn is_number(&self) -> bool {
@@ -280,7 +327,7 @@ async fn moved(
     (labels, times): (&AlertLabels, &Times),
     read: &mut Read,
 ) -> Result<Moved> {
-    let figure = Figure::of(rule, finding);
+    let mut figure = Figure::of(rule, finding);
     let tenant = rule.tenant().or_else(|| labels.get("tenant").map(String::as_str));
     let level = level(store, rule, tenant, times).await?;
     let scope = Scope { rule, labels, tenant, level };
@@ -298,6 +345,7 @@ async fn moved(
             break;
         }
     }
+    figure.aim(&sliced);
     let mut moved = if sliced.whole[BEFORE].calls() < LEAST {
         let reason = if rule.suite.is_empty() {
             format!("there are fewer than {LEAST} calls of an earlier time to hold it beside")

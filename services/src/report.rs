@@ -1,14 +1,15 @@
 //! The weekly report: reads two weeks and more, compares, and says what could not be compared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use leeway_core::alert::{AlertLabels, Evidence, Finding, State};
 use leeway_core::clock::{DAY, HOUR, Micros, week, week_of};
+use leeway_core::drift::Test;
 use leeway_core::kpi::{ALL, Kpi, Reading};
 use leeway_core::labels::Level;
-use leeway_core::measure::Measure;
+use leeway_core::measure::{Measure, Sample, Unit};
 use leeway_core::moved::Moved;
 use leeway_core::pane::{Counter, Pane};
 use leeway_core::special::normal_tail;
@@ -164,18 +165,15 @@ async fn compared(store: &Store, (from, to): (Micros, Micros), vocabulary: Optio
         for measure in &MEASURES {
             rows.extend(drift_row(scope, measure, pane, &earlier, total));
         }
+        rows.extend(embedding_rows(scope, pane, &earlier, total));
         // Without the list there are no names to tell.
         words.extend(vocabulary.into_iter().flat_map(|words| wording::rows(scope, (&earlier, pane), words)));
     }
     for scope in before.keys().filter(|scope| !now.contains_key(scope)) {
         blind.push(format!("{} / {} had calls the week before and none in this one.", scope.tenant, scope.app));
     }
-    for row in rows.iter().filter(|row: &&DriftRow| row.psi.is_none()) {
-        let (n, m) = (row.n, row.n_before);
-        blind.push(format!(
-            "{} of {} / {} could not be compared: {n} values now, {m} before.",
-            row.measure, row.tenant, row.app
-        ));
+    for row in rows.iter().filter(|row: &&DriftRow| row.effect.is_none()) {
+        blind.push(format!("{} of {} / {} could not be compared: {}.", row.measure, row.tenant, row.app, row.untested));
     }
     if words.is_empty() {
         let why = if vocabulary.is_some() { "none were counted" } else { "they are not counted (scan.words)" };
@@ -239,14 +237,51 @@ fn drift_row(scope: &Scope, measure: &Measure, now: &Pane, before: &Pane, total:
         app: scope.app.clone(),
         measure: measure.to_string(),
         outcome: Outcome::NotAssessable,
-        psi: psi.as_ref().map(|psi| psi.effect),
+        effect: psi.as_ref().map(|psi| psi.effect),
+        unit: Unit::Psi,
+        matters: MIN_PSI,
         low: psi.as_ref().and_then(|psi| psi.interval.low),
         high: psi.as_ref().and_then(|psi| psi.interval.high),
         p_adjusted: psi.as_ref().map(|psi| psi.p),
         n: present.n(),
         n_before: reference.n(),
         medians: format!("{} and {}", median(now), median(before)),
+        untested: format!("{} values now, {} before", present.n(), reference.n()),
         share: now.calls() as f64 / total.max(1) as f64,
+    })
+}
+
+/// Embeddings of each space that either week has.
+fn embedding_rows<'a>(
+    scope: &'a Scope,
+    now: &'a Pane,
+    before: &'a Pane,
+    total: u64,
+) -> impl Iterator<Item = DriftRow> + 'a {
+    let spaces: BTreeSet<&String> = now.embeddings().keys().chain(before.embeddings().keys()).collect();
+    spaces.into_iter().map(move |space| {
+        let measure = Measure::Embedding(space.clone());
+        let sample = |pane: &Pane| measure.sample(pane).unwrap_or(Sample::Means(None));
+        let (reference, present) = (sample(before), sample(now));
+        let (found, _) = drift::compare_samples(Test::Discrepancy, (Some(&reference), &present), 1.0, 0);
+        let verdict = found.as_ref().ok();
+        DriftRow {
+            tenant: scope.tenant.clone(),
+            app: scope.app.clone(),
+            measure: measure.to_string(),
+            outcome: Outcome::NotAssessable,
+            effect: verdict.map(|verdict| verdict.effect),
+            unit: Test::Discrepancy.unit(&measure),
+            matters: Test::Discrepancy.least_effect().unwrap_or(0.0),
+            low: verdict.and_then(|verdict| verdict.interval.low),
+            high: verdict.and_then(|verdict| verdict.interval.high),
+            p_adjusted: verdict.map(|verdict| verdict.p),
+            n: present.n(),
+            n_before: reference.n(),
+            medians: String::new(),
+            untested: found.err().map_or_else(String::new, |reason| reason.to_string()),
+            share: now.calls() as f64 / total.max(1) as f64,
+        }
     })
 }
 
@@ -271,9 +306,9 @@ fn adjust((kpis, drift): (&mut [KpiRow], &mut [DriftRow]), (creep, words): (&mut
         };
     }
     for row in drift.iter_mut() {
-        row.outcome = match (row.psi, row.p_adjusted) {
-            (Some(psi), Some(p)) if p < LEVEL && psi >= MIN_PSI => Outcome::Material,
-            (Some(psi), Some(_)) if psi >= MIN_PSI => Outcome::Watch,
+        row.outcome = match (row.effect, row.p_adjusted) {
+            (Some(effect), Some(p)) if p < LEVEL && effect >= row.matters => Outcome::Material,
+            (Some(effect), Some(_)) if effect >= row.matters => Outcome::Watch,
             (Some(_), Some(_)) => Outcome::Stable,
             _ => Outcome::NotAssessable,
         };
@@ -463,8 +498,8 @@ fn methods() -> Vec<String> {
     vec![
         "Figures: intervals at 95 %, Wilson's for shares, order statistics for percentiles, the normal law's for means; sums and counts are exact.".to_owned(),
         "Change of a figure: the difference over the root of both periods' variances, as their intervals give them, against the normal law. Calls are taken as independent; sessions and tenants that call in bursts make it eager.".to_owned(),
-        "Drift: population stability index over the deciles of the week before, debiased, tested against χ².".to_owned(),
-        format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 10 % of a time or price; a quarter and 0.2 points of a share)."),
+        "Drift: population stability index over the deciles of the week before, debiased, tested against χ². Of embeddings: maximum mean discrepancy by random Fourier features, in deviations of the features, tested against its law of weighted χ²; calls are taken as independent.".to_owned(),
+        format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 0.1 deviations of embeddings; 10 % of a time or price; a quarter and 0.2 points of a share)."),
         "Why a mean moved: Kitagawa's decomposition over tenants, apps and models (95 % by the normal law); slices that carry a tenth of the change or more, three at most. Percentiles, sums and cost per success have no such parts.".to_owned(),
         "Slow change: the seasonal Kendall test over the days of five weeks, weekdays as seasons, of all traffic and of the busiest apps; the slope is the median of all within weekdays. Days are taken as independent: what a whole week shares makes it eager.".to_owned(),
         "Words: Fisher's exact test of each word that ten texts or more have, times their number; told are those under 5 % that came or went by two points of the texts, if the first of them is sure in the report's family too. Texts are taken as independent: conversations that say the same again make it eager.".to_owned(),

@@ -616,11 +616,16 @@ impl Settings {
         let uncounted = |rule: &&leeway_alerts::rule::Rule| match rule.measure {
             Measure::Words(Of::Failure) => !self.scan.words,
             Measure::Words(_) => !self.scan.words || self.scan.examine_every == 0,
+            Measure::Embedding(_) => self.scan.content_free,
             _ => false,
         };
         if let Some(rule) = rules.iter().find(uncounted) {
-            let (path, needs) =
-                (path.display(), if self.scan.words { "scan.examine_every of 1 or more" } else { "scan.words = true" });
+            let needs = match rule.measure {
+                Measure::Embedding(_) => "scan.content_free = false",
+                _ if self.scan.words => "scan.examine_every of 1 or more",
+                _ => "scan.words = true",
+            };
+            let path = path.display();
             bail!("{path}: rule {}: `{}` is counted only where the settings say {needs}", rule.id, rule.measure);
         }
         Ok(rules)

@@ -92,6 +92,7 @@ impl Planter {
             },
             "moderation": [{"source": self.next(), "source_version": "1", "category": self.next(), "action": "block"}],
             "scores": [{"name": self.next(), "value": 1}],
+            "embedding": {"space": self.next(), "vector": [0.25, 0.5, -0.75]},
             "surprise": self.words(),
             "links": {"trace": self.next()},
         })

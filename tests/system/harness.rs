@@ -115,6 +115,19 @@ impl Database {
             if seen == expected { Ok(()) } else { Err(format!("{seen}, expected {expected}")) }
         });
     }
+
+    /// The evidence of a rule's only alert, once it is in a state.
+    pub fn evidence(&self, rule: &str, state: &str) -> serde_json::Value {
+        wait_for(rule, 90, || {
+            let rows = self.query(&format!("SELECT state, evidence FROM alert WHERE rule = '{rule}'"))?;
+            let row = rows.first().ok_or("no instance")?;
+            if row[0] == state {
+                serde_json::from_str(&row[1..].join("|")).map_err(|error| error.to_string())
+            } else {
+                Err(format!("{row:?}"))
+            }
+        })
+    }
 }
 
 pub fn admin() -> AdminClient<DefaultClientContext> {

@@ -22,6 +22,7 @@ mod conformance;
 mod demo;
 #[cfg(test)]
 mod drift;
+mod embeddings;
 #[cfg(test)]
 mod envelopes;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Database, Node, address, call, get, kafka, leeway, now_us, produce, topic, unique, wait_for};
+use crate::harness::{Database, Node, address, call, get, kafka, leeway, now_us, produce, topic, unique};
 
 const MINUTE: i64 = 60_000_000;
 /// In no list.
@@ -56,18 +56,6 @@ fn rules(start: i64) -> String {
         .concat()
 }
 
-fn of(database: &Database, rule: &str, expected: &str) -> Value {
-    wait_for(rule, 90, || {
-        let rows = database.query(&format!("SELECT state, evidence FROM alert WHERE rule = '{rule}'"))?;
-        let row = rows.first().ok_or("no instance")?;
-        if row[0] == expected {
-            Ok(serde_json::from_str(&row[1..].join("|")).unwrap())
-        } else {
-            Err(format!("{row:?}"))
-        }
-    })
-}
-
 #[test]
 fn what_is_asked_and_what_fails_is_told_by_its_words() {
     kafka();
@@ -85,7 +73,7 @@ fn what_is_asked_and_what_fails_is_told_by_its_words() {
     send(&topic, present, &calls(present, ("now", 600), (30, 15)));
     send(&topic, present + MINUTE, &calls(present + MINUTE, ("marker-1", 2), (0, 0)));
     send(&topic, present + 2 * MINUTE, &calls(present + 2 * MINUTE, ("marker-2", 2), (0, 0)));
-    let asked = of(&database, "input", "firing");
+    let asked = database.evidence("input", "firing");
     let (drift, words) = (&asked["drift"], &asked["drift"]["words"]);
     let named = |words: &Value| -> Vec<String> {
         words["moved"].as_array().unwrap().iter().map(|word| word["word"].as_str().unwrap().to_owned()).collect()
@@ -101,10 +89,10 @@ fn what_is_asked_and_what_fails_is_told_by_its_words() {
     assert_eq!((&drift["reference_n"], &asked["unit"]), (&600.into(), &"share".into()));
     // Where they come from.
     assert_eq!(asked["moved"]["label"], "route", "{asked:#}");
-    let failing = of(&database, "failure", "firing");
+    let failing = database.evidence("failure", "firing");
     assert!(named(&failing["drift"]["words"]).iter().any(|word| word == "exceeded"), "{failing:#}");
     assert_eq!(failing["n"], 120);
-    let answered = of(&database, "output", "inactive");
+    let answered = database.evidence("output", "inactive");
     assert_eq!(answered["drift"]["words"]["passed"], false);
     told_to_people(&address(&process), &database);
     // Neither the text nor a word outside the list is kept anywhere.

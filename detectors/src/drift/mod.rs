@@ -13,6 +13,7 @@ mod divergence;
 mod fisher;
 mod kolmogorov_smirnov;
 mod mann_whitney;
+pub mod mmd;
 pub mod psi;
 mod two_proportions;
 mod wasserstein;
@@ -20,6 +21,7 @@ mod welch;
 pub mod words;
 
 use leeway_core::drift::{Takes, Test};
+use leeway_core::embedding::Embeddings;
 use leeway_core::interval::Interval;
 use leeway_core::measure::{Moments, Sample};
 use leeway_core::sketch::Sketch;
@@ -92,6 +94,7 @@ pub fn of(test: Test) -> &'static dyn WindowTest {
         Test::TwoProportions => &two_proportions::TwoProportions,
         Test::Fisher => &fisher::Fisher,
         Test::Words => &words::ByWord,
+        Test::Discrepancy => &mmd::Discrepancy,
     }
 }
 
@@ -136,6 +139,11 @@ pub fn compare_samples(
         (_, Sample::Values(now)) => cells(&Sketch::default(), now, scale),
         (Some(Sample::Rate(hits, n)), Sample::Rate(hits_now, m)) => rates((*hits, *n), (*hits_now, *m)).to_vec(),
         (_, Sample::Rate(hits_now, m)) => rates((0, 0), (*hits_now, *m)).to_vec(),
+        (before, Sample::Embeddings(now)) => {
+            let none = Embeddings::default();
+            let before = if let Some(Sample::Embeddings(before)) = before { before } else { &none };
+            return (mmd::compare(before, now, min_events), Vec::new());
+        }
         // Words are compared by `words`, with what is asked of each.
         (_, Sample::Words(_)) => return (Err(Inconclusive::OtherSource), Vec::new()),
         (Some(_), Sample::Means(_)) => return (Err(Inconclusive::OtherSource), Vec::new()),

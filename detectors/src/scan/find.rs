@@ -105,6 +105,9 @@ fn same_line(one: &str, other: &str) -> bool {
     short.len() >= LEAST && long.ends_with(short)
 }
 
+/// Shapes of a block's walks that are kept room for.
+const KEPT: usize = 1_024;
+
 fn places(start: usize, mut bits: u64, mut look: impl FnMut(usize)) {
     while bits != 0 {
         look(start + bits.trailing_zeros() as usize);
@@ -128,6 +131,8 @@ struct Finder<'t> {
     wanted: Option<(&'t Values, Values)>,
     /// A bit for each kind that is looked for.
     kinds: u64,
+    /// Forms of one walk of which the longest was looked at.
+    longest: Vec<&'static Entry>,
 }
 
 impl<'t> Finder<'t> {
@@ -143,6 +148,7 @@ impl<'t> Finder<'t> {
             names: None,
             wanted: None,
             kinds: u64::MAX,
+            longest: Vec::new(),
         }
     }
 
@@ -167,15 +173,21 @@ impl<'t> Finder<'t> {
         learnt.walks(&AUTOMATA, self.text, starts, told);
         for told in told.chunk_by(|one, other| one.walk == other.walk) {
             let at = starts[told[0].walk].at;
-            // Of forms that have many ends the longest alone.
             let token = |told: &&Told<'_>| told.entry.kind.edges == Edges::Token;
-            let longest = told.iter().rfind(token).map_or(0, |told| told.end);
-            for told in told.iter().filter(|told| !token(told) || told.end == longest) {
-                self.candidate(told.entry, at..told.end);
+            told.iter().filter(|told| !token(told)).for_each(|told| self.candidate(told.entry, at..told.end));
+            // Of forms that have many ends the longest of each alone; of equals the one that stands last in the list.
+            self.longest.clear();
+            for told in told.iter().rev().filter(token) {
+                if !self.longest.iter().any(|known| std::ptr::eq(*known, told.entry)) {
+                    self.longest.push(told.entry);
+                    self.candidate(told.entry, at..told.end);
+                }
             }
         }
         starts.clear();
         told.clear();
+        // What a strange text needed is not kept.
+        told.shrink_to(KEPT);
     }
 
     /// Evidence of what stands directly beside; where values are wanted, whatever it is.
@@ -397,25 +409,53 @@ impl Taken {
 
 #[cfg(test)]
 mod tests {
-    use super::super::walk::Start;
+    use super::super::automaton::{end, start, step};
     use super::*;
     use proptest::prelude::*;
 
-    /// Without gates: every shape is tried wherever a word or a sign begins.
+    /// Shapes that the automaton itself tells from a place, without anything that was learnt: of forms with many ends the longest of each.
+    fn told(text: &[u8], at: usize) -> Vec<(&'static Entry, usize)> {
+        let automaton = &AUTOMATA.all[0];
+        thread_local! {
+            static CACHE: std::cell::RefCell<regex_automata::hybrid::dfa::Cache> = AUTOMATA.all[0].dfa.create_cache().into();
+        }
+        let mut found: Vec<(&'static Entry, usize)> = Vec::new();
+        CACHE.with_borrow_mut(|cache| {
+            let mut state = start(&automaton.dfa, cache);
+            for place in at..=text.len() {
+                let byte = text.get(place);
+                state = match byte {
+                    Some(byte) => step(&automaton.dfa, cache, state, *byte),
+                    None => end(&automaton.dfa, cache, state),
+                };
+                let on = byte == Some(&b'_') && text.get(place + 1).is_some_and(u8::is_ascii_alphanumeric);
+                if state.is_match() && !on && !byte.is_some_and(u8::is_ascii_alphanumeric) {
+                    for n in 0..automaton.dfa.match_len(cache, state) {
+                        let entry = &automaton.entries[automaton.dfa.match_pattern(cache, state, n).as_usize()];
+                        found.retain(|(known, _)| entry.kind.edges != Edges::Token || !std::ptr::eq(*known, entry));
+                        found.push((entry, place));
+                    }
+                }
+                if state.is_dead() {
+                    break;
+                }
+            }
+        });
+        found
+    }
+
+    /// Without gates and tables: every shape is tried wherever a word or a sign begins.
     fn everywhere(text: &[u8]) -> Vec<Finding> {
         let mut finder = Finder::new(text);
         let word = |at: usize| text[at].is_ascii_alphanumeric();
-        walk::kept(|kept| {
-            for sites in Gate::new(text) {
-                places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
-                let begins = |at: &usize| word(*at) && (*at == 0 || !word(at - 1)) || matches!(text[*at], b'+' | b'(');
-                places(sites.start, sites.tokens, |at| finder.token(at));
-                for at in (sites.start..text.len().min(sites.start + 64)).filter(begins) {
-                    kept.starts.extend((0..AUTOMATA.all.len()).map(|automaton| Start { automaton, at }));
-                }
-                finder.walks(kept);
+        for sites in Gate::new(text) {
+            places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
+            let begins = |at: &usize| word(*at) && (*at == 0 || !word(at - 1)) || matches!(text[*at], b'+' | b'(');
+            places(sites.start, sites.tokens, |at| finder.token(at));
+            for at in (sites.start..text.len().min(sites.start + 64)).filter(begins) {
+                told(text, at).into_iter().for_each(|(entry, end)| finder.candidate(entry, at..end));
             }
-        });
+        }
         best(finder.found)
     }
 
@@ -427,6 +467,80 @@ mod tests {
         Ok(())
     }
 
+    #[test]
+    fn what_stands_beside_a_value_says_whether_it_is_a_part_of_more() {
+        let bits = |before: &str, after: &str, of: Edges| {
+            let text = format!("{before}12 34{after}");
+            edges(text.as_bytes(), &(before.len()..before.len() + 5), of)
+        };
+        for (before, after, number, word) in [
+            ("", "", Some(0.0), Some(0.0)),
+            ("a_", "", None, None),
+            (" _", "_ ", Some(0.0), Some(0.0)),
+            ("$", "", None, None),
+            ("+", "", None, Some(0.0)),
+            ("1.", "", None, None),
+            ("1:", "", None, None),
+            ("a:", "", Some(0.0), Some(0.0)),
+            ("a.", "", Some(HANGS), Some(HANGS)),
+            ("1-", "", None, None),
+            ("a-", "", Some(HANGS), Some(HANGS)),
+            ("#", "", Some(HANGS), Some(HANGS)),
+            ("a/", "", Some(HANGS), Some(HANGS)),
+            ("\t/", "", Some(0.0), Some(0.0)),
+            (" @", "", Some(0.0), Some(0.0)),
+            ("1,", "", Some(HANGS), Some(HANGS)),
+            ("a,", "", Some(0.0), Some(0.0)),
+            ("1 ", "", Some(GOES_ON), Some(GOES_ON)),
+            ("a ", " b", Some(0.0), Some(0.0)),
+            ("", " 1", Some(GOES_ON), Some(GOES_ON)),
+            ("1 ", " 1", Some(GOES_ON), Some(GOES_ON)),
+            ("", ".5", None, None),
+            ("", ".", Some(0.0), Some(0.0)),
+            ("", ".a", Some(0.0), Some(0.0)),
+            ("", ":5", None, None),
+            ("", "-5", None, None),
+            ("", "-a", None, None),
+            ("", "-A", Some(0.0), Some(0.0)),
+            ("", "/a", Some(HANGS), Some(HANGS)),
+            ("", "/ ", Some(0.0), Some(0.0)),
+            ("", ",5", Some(HANGS), Some(HANGS)),
+            ("", ", ", Some(0.0), Some(0.0)),
+            ("", "=", Some(0.0), Some(HANGS)),
+            ("", "@", Some(HANGS), Some(HANGS)),
+            ("", "%", Some(HANGS), Some(HANGS)),
+            ("", "+", Some(HANGS), Some(HANGS)),
+            ("#", "%", Some(2.0 * HANGS), Some(2.0 * HANGS)),
+        ] {
+            assert_eq!(bits(before, after, Edges::Number), number, "{before}…{after}");
+            assert_eq!(bits(before, after, Edges::Word), word, "{before}…{after}");
+            assert_eq!(bits(before, after, Edges::Token), Some(0.0), "{before}…{after}");
+        }
+        // One group does not go on.
+        assert_eq!(edges(b"1 12", &(2..4), Edges::Number), Some(0.0));
+    }
+
+    #[test]
+    fn of_secrets_that_begin_at_one_place_the_one_that_passes_its_check_is_told_by_its_issuers_name() {
+        let name = |text: &str| find(text.as_bytes()).first().and_then(|finding| finding.name);
+        assert_eq!(name("sk_live_4eC39HqLyjWDarjtT1z-todo"), Some("stripe"));
+        assert_eq!(name("00a1b2c3d4e5f60718293a4b5c6d7e8f-us12-here"), Some("mailchimp"));
+        let openai = format!("sk-proj-{}T3BlbkFJ{}", "Ab9xQ2mK7vLp4RtZ".repeat(4), "c8WnE5yHs1UdG6oJ".repeat(4));
+        assert_eq!(name(&openai), Some("openai-project"));
+        assert_eq!(name("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"), Some("openai"));
+        assert_eq!(name("sk-Ab9xQ2mK7vLp4RtZw3XyQ3BlbkFJc8WnE5yHs1UdG6oJq0Vb"), None);
+        let clerk = format!("sk_live_{}", "Ab9xQ2mK7vLp4RtZw3XyT3BlbkFJc8WnE5yHs1UdG6oJ");
+        assert_eq!(name(&clerk), Some("clerk"));
+        // What the form says little of is told by what stands about it.
+        let object = "apiVersion: v1\ndata:\n  user: YWRtaW4=\n  password: cTJtSzd2THA0UnRadzNYeQ==\nkind: Secret\n";
+        assert_eq!(name(object), Some("kubernetes-secret"));
+        assert_ne!(name(&object.replace("Secret", "ConfigMap")), Some("kubernetes-secret"));
+        assert_eq!(name("curl -s -u admin:q9XmK7vLp4R https://x.io"), Some("curl-user"));
+        assert_eq!(name("curl --user 'admin:q9XmK7vLp4R' https://x.io"), Some("curl-user"));
+        assert_eq!(name("wget -u admin:q9XmK7vLp4R https://x.io"), None);
+        assert_eq!(name("curl x\nmenu u admin:q9XmK7vLp4R"), None);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
         #[test]
@@ -435,7 +549,7 @@ mod tests {
                 "SSN", "536-22-8726", "+44 20 7183 8750", "(857) 788-2923", "IBAN", "NL91ABNA0417164300", "jane@acme.io",
                 "DEUTDEFF", "BIC:", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "PESEL", "44051401458", "SK 37 91 96 C",
                 "NINO", "born on", "October 14, 1944", "passport no", "L5814836", "0x", "1Z5353009039948903", "v1.2.3",
-                "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", "api_key =", "chiiihzhntxm9cu6dnkg", "4539 1488 0343 6467",
+                "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", "api_key =", "chiiihzhntxm9cu6dnkg", "sk_live_4eC39HqLyjWDarjtT1z-todo", "00a1b2c3d4e5f60718293a4b5c6d7e8f-us12-here", "4539 1488 0343 6467",
                 "2600:fc5d:bd58:9d1e::b847", "9d:e8:cb:67:03:42", "VIN", "2T1KUSFN2HH378031", "身份证", "the", "of", "12",
             ]), 1..9),
             between in prop::sample::select(vec![" ", ", ", ": ", "\n", "\"", "; ", ""]),

@@ -200,6 +200,9 @@ impl Learnt {
         for (walk, Start { automaton, at }) in starts.iter().enumerate() {
             let end = text.len().min(at + WALK);
             let (mut state, mut place) = (self.start(automata, *automaton), *at);
+            if state == DEAD {
+                continue;
+            }
             loop {
                 let next = self.on(automata, &text[..end], &mut state, &mut place);
                 if next == DEAD {
@@ -343,6 +346,23 @@ mod tests {
         let told: usize = texts.repeat(3).iter().map(|text| same(&automata, &mut learnt, text.as_bytes())).sum();
         let cleared: usize = learnt.caches.iter().map(Cache::clear_count).sum();
         assert!(told > 0 && cleared > 3 && learnt.anew >= cleared, "{told} {cleared} {}", learnt.anew);
+    }
+
+    #[test]
+    fn a_walk_ends_where_it_may_not_go_on() {
+        let mut learnt = Learnt::new(&AUTOMATA);
+        let mut walk = |text: &str| {
+            let mut told = Vec::new();
+            learnt.walks(&AUTOMATA, text.as_bytes(), &[Start { automaton: 0, at: 4 }], &mut told);
+            told.iter().map(|told| told.end).max()
+        };
+        // A token of 2,000 characters at most is told by as many as are read; beyond them the word may go on.
+        let token = |length: usize| format!("key k8s-aws-v1.{} end", "Ab9xQ2mK7v".repeat(length / 10));
+        assert_eq!(walk(&token(500)), Some(4 + 11 + 500));
+        assert_eq!(walk(&token(1_500)), Some(4 + WALK));
+        for text in [token(1_010), token(1_020)] {
+            same(&AUTOMATA, &mut learnt, text.as_bytes());
+        }
     }
 
     proptest! {

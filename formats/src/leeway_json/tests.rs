@@ -1,3 +1,4 @@
+use leeway_core::embedding::{Features, LONGEST};
 use leeway_core::event::RecordKind;
 
 use super::*;
@@ -215,5 +216,43 @@ proptest::proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
         let _ = LeewayJson.decode(&bytes, &mut scratch(), &mut Taken::default());
+    }
+}
+
+#[test]
+fn an_embedding_is_a_space_and_a_vector_of_numbers_and_goes_no_further_than_its_features() {
+    struct Spaces(Vec<Option<(String, Features)>>);
+    impl Sink for Spaces {
+        fn skipped(&mut self, _: u32) {}
+        fn record(&mut self, _: u32, decoded: Result<Event<'_>, Reject>) {
+            if let Event::Call(call) = decoded.unwrap() {
+                self.0.push(call.embedding.map(|(space, features)| (space.to_owned(), features)));
+            }
+        }
+        fn unknown_fields(&mut self, unknown: u32) {
+            assert_eq!(unknown, 0);
+        }
+    }
+    let mut seen = Spaces(Vec::new());
+    let message = r#"[{"time":1,"embedding":{"space":"e5","vector":[0.25,-1,3e-2],"model":"e5-large"}},{"time":1,"embedding":null},
+        {"time":1,"embedding":{"space":"e5"}},{"time":1,"embedding":{"vector":[]}},{"time":1,"embedding":{"space":"zero","vector":[0,0]}}]"#;
+    LeewayJson.decode(message.as_bytes(), &mut scratch(), &mut seen).unwrap();
+    let of = |space: &str, vector: &[f32]| Some((space.to_owned(), Features::of(vector).unwrap()));
+    assert_eq!(seen.0, [of("e5", &[0.25, -1.0, 0.03]), None, None, None, of("zero", &[0.0, 0.0])]);
+    let long = format!(r#"{{"space":"e5","vector":[{}1]}}"#, "1,".repeat(LONGEST));
+    let name = format!(r#"{{"space":"{}","vector":[1]}}"#, "s".repeat(200));
+    for (embedding, says) in [
+        (r#"[1,2]"#, "wrong_type"),
+        (r#"{"space":"e5","vector":"AAAA"}"#, "wrong_type"),
+        (r#"{"space":"e5","vector":[1,null]}"#, "wrong_type"),
+        (r#"{"space":"e5","vector":[1,"2"]}"#, "wrong_type"),
+        (r#"{"space":"e5","vector":[1e39]}"#, "wrong_type"),
+        (r#"{"vector":[1]}"#, "wrong_type"),
+        (&name, "wrong_type"),
+        (&long, "too_large"),
+    ] {
+        let taken = decode(&format!(r#"{{"time":1,"embedding":{embedding}}}"#)).unwrap();
+        let reject = taken.rejects.first().unwrap_or_else(|| panic!("{embedding:.60}"));
+        assert_eq!((taken.calls.len(), reject.1), (0, says), "{embedding:.60}");
     }
 }

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 use leeway_core::scan::Entity;
+use memchr::memmem;
 
 use super::candidate::Candidate;
 use super::kinds::{Edges, Kind};
@@ -119,11 +120,36 @@ fn check(candidate: &Candidate<'_>) -> Option<f32> {
     if raw.starts_with(b"s.") && body.iter().filter(|byte| byte.is_ascii_digit()).count() < 2 {
         return None;
     }
-    if placeholder(raw) || entropy(body) < 2.5 {
+    if placeholder(raw) || entropy(body) < 2.5 || !belongs(candidate) {
         return None;
     }
     // A token that fails its check is at least doubtful.
     Some(if checked { -2.0 } else { 0.0 })
+}
+
+/// What a form that says little itself has in it or about it.
+fn belongs(candidate: &Candidate<'_>) -> bool {
+    /// Bytes that are looked into for the kind of an object, and for the command of an option.
+    const OBJECT: usize = 600;
+    const LINE: usize = 120;
+    let (raw, range) = (candidate.raw(), &candidate.range);
+    let before = |room: usize| &candidate.text[range.start.saturating_sub(room)..range.start];
+    if raw.starts_with(b"data:") {
+        let after = &candidate.text[range.end..candidate.text.len().min(range.end + OBJECT)];
+        let secret = |text: &[u8]| memmem::find(text, b"kind: Secret").is_some();
+        return secret(before(OBJECT)) || secret(after);
+    }
+    if [&b"u "[..], b"u=", b"user"].iter().any(|option| raw.starts_with(option)) {
+        let line = before(LINE);
+        let line = &line[memchr::memrchr(b'\n', line).map_or(0, |at| at + 1)..];
+        return line.ends_with(b"-") && memmem::find(line, b"curl ").is_some();
+    }
+    if let Some(rest) = raw.strip_prefix(b"sk-").filter(|rest| rest.len() >= 48) {
+        let known: [&[u8]; 6] = [b"proj-", b"svcacct-", b"admin-", b"None-", b"ant-", b"or-v1-"];
+        let marked = || memmem::find(rest, b"T3BlbkFJ").is_some_and(|at| at >= 20 && rest.len() >= at + 28);
+        return known.iter().any(|prefix| rest.starts_with(prefix)) || marked();
+    }
+    true
 }
 
 fn base62(mut n: u32) -> [u8; 6] {

@@ -89,7 +89,7 @@ pub(in crate::scan) const SHAPES: &[(&str, &str)] = &[
     ("dbt-cloud", r"dbt[cu]_[A-Za-z0-9_-]{30,60}"),
     ("kubernetes-service", r"k8s-aws-v1\.[A-Za-z0-9_-]{100,2000}"),
     // Models.
-    ("openai", r"sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,100}T3BlbkFJ[A-Za-z0-9_-]{20,100}"),
+    ("openai", r"sk-[A-Za-z0-9_-]{48,220}"),
     ("openai-project", r"sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{40,200}"),
     ("anthropic", r"sk-ant-(?:api|admin|oat|ort|sid)\d{2}-[A-Za-z0-9_-]{80,120}"),
     ("openrouter", r"sk-or-v1-[a-f0-9]{64}"),
@@ -213,8 +213,11 @@ pub(in crate::scan) const SHAPES: &[(&str, &str)] = &[
     ("ubidots", r"BBFF-[A-Za-z0-9]{30}"),
     ("zuplo", r"zpka_[A-Za-z0-9_]{30,60}"),
     ("sidekiq", r"[a-f0-9]{8}:[a-f0-9]{8}@(?:gems|enterprise)\.contribsys\.com"),
-    ("kubernetes-secret", r"kind: Secret[^\x00]{0,120}data:[^\x00]{0,60}: [A-Za-z0-9+/]{20,200}={0,3}"),
-    ("curl-user", r"curl [^\n]{0,80}(?:-u|--user)[ =]['\x22]?[A-Za-z0-9_.@-]{2,40}:[A-Za-z0-9!#%^&*_+=-]{8,64}"),
+    (
+        "kubernetes-secret",
+        r"data:(?:\s{1,12}[A-Za-z0-9._-]{1,40}: [A-Za-z0-9+/]{1,19}={0,3}){0,3}\s{1,12}[A-Za-z0-9._-]{1,40}: [A-Za-z0-9+/]{20,200}={0,3}",
+    ),
+    ("curl-user", r"u(?:ser)?[ =]['\x22]?[A-Za-z0-9_.@-]{2,40}:[A-Za-z0-9!#%^&*_+=-]{8,64}"),
     ("artifactory-reference", r"cmVmdGtu[A-Za-z0-9]{56}"),
     ("sendbird", r"sendbird[a-z_-]{0,16}=[a-f0-9]{40}"),
     ("seam", r"seam_[A-Za-z0-9_]{20,60}"),
