@@ -208,6 +208,9 @@ pub struct DriftEvidence {
     /// `None` where there was too little to compare.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p: Option<f64>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub untested: String,
     /// Id of the test; `psi` in what was stored before there were others.
     #[serde(default = "psi")]
     pub test: String,
@@ -328,7 +331,8 @@ impl Evidence {
         let answer = match drift.p {
             Some(p) if p < 1e-12 => format!("p < 1e-12 (level {})", drift.alpha),
             Some(p) => format!("p = {p:.2e} (level {})", drift.alpha),
-            None => "too little data to compare".to_owned(),
+            None if drift.untested.is_empty() => "too little data to compare".to_owned(),
+            None => format!("cannot be compared: {}", drift.untested),
         };
         let time = |at: Micros| crate::clock::rfc3339(at)[..16].replace('T', " ");
         let (from, to) = (time(drift.reference_from), time(drift.reference_to));

@@ -421,7 +421,7 @@ struct Drift<'a> {
 fn drift_row(row: &DriftRow) -> Drift<'_> {
     let effect = match (row.effect, row.low, row.high) {
         (Some(effect), Some(low), Some(high)) => format!("{} ({low:.3} to {high:.3})", row.unit.show(effect)),
-        _ => "too little data".to_owned(),
+        _ => row.untested.clone(),
     };
     Drift { row, effect, p: row.p_adjusted.map_or_else(|| "–".to_owned(), show_p) }
 }

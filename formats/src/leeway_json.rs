@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use leeway_core::embedding::{Features, LONGEST};
+use leeway_core::embedding::Features;
 use leeway_core::event::{
     Call, ERROR_CLASSES, Event, Moderation, OPERATIONS, Part, Reject, Score, Status, Text, TextState, finish_reason,
 };
@@ -99,7 +99,7 @@ fn whole(value: Value<'_, '_>, options: &Options, sink: &mut dyn Sink, read: Rea
 fn record(value: Value<'_, '_>, index: u32, options: &Options, sink: &mut dyn Sink) {
     let mut unknown = 0;
     let decoded = match kind(value) {
-        Ok("call") => call(value, &mut unknown).map(Event::Call),
+        Ok("call") => call(value, options, &mut unknown).map(Event::Call),
         Ok(kind) => records::record(kind, value, options, &mut unknown).map(Event::Record),
         Err(reason) => Err(reason),
     };
@@ -122,7 +122,7 @@ fn kind<'i>(value: Value<'_, 'i>) -> Result<&'i str, Reject> {
     Ok(kind)
 }
 
-fn call<'i>(value: Value<'_, 'i>, unknown: &mut u32) -> Result<Call<'i>, Reject> {
+fn call<'i>(value: Value<'_, 'i>, options: &Options, unknown: &mut u32) -> Result<Call<'i>, Reject> {
     let mut call = Call {
         tenant: "default",
         app: "unknown",
@@ -146,6 +146,12 @@ fn call<'i>(value: Value<'_, 'i>, unknown: &mut u32) -> Result<Call<'i>, Reject>
     let no_documents = seen.retrieved && !call.texts.iter().any(|text| text.part == Part::Document);
     call.incomplete |= seen.no_texts || call.text_state != TextState::Unsaid || no_documents;
     moderation::of_guard(&mut call);
+    if let Some(value) = seen.embedding.filter(|_| !options.spaces.is_empty()) {
+        match embedding(value, &options.spaces) {
+            Ok(found) => call.embedding = found,
+            Err(_) => *unknown += 1,
+        }
+    }
     if !seen.error_type.is_empty() {
         call.texts.push(Text::new(Part::Telemetry, seen.error_type));
         call.failure[0] = seen.error_type.into();
@@ -158,7 +164,7 @@ fn call<'i>(value: Value<'_, 'i>, unknown: &mut u32) -> Result<Call<'i>, Reject>
 
 /// Fields that other fields are derived from.
 #[derive(Default)]
-struct Seen<'i> {
+struct Seen<'t, 'i> {
     time: Option<i64>,
     started_at: Option<i64>,
     http_status: Option<u64>,
@@ -167,11 +173,17 @@ struct Seen<'i> {
     no_texts: bool,
     /// Something was retrieved.
     retrieved: bool,
+    embedding: Option<Value<'t, 'i>>,
 }
 
 /// Reads one field; `false` where the schema does not know it. Every known field is checked, also those that no
 /// page reads yet.
-fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'_, 'i>) -> Result<bool, Reject> {
+fn field<'t, 'i>(
+    call: &mut Call<'i>,
+    seen: &mut Seen<'t, 'i>,
+    key: &str,
+    value: Value<'t, 'i>,
+) -> Result<bool, Reject> {
     match key {
         "v" | "kind" => {}
         "id" => call.id = id(value, "id")?,
@@ -225,7 +237,9 @@ fn field<'i>(call: &mut Call<'i>, seen: &mut Seen<'i>, key: &str, value: Value<'
         "user" => call.user = id(value, "user")?,
         "schema_valid" => call.schema_valid = value.bool("schema_valid")?,
         "moderation" => labels(call, value)?,
-        "embedding" => call.embedding = embedding(value)?,
+        "embedding" if value.null() => {}
+        "embedding" if value.fields().is_none() => return Err(Reject::WrongType("embedding")),
+        "embedding" => seen.embedding = Some(value),
         "retrieval" => seen.retrieved = retrieved(value)?,
         _ => return checked_only(key, value),
     }
@@ -387,34 +401,24 @@ fn scores<'i>(call: &mut Call<'i>, value: Value<'_, 'i>) -> Result<(), Reject> {
     Ok(())
 }
 
-/// Of an embedding its space and the features of its vector; of one without a vector nothing.
-fn embedding<'i>(value: Value<'_, 'i>) -> Result<Option<(&'i str, Features)>, Reject> {
+/// Of an embedding of a space that is counted the features of its vector; `Err` of one that is none of that space: the call is counted
+/// without it.
+fn embedding<'i>(value: Value<'_, 'i>, spaces: &[(String, usize)]) -> Result<Option<(&'i str, Features)>, Reject> {
     const WRONG: Reject = Reject::WrongType("embedding");
-    if value.null() {
-        return Ok(None);
-    }
-    let (mut space, mut vector) = ("", Vec::new());
-    for (key, value) in value.fields().ok_or(WRONG)? {
-        match key {
-            "space" => space = value.text("embedding")?.unwrap_or_default(),
-            "vector" if !value.null() => {
-                for number in value.items().ok_or(WRONG)? {
-                    if vector.len() == LONGEST {
-                        return Err(Reject::TooLarge);
-                    }
-                    vector.push(number.number("embedding")?.ok_or(WRONG)? as f32);
-                }
-            }
-            _ => {}
+    let member = |name: &str| value.fields().and_then(|mut fields| fields.find(|(key, _)| *key == name));
+    let Some((_, space)) = member("space") else { return Err(WRONG) };
+    let space = space.text("embedding")?.unwrap_or_default();
+    let Some((_, length)) = spaces.iter().find(|(known, _)| known == space) else { return Ok(None) };
+    let items = member("vector").and_then(|(_, vector)| vector.items()).ok_or(WRONG)?;
+    let mut vector = Vec::with_capacity(*length);
+    for number in items {
+        if vector.len() == *length {
+            return Err(WRONG);
         }
+        vector.push(number.number("embedding")?.ok_or(WRONG)? as f32);
     }
-    if vector.is_empty() {
-        return Ok(None);
-    }
-    if space.is_empty() || space.len() > MAX_LABEL {
-        return Err(WRONG);
-    }
-    Features::of(&vector).map(|features| Some((space, features))).ok_or(WRONG)
+    let whole = vector.len() == *length;
+    Features::of(&vector).filter(|_| whole).map(|features| Some((space, features))).ok_or(WRONG)
 }
 
 /// The texts of a call, borrowed; they end in the scan.

@@ -40,11 +40,13 @@ pub struct Options {
     pub user_key: UserKey,
     /// OpenTelemetry attributes that are fields of a call: the attribute's key, and the dimension.
     pub attributes: Arc<[(String, String)]>,
+    /// Spaces of embeddings that are counted, and the numbers of their vectors.
+    pub spaces: Arc<[(String, usize)]>,
 }
 
 impl Options {
     pub fn new(max_message_bytes: usize, max_depth: usize, user_key: UserKey) -> Self {
-        Self { max_message_bytes, max_depth, user_key, attributes: Arc::default() }
+        Self { max_message_bytes, max_depth, user_key, attributes: Arc::default(), spaces: Arc::default() }
     }
 }
 

@@ -29,7 +29,8 @@ impl Sink for Use {
 }
 
 pub fn scratch() -> Scratch {
-    Scratch::new(Options::new(1 << 20, 64, UserKey::new([7; 32])))
+    let spaces = [("e5".to_owned(), 3)].into();
+    Scratch::new(Options { spaces, ..Options::new(1 << 20, 64, UserKey::new([7; 32])) })
 }
 
 /// One message of one format.

@@ -210,7 +210,7 @@ impl Buffer {
         let series = self.series.find(call, rules, &mut self.bytes);
         self.scan(call, series, rules, &mut numbers);
         if rules.withhold.is_some() {
-            withhold::numbers(&mut numbers);
+            withhold::names(&mut numbers);
         }
         // A producer with a fast clock must not close windows before their time.
         self.newest_at = self.newest_at.max(call.time.min(origin.received));
@@ -238,8 +238,10 @@ impl Buffer {
         let beside = numbers.beside.as_ref().map_or(0, |beside| {
             size_of::<Beside>() + beside.hits.bytes() + beside.words.as_ref().map_or(0, Places::size) + 64
         });
+        let embedding =
+            numbers.embedding.as_ref().map_or(0, |embedding| size_of_val(&**embedding) + embedding.0.len() + 32);
         let keys = aliases.len() * size_of::<CallKey>();
-        self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + beside + keys;
+        self.bytes += size_of::<Contribution>() + numbers.scores.len() * 48 + scanned + beside + keys + embedding;
         let received = minute_of(origin.received);
         self.contributions.push(Contribution {
             name: named(name),
@@ -322,9 +324,9 @@ impl Buffer {
             self.bytes += size_of::<Pane>() + 32;
             Pane::default()
         });
-        let words = pane.size_of_words();
+        let texts = pane.size_of_texts();
         pane.add(numbers);
-        self.bytes += pane.size_of_words().saturating_sub(words);
+        self.bytes += pane.size_of_texts().saturating_sub(texts);
     }
 }
 

@@ -216,6 +216,7 @@ pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: &Vocabul
     let alike = held.pane.as_ref().is_none_or(|before| measure.comparable(before, subject.pane));
     let Said { outcome, cells, words } = say((rule, asked), (held.sample.as_ref(), &now), vocabulary);
     let outcome = if alike { outcome } else { Err(drift::Inconclusive::OtherSource) };
+    let untested = outcome.as_ref().err().map_or_else(String::new, ToString::to_string);
     let (verdict, found) = match outcome {
         Ok(found) if found.p <= asked.alpha && rule.bound.breached(asked.direction.size(found.effect)) => {
             (Verdict::Breach, Some(found))
@@ -247,6 +248,7 @@ pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: &Vocabul
             reference_words: held.words.clone(),
             reference_n: held.sample.as_ref().map_or(0, Sample::n),
             p: found.map(|found| found.p),
+            untested,
             test: asked.test.id().to_owned(),
             alpha: asked.alpha,
             bins: found.map(|_| drift::psi::deciles(&cells)).unwrap_or_default(),

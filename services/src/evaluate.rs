@@ -352,7 +352,7 @@ impl Evaluator {
 
     /// Label sets of the rule with their merged panes over `[from, to)`.
     pub(crate) async fn instances(&self, rule: &Rule, from: Micros, to: Micros) -> Result<BTreeMap<AlertLabels, Pane>> {
-        Ok(by_instance(rule, self.store.panes(rule.level(), rule.tenant(), from, to).await?))
+        Ok(by_instance(rule, self.store.whole(rule.level(), rule.tenant(), from, to).await?))
     }
 
     fn judge(&self, subject: &Subject<'_>, verdict: Verdict, evidence: &Evidence, write: &mut EvaluationWrite) {

@@ -83,13 +83,14 @@ impl Way {
         (length > 0.0).then(|| Self { from, along: away.map(|part| part / length), spread })
     }
 
-    /// The mean of some, and its variance; in deviations from where they were.
-    fn of(&self, some: &Embeddings) -> (f64, f64) {
+    /// The mean of some, and its variance; in deviations from where they were. Few vectors, which may be alike, tell of their variance as if one more lay as
+    /// far off as vectors do.
+    fn of(&self, some: &Embeddings) -> (f64, Option<f64>) {
         let (mean, covariance) = (some.mean(), some.covariance());
         let dot = |row: &[f64; FEATURES]| row.iter().zip(&self.along).map(|(a, b)| a * b).sum::<f64>();
         let level = dot(&std::array::from_fn(|place| mean[place] - self.from[place]));
-        let variance = dot(&covariance.map(|row| dot(&row))) / some.n().max(1) as f64;
-        (level / self.spread, variance / self.spread.powi(2))
+        let (n, variance) = (some.n() as f64, dot(&covariance.map(|row| dot(&row))) / self.spread.powi(2));
+        (level / self.spread, (n > 1.0).then(|| (variance * n + 1.0) / (n + 1.0) / n))
     }
 }
 
@@ -165,7 +166,7 @@ impl<'a> Figure<'a> {
             Self::Way(space, way) => {
                 let Some((some, way)) = pane.embeddings().get(*space).zip(way.as_ref()) else { return Side::default() };
                 let (level, variance) = way.of(some);
-                Side { n: some.n() as f64, level: Some(level), variance: Some(variance) }
+                Side { n: some.n() as f64, level: Some(level), variance }
             }
             Self::Number(measure) => {
                 let level = measure.of(pane, None).map(|estimate| estimate.value);

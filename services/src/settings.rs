@@ -13,6 +13,7 @@ use leeway_alerts::courier::{Smtp, Tls};
 use leeway_alerts::guard::Guard;
 use leeway_alerts::secret::Secret;
 use leeway_alerts::signing::SigningKey;
+use leeway_core::embedding::LONGEST;
 use leeway_core::hazard::Hazard;
 use leeway_core::labels::Dimensions;
 use leeway_core::measure::Measure;
@@ -158,6 +159,7 @@ pub struct Scan {
     pub content_free: bool,
     pub words: bool,
     pub own_words: Vec<String>,
+    pub embeddings: BTreeMap<String, usize>,
     #[serde(default)]
     pub policy: Vec<PolicyRow>,
 }
@@ -424,6 +426,7 @@ impl Settings {
         }
         self.policy()?;
         self.vocabulary()?;
+        self.check_embeddings()?;
         self.relabel()?;
         self.check_attributes()?;
         if !(2..=1024).contains(&self.ingest.max_depth) {
@@ -463,7 +466,27 @@ impl Settings {
     pub fn decoding(&self, user_key: UserKey) -> Options {
         let Ingest { max_message_bytes, max_depth, attributes, .. } = &self.ingest;
         let named = attributes.iter().map(|(dimension, key)| (key.clone(), dimension.clone()));
-        Options { attributes: named.collect(), ..Options::new(*max_message_bytes, *max_depth, user_key) }
+        let spaces = self.scan.embeddings.iter().map(|(space, length)| (space.clone(), *length)).collect();
+        Options { attributes: named.collect(), spaces, ..Options::new(*max_message_bytes, *max_depth, user_key) }
+    }
+
+    fn check_embeddings(&self) -> Result<()> {
+        const MOST: usize = 8;
+        let spaces = &self.scan.embeddings;
+        if self.scan.content_free && !spaces.is_empty() {
+            bail!(
+                "scan.embeddings keeps features of a call's embedding, which confirm a guess of its text; scan.content_free forbids that: choose one"
+            );
+        }
+        if spaces.len() > MOST {
+            bail!("scan.embeddings names {} spaces; {MOST} are the most", spaces.len());
+        }
+        for (space, length) in spaces {
+            if !(1..=LONGEST).contains(length) {
+                bail!("scan.embeddings: vectors of `{space}` have {length} numbers; 1 to {LONGEST} can be counted");
+            }
+        }
+        Ok(())
     }
 
     fn check_attributes(&self) -> Result<()> {
@@ -616,12 +639,12 @@ impl Settings {
         let uncounted = |rule: &&leeway_alerts::rule::Rule| match rule.measure {
             Measure::Words(Of::Failure) => !self.scan.words,
             Measure::Words(_) => !self.scan.words || self.scan.examine_every == 0,
-            Measure::Embedding(_) => self.scan.content_free,
+            Measure::Embedding(ref space) => !self.scan.embeddings.contains_key(space),
             _ => false,
         };
         if let Some(rule) = rules.iter().find(uncounted) {
             let needs = match rule.measure {
-                Measure::Embedding(_) => "scan.content_free = false",
+                Measure::Embedding(_) => "scan.embeddings, with the numbers of its vectors",
                 _ if self.scan.words => "scan.examine_every of 1 or more",
                 _ => "scan.words = true",
             };

@@ -53,9 +53,8 @@ pub fn name(key: CallKey, secret: &UserKey) -> CallKey {
     secret.digest(&key)
 }
 
-/// Withholds names of scores and of moderation that tell something, and what an embedding is kept as: of one call it confirms a guess of its text.
-pub fn numbers(numbers: &mut Numbers) {
-    numbers.embedding = None;
+/// Withholds names of scores and of moderation that tell something.
+pub fn names(numbers: &mut Numbers) {
     let clean = |name: &mut Box<str>| {
         if tells("name", name) {
             *name = WITHHELD.into();

@@ -37,6 +37,19 @@ impl Store {
         minutes(&mut conn, level, &tenants, from..to).await
     }
 
+    /// Every series of `level` with one pane of all of `[from, to)`: of a long window a pane of each minute would not fit.
+    pub async fn whole(
+        &self,
+        level: Level,
+        tenant: Option<&str>,
+        from: Micros,
+        to: Micros,
+    ) -> Result<Vec<SeriesPane>, StoreError> {
+        let mut conn = self.conn().await?;
+        let tenants = asked(&mut conn, level, tenant, from, to).await?;
+        merged(&mut conn, level, &tenants, from..to, |_| from).await
+    }
+
     /// Headline panes (served chat, completion, embeddings, rerank) of everything, by minute, in `[from, to)`.
     pub async fn headline(&self, from: Micros, to: Micros) -> Result<BTreeMap<Micros, Pane>, StoreError> {
         let mut by_minute: BTreeMap<Micros, Pane> = BTreeMap::new();
@@ -91,6 +104,17 @@ pub async fn minutes(
     tenants: &[String],
     of: Range<Micros>,
 ) -> Result<Vec<SeriesPane>, StoreError> {
+    merged(conn, level, tenants, of, |minute| minute).await
+}
+
+/// The panes of some tenants, minutes of one window together.
+async fn merged(
+    conn: &mut Conn,
+    level: Level,
+    tenants: &[String],
+    of: Range<Micros>,
+    window: impl Fn(Micros) -> Micros,
+) -> Result<Vec<SeriesPane>, StoreError> {
     let sql = "SELECT s.labels, d.window_start, d.counts, d.sketches FROM pane_delta d \
                JOIN series s ON s.tenant = d.tenant AND s.series_id = d.series_id \
                WHERE d.tenant = $1 AND d.window_start >= $2 AND d.window_start < $3 AND s.level = $4";
@@ -98,7 +122,7 @@ pub async fn minutes(
     for tenant in tenants {
         for row in conn.query(sql, args![tenant, of.start, of.end, level.name()]).await? {
             let pane = Pane::decode(&row.bytes(2)?, &row.bytes(3)?)?;
-            merged.entry((row.int(1)?, row.text(0)?)).or_default().merge(&pane);
+            merged.entry((window(row.int(1)?), row.text(0)?)).or_default().merge(&pane);
         }
     }
     let parse = |((window_start, json), pane): ((Micros, String), Pane)| {

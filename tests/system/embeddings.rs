@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Database, Node, address, call, get, kafka, now_us, produce, topic};
+use crate::harness::{Database, Node, address, call, get, kafka, leeway, now_us, produce, topic, unique};
 
 const MINUTE: i64 = 60_000_000;
 const LENGTH: usize = 48;
@@ -59,6 +59,7 @@ fn what_texts_are_about_is_told_by_their_embeddings() {
     let mut node = Node::new(&database, &topic);
     node.rules = rules(start);
     node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
+    node.extra = format!("[scan]\nembeddings = {{ e5 = {LENGTH}, ada = 8 }}\n");
     let process = node.start();
     let send = |at: i64, calls: &[String]| {
         produce(&topic, calls.iter().enumerate().map(|(i, call)| ((i % 2) as i32, at, call.as_bytes())));
@@ -95,4 +96,24 @@ fn what_texts_are_about_is_told_by_their_embeddings() {
     // Sums of features are kept, a few kilobytes however many vectors: nothing that grows with them.
     let bytes = database.number("SELECT max(length(sketches)) FROM pane_delta");
     assert!(bytes < 6_000, "{bytes}");
+}
+
+#[test]
+fn embeddings_are_counted_only_where_the_settings_say_so() {
+    let folder = std::env::temp_dir().join(unique("embeddings"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (settings, file) = (folder.join("leeway.toml"), folder.join("rules.toml"));
+    std::fs::write(&file, rules(now_us())).unwrap();
+    for (scan, says) in [
+        ("", "rule moved: `embedding.e5` is counted only where the settings say scan.embeddings"),
+        ("[scan]\nembeddings = { e5 = 48 }\n", "rule other: `embedding.ada` is counted only where"),
+        ("[scan]\nembeddings = { e5 = 48 }\ncontent_free = true\n", "scan.content_free forbids that"),
+        ("[scan]\nembeddings = { e5 = 0 }\n", "vectors of `e5` have 0 numbers; 1 to 16384"),
+    ] {
+        std::fs::write(&settings, format!("[rules]\nfile = {file:?}\n{scan}")).unwrap();
+        let mut command = std::process::Command::new(leeway());
+        let output = command.arg("run").arg("--config").arg(&settings).current_dir(&folder).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(says), "{scan}: {error}");
+    }
 }

@@ -1,18 +1,19 @@
 //! Maximum mean discrepancy of embeddings (Gretton et al., JMLR 13, 2012) by their random Fourier features.
 //!
 //! Null: vectors of both windows have one distribution, as far as the features tell ([`leeway_core::embedding`]). Vectors are taken as independent of one
-//! another, and of one weight. The statistic is the squared distance of the two mean features, M² = ‖μ − ν‖². The mean of many vectors is near normal, so under the
-//! null M² is near (1/n + 1/m) Σ λᵢ χ²₁ with the eigenvalues λᵢ of the features' covariance, estimated from both windows together. Its tail is Kuonen's saddlepoint
-//! approximation (Biometrika 86, 1999), whose relative error stays below a tenth however far out.
+//! another, and of one weight. The statistic is the squared distance of the mean features, M² = ‖μ − ν‖². The mean of many vectors is near normal, so under the
+//! null M² is near (1/n + 1/m) Σ λᵢ χ²₁ with the eigenvalues λᵢ of the features' covariance, that of both windows as one sample. Its tail is Kuonen's saddlepoint
+//! approximation (Biometrika 86, 1999), whose relative error stays below a sixth however far out, on the safe side there. Where nearly all texts are one, means are not near
+//! normal: the smaller window must have room for [`APART`] vectors that lie apart from the rest.
 //!
 //! Effect: the distance without what chance makes of it, in deviations: √(M² − tr S/n − tr T/m) / √((tr S + tr T)/2 + M²/4), whose denominator is the spread of all
-//! features, were the windows of one size; it lies between 0 and 2. A share s of texts about a topic that is as far off as topics are from one another makes about 0.75 s. Interval: by the triangle inequality
-//! ‖μ − ν‖ is within q of its true value with at least 95 %, where q² is the 95 % point of Σ λᵢ χ²₁ of S/n + T/m; the spread is taken as known.
+//! features, were the windows of one size, and [`LEAST_SPREAD`] at least; so it lies between 0 and 2. A share s of texts about a topic that is as far off as topics are from one another makes about 0.75 s, and of texts that were nearly all one at most 4.5 s. Interval: by the triangle inequality
+//! ‖μ − ν‖ is within q of its true value, where q² is the 95 % point of Σ λᵢ χ²₁ of S/n + T/m, or of what both windows as one sample have where that is more; the spread is taken as known.
 
 use leeway_core::embedding::{Embeddings, FEATURES};
 use leeway_core::interval::{Interval, LEVEL};
 use leeway_core::special::normal_tail;
-use nalgebra::SMatrix;
+use nalgebra::{SMatrix, SVector};
 
 use super::{Cell, Inconclusive, Verdict, WindowTest, enough};
 
@@ -20,6 +21,10 @@ pub(super) struct Discrepancy;
 
 /// Vectors that each side needs: the law is one of means.
 const VECTORS: u64 = 100;
+/// Vectors at a distance of 1 from all others that the smaller window would have, were the two one sample.
+const APART: f64 = 20.0;
+/// Half of what embeddings of texts have that differ little.
+const LEAST_SPREAD: f64 = 0.25;
 /// Steps of a search by halves.
 const HALVES: usize = 200;
 
@@ -44,20 +49,26 @@ pub(super) fn compare(reference: &Embeddings, current: &Embeddings, min_events: 
     }
     let (n, m) = (reference.n() as f64, current.n() as f64);
     let (s, t) = (Matrix::from(reference.covariance()), Matrix::from(current.covariance()));
-    let square: f64 = away(reference, current).iter().map(|part| part * part).sum();
-    let spread = spread(reference, current);
-    if spread == 0.0 {
+    let way = SVector::<f64, FEATURES>::from(away(reference, current));
+    let square = way.norm_squared();
+    // Both as one sample.
+    let all = (s * (n - 1.0) + t * (m - 1.0) + way * way.transpose() * (n * m / (n + m))) / (n + m - 1.0);
+    let varies = all.trace();
+    if varies <= 0.0 || !varies.is_finite() {
         return Err(Inconclusive::Alike);
     }
-    let pooled = (s * (n - 1.0) + t * (m - 1.0)) / (n + m - 2.0);
-    let p = Law::of(pooled * (1.0 / n + 1.0 / m)).tail(square);
+    if n.min(m) * varies < APART {
+        return Err(Inconclusive::NearlyAlike { needed: APART as u64 });
+    }
+    let whole = Law::of(all * (1.0 / n + 1.0 / m));
     let chance = s / n + t / m;
-    let (distance, off) = (square.sqrt(), Law::of(chance).point(1.0 - LEVEL).sqrt());
+    let point = whole.point(1.0 - LEVEL).max(Law::of(chance).point(1.0 - LEVEL));
+    let (distance, off, spread) = (square.sqrt(), point.sqrt(), spread(reference, current));
     Ok(Verdict {
         effect: (square - chance.trace()).max(0.0).sqrt() / spread,
         interval: Interval::between((distance - off).max(0.0) / spread, (distance + off) / spread),
         statistic: square,
-        p,
+        p: whole.tail(square),
     })
 }
 
@@ -67,11 +78,11 @@ pub fn away(reference: &Embeddings, current: &Embeddings) -> [f64; FEATURES] {
     std::array::from_fn(|place| to[place] - from[place])
 }
 
-/// Standard deviation of the features of both, were they of one size.
+/// Standard deviation of the features of both, were they of one size; what is nearly constant has [`LEAST_SPREAD`].
 pub fn spread(reference: &Embeddings, current: &Embeddings) -> f64 {
     let within = |side: &Embeddings| side.covariance().iter().enumerate().map(|(place, row)| row[place]).sum::<f64>();
     let between: f64 = away(reference, current).iter().map(|part| part * part).sum();
-    (f64::midpoint(within(reference), within(current)) + between / 4.0).sqrt()
+    (f64::midpoint(within(reference), within(current)) + between / 4.0).max(0.0).sqrt().max(LEAST_SPREAD)
 }
 
 /// The law of Σ λᵢ χ²₁, independent of one another.
@@ -246,6 +257,42 @@ mod tests {
     }
 
     #[test]
+    fn where_nearly_all_texts_are_one_chance_is_no_change() {
+        for (n, m, rare) in [(2_000, 2_000, 0.02), (10_000, 600, 0.05), (20_000, 5_000, 0.01)] {
+            let (mut thousandth, mut missed, mut refused) = (0, 0, 0);
+            for seed in 0..200 {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                let texts: Vec<Features> = (0..11)
+                    .map(|_| (0..LENGTH).map(|_| noise(&mut rng)).collect::<Vec<f32>>())
+                    .map(|vector| Features::of(&vector).unwrap())
+                    .collect();
+                let mut some = |n: usize| {
+                    let mut all = Embeddings::default();
+                    for _ in 0..n {
+                        let place = if rng.random::<f64>() < rare { rng.random_range(1..11) } else { 0 };
+                        all.add(&texts[place]);
+                    }
+                    all
+                };
+                match compare(&some(n), &some(m), 0) {
+                    Ok(found) => {
+                        thousandth += usize::from(found.p <= 1e-3);
+                        missed += usize::from(found.interval.low.unwrap() > 0.0);
+                    }
+                    Err(reason) => {
+                        assert_eq!(reason, Inconclusive::NearlyAlike { needed: 20 });
+                        refused += 1;
+                    }
+                }
+            }
+            println!(
+                "  {rare} of {n} and {m}: {thousandth} of 200 with p ≤ 0.001, {missed} intervals miss, {refused} refused"
+            );
+            assert!(thousandth <= 2 && missed <= 20 && refused < 100, "{thousandth} {missed} {refused}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_compared_says_why() {
         let of = |n: usize, vector: &[f32]| {
             let mut all = Embeddings::default();
@@ -262,6 +309,12 @@ mod tests {
         assert_eq!(said(&one, &of(200, &[1.0, 0.0])), Inconclusive::OtherSource);
         // One text for ever, then another.
         let moved = compare(&one, &other, 0).unwrap();
-        assert!(moved.p == 0.0 && (moved.effect - 2.0).abs() < 1e-9, "{moved:?}");
+        assert!(moved.p < 1e-20 && (moved.effect - 2.0).abs() < 1e-9, "{moved:?}");
+        // The same text, printed otherwise.
+        let rounded = compare(&of(200, &[1.0, 0.0, 0.001]), &of(200, &[1.0, 0.0, -0.001]), 0);
+        assert!(
+            rounded.as_ref().is_err_and(|reason| *reason == Inconclusive::NearlyAlike { needed: 20 }),
+            "{rounded:?}"
+        );
     }
 }

@@ -56,6 +56,8 @@ pub enum Inconclusive {
     TooLittle { reference: u64, current: u64, needed: u64 },
     #[error("all values are alike")]
     Alike,
+    #[error("nearly all texts are one: the smaller window has room for fewer than {needed} others")]
+    NearlyAlike { needed: u64 },
     #[error("a value is not a finite number")]
     NotFinite,
     #[error("a category expects fewer than five values, too few for this test; fisher takes any")]

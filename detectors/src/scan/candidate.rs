@@ -7,6 +7,8 @@ const LONGEST: usize = 48;
 
 pub(super) struct Candidate<'t> {
     pub text: &'t [u8],
+    /// Name of the form, where a kind has many issuers.
+    pub form: Option<&'static str>,
     pub range: Range<usize>,
     /// Letters (as capitals) and digits, without separators.
     bytes: [u8; LONGEST],
@@ -25,7 +27,7 @@ impl<'t> Candidate<'t> {
 
     /// None yet.
     pub fn none(text: &'t [u8]) -> Self {
-        Self { text, range: 0..0, bytes: [0; LONGEST], n: 0, values: [0; LONGEST], digits: 0 }
+        Self { text, form: None, range: 0..0, bytes: [0; LONGEST], n: 0, values: [0; LONGEST], digits: 0 }
     }
 
     /// Reads a stretch of the text, unless it was read last.
@@ -62,7 +64,7 @@ impl<'t> Candidate<'t> {
 
     pub fn compact_text(&self) -> String {
         // Letters and digits of ASCII alone.
-        self.compact().iter().map(|byte| char::from(*byte)).collect()
+        String::from_utf8(self.compact().to_vec()).unwrap_or_default()
     }
 
     /// Digits as values, where there are only digits and separators.

@@ -202,6 +202,7 @@ impl<'t> Finder<'t> {
         let Some(edge) = self.edge(&range, entry) else { return };
         // Kinds of one form are told one after the other.
         self.candidate.read(&range);
+        self.candidate.form = entry.name;
         let candidate = &self.candidate;
         let Some(check) = (entry.kind.check)(candidate) else { return };
         if let Some((wanted, held)) = &mut self.wanted {
@@ -366,13 +367,35 @@ fn edges(text: &[u8], range: &Range<usize>, edges: Edges) -> Option<f32> {
     Some(lost + if goes_on { GOES_ON } else { 0.0 })
 }
 
-/// Of findings that overlap the one with the most evidence; of equals the longest.
+/// Of findings that overlap the one with the most evidence; of equals the longest, of these the first.
 fn best(mut found: Vec<Finding>) -> Vec<Finding> {
-    if found.len() > 1 {
-        found.sort_by(|a, b| b.bits().total_cmp(&a.bits()).then(b.range.len().cmp(&a.range.len())));
-        let mut taken = Taken::default();
-        found.retain(|finding| taken.take(&finding.range));
-        found.sort_by_key(|finding| finding.range.start);
+    if found.len() < 2 {
+        return found;
+    }
+    found.sort_by_key(|finding| finding.range.start);
+    let (mut lost, mut first) = (Vec::new(), 0);
+    while first < found.len() {
+        // A group that no other one touches.
+        let (mut end, mut next) = (found[first].range.end, first + 1);
+        while let Some(finding) = found.get(next).filter(|finding| finding.range.start < end) {
+            (end, next) = (end.max(finding.range.end), next + 1);
+        }
+        if next - first > 1 {
+            let mut group: Vec<usize> = (first..next).collect();
+            let rank = |place: &usize| (found[*place].bits(), found[*place].range.len());
+            group.sort_by(|a, b| rank(b).0.total_cmp(&rank(a).0).then(rank(b).1.cmp(&rank(a).1)));
+            let mut taken = Taken::default();
+            lost.extend(group.into_iter().filter(|place| !taken.take(&found[*place].range)));
+        }
+        first = next;
+    }
+    if !lost.is_empty() {
+        lost.sort_unstable();
+        let (mut lost, mut place) = (lost.into_iter().peekable(), 0);
+        found.retain(|_| {
+            place += 1;
+            lost.next_if_eq(&(place - 1)).is_none()
+        });
     }
     found
 }
@@ -534,7 +557,27 @@ mod tests {
         // What the form says little of is told by what stands about it.
         let object = "apiVersion: v1\ndata:\n  user: YWRtaW4=\n  password: cTJtSzd2THA0UnRadzNYeQ==\nkind: Secret\n";
         assert_eq!(name(object), Some("kubernetes-secret"));
-        assert_ne!(name(&object.replace("Secret", "ConfigMap")), Some("kubernetes-secret"));
+        for (from, to) in [
+            ("user: YWRtaW4=", "user: \"\""),
+            ("password:", "\"password\":"),
+            ("data:", "data: # base64"),
+            ("  user: YWRtaW4=\n", "  a: YQ==\n  b: Yg==\n  c: Yw==\n  d: ZA==\n  user: YWRtaW4=\n"),
+            ("  ", "              "),
+            (
+                "data:\n  user: YWRtaW4=\n  password: cTJtSzd2THA0UnRadzNYeQ==",
+                "data: {password: cTJtSzd2THA0UnRadzNYeQ==}",
+            ),
+        ] {
+            assert_eq!(name(&object.replace(from, to)), Some("kubernetes-secret"), "{from} {to}");
+        }
+        for other in [
+            object.replace("Secret", "ConfigMap"),
+            object.replace("Secret", "SecretStore"),
+            "data:\n  root: /usr/share/nginx/html/static\n---\napiVersion: v1\nkind: Secret\n".to_owned(),
+        ] {
+            assert_ne!(name(&other), Some("kubernetes-secret"), "{other}");
+        }
+        assert_eq!(name("sk-ant-design-pro-layout-sidebar-menu-item-selected-active"), None);
         assert_eq!(name("curl -s -u admin:q9XmK7vLp4R https://x.io"), Some("curl-user"));
         assert_eq!(name("curl --user 'admin:q9XmK7vLp4R' https://x.io"), Some("curl-user"));
         assert_eq!(name("wget -u admin:q9XmK7vLp4R https://x.io"), None);

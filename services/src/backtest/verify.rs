@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use leeway_alerts::rule::Kind;
-use leeway_core::alert::{Evidence, Finding, UsualEvidence};
+use leeway_core::alert::{DriftEvidence, Evidence, Finding, UsualEvidence};
 use leeway_core::clock::{MINUTE, readable};
 use leeway_store::Store;
 use serde_json::Value as Json;
@@ -61,7 +61,9 @@ fn answer(finding: &Finding, again: Option<Evidence>, file: &Path) -> Result<()>
     let own = |evidence: &Evidence| {
         let usual =
             evidence.usual.clone().map(|usual| UsualEvidence { affected: Vec::new(), affected_count: 0, ..usual });
-        serde_json::to_value(Evidence { coverage: 1.0, usual, moved: None, ..evidence.clone() })
+        // Once nothing was said of why.
+        let drift = evidence.drift.clone().map(|drift| DriftEvidence { untested: String::new(), ..drift });
+        serde_json::to_value(Evidence { coverage: 1.0, usual, drift, moved: None, ..evidence.clone() })
     };
     let (before, now) = (own(&finding.evidence)?, own(&again)?);
     let differs = |name: &&String| !same(&before[name.as_str()], &now[name.as_str()]);

@@ -129,27 +129,37 @@ fn check(candidate: &Candidate<'_>) -> Option<f32> {
 
 /// What a form that says little itself has in it or about it.
 fn belongs(candidate: &Candidate<'_>) -> bool {
-    /// Bytes that are looked into for the kind of an object, and for the command of an option.
+    match candidate.form {
+        Some("openai") => {
+            let raw = candidate.raw();
+            memmem::find(raw, b"T3BlbkFJ").is_some_and(|at| at >= 23 && raw.len() >= at + 28)
+        }
+        Some("kubernetes-secret") => of_secret(candidate),
+        Some("curl-user") => {
+            const LINE: usize = 120;
+            let start = candidate.range.start;
+            let line = &candidate.text[start.saturating_sub(LINE)..start];
+            let line = &line[memchr::memrchr(b'\n', line).map_or(0, |at| at + 1)..];
+            line.ends_with(b"-") && memmem::find(line, b"curl ").is_some()
+        }
+        _ => true,
+    }
+}
+
+/// Whether the object about a value says that it is a secret.
+fn of_secret(candidate: &Candidate<'_>) -> bool {
     const OBJECT: usize = 600;
-    const LINE: usize = 120;
-    let (raw, range) = (candidate.raw(), &candidate.range);
-    let before = |room: usize| &candidate.text[range.start.saturating_sub(room)..range.start];
-    if raw.starts_with(b"data:") {
-        let after = &candidate.text[range.end..candidate.text.len().min(range.end + OBJECT)];
-        let secret = |text: &[u8]| memmem::find(text, b"kind: Secret").is_some();
-        return secret(before(OBJECT)) || secret(after);
-    }
-    if [&b"u "[..], b"u=", b"user"].iter().any(|option| raw.starts_with(option)) {
-        let line = before(LINE);
-        let line = &line[memchr::memrchr(b'\n', line).map_or(0, |at| at + 1)..];
-        return line.ends_with(b"-") && memmem::find(line, b"curl ").is_some();
-    }
-    if let Some(rest) = raw.strip_prefix(b"sk-").filter(|rest| rest.len() >= 48) {
-        let known: [&[u8]; 6] = [b"proj-", b"svcacct-", b"admin-", b"None-", b"ant-", b"or-v1-"];
-        let marked = || memmem::find(rest, b"T3BlbkFJ").is_some_and(|at| at >= 20 && rest.len() >= at + 28);
-        return known.iter().any(|prefix| rest.starts_with(prefix)) || marked();
-    }
-    true
+    let (text, range) = (candidate.text, &candidate.range);
+    let before = &text[range.start.saturating_sub(OBJECT)..range.start];
+    let after = &text[range.end..text.len().min(range.end + OBJECT)];
+    // A stream of objects has a line of signs between them.
+    let before = &before[memmem::rfind(before, b"---").map_or(0, |at| at + 3)..];
+    let after = &after[..memmem::find(after, b"---").unwrap_or(after.len())];
+    let says = |text: &[u8]| {
+        let kinds = memmem::find_iter(text, b"kind: Secret");
+        kinds.into_iter().any(|at| !text.get(at + 12).is_some_and(u8::is_ascii_alphanumeric))
+    };
+    says(before) || says(after)
 }
 
 fn base62(mut n: u32) -> [u8; 6] {
