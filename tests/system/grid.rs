@@ -182,7 +182,10 @@ fn judge(run: &Run) -> Outcome<String> {
         What::Numbers => (Way::Values(Edges::of_values(reference)), None),
         What::Positive => {
             let logarithms: Vec<f64> = reference.iter().map(logarithm).collect();
-            (Way::Sketches(Edges::of(&sketch(reference))), Some(Way::Values(Edges::of_values(&logarithms))))
+            let edges = Edges::of(&sketch(reference));
+            // Values in bins of their own, and in those that the sketch cuts.
+            let ways = [Edges::of_values(&logarithms), Edges(edges.0.map(|edge| logarithm(&(edge / 1000.0))))];
+            (Way::Sketches(edges), Some(ways.map(Way::Values)))
         }
     };
     let told = match walk(run, &way) {
@@ -197,9 +200,10 @@ fn judge(run: &Run) -> Outcome<String> {
         ends.push(end);
     }
     let at: Vec<usize> = told.alarms.iter().map(|block| ends[*block]).collect();
-    let differ = plain.map(|plain| differ(run, &way, &plain));
+    let differ = plain.map(|plain| plain.map(|plain| differ(run, &way, &plain)));
+    let [differ, same_bins] = differ.map_or([None; 2], |differ| differ.map(Some));
     Ok(json!({
-        "alarms": at, "events": events, "blocks": ends.len(), "differ": differ, "ns": told.ns as u64, "bytes": told.bytes,
+        "alarms": at, "events": events, "blocks": ends.len(), "differ": differ, "differ_same_bins": same_bins, "ns": told.ns as u64, "bytes": told.bytes,
         "baseline_us": told.baseline_us as u64,
     })
     .to_string())

@@ -507,6 +507,7 @@ def report(given, all_cells, answers, peers):
     every = [answer for (part, _), some in answers.items() if part == "ours" for answer in tested(some)]
     compared = sum(answer["blocks"] for answer in every if answer["differ"] is not None)
     differ = sum(answer["differ"] for answer in every if answer["differ"] is not None)
+    same_bins = sum(answer["differ_same_bins"] for answer in every if answer["differ"] is not None)
     nulls = [cell for cell in all_cells if cell["change"] is None]
     lines += [f"{len(all_cells)} cells, {given['null']} runs of a null, {given['changed']} of a change; nominal distance {NOMINAL:,} values, "
               f"blocks of {BLOCK}. Distances and delays in values.", ""]
@@ -588,7 +589,8 @@ def report(given, all_cells, answers, peers):
             lines.append(f"| {family}{'' if world == 'plain' else ', ' + world} | {' | '.join(said)} |")
         lines += ["", "In brackets the share of references that keep the nominal distance. Peers' tuning: "
                   + "; ".join(f"{name} {parameters}" for name, (_, parameters) in given["tunings"].items()) + "."]
-    lines += ["", f"Sketches against values: {differ:,} of {compared:,} decisions differ ({differ / max(compared, 1):.4%}; gate 4 of the grid: < 0.1 %). "
+    lines += ["", f"Sketches against values: {differ:,} of {compared:,} decisions differ ({differ / max(compared, 1):.4%}; gate 4 of the grid: < 0.1 %), "
+              f"{same_bins:,} ({same_bins / max(compared, 1):.4%}) where both count in the bins that the reference's sketch cuts. "
               f"Making and weighing blocks: {np.median(ns):.0f} ns a value (median; by sketch where values are positive). "
               f"State with its baseline: {max(answer['bytes'] for answer in every):,} bytes at most, of one cell {min(answer['bytes'] for answer in every):,}."]
     lines.append("")

@@ -84,11 +84,7 @@ fn runs(text: &str, add: &mut impl FnMut(u16)) {
     let mut words = 0;
     // Hashes of the runs that end in the word before.
     let mut runs: [Option<u32>; RUN - 1] = [None; RUN - 1];
-    for word in text.split(|letter: char| !(letter.is_alphanumeric() || matches!(letter, '\'' | '\u{2019}'))) {
-        let word = word.trim_matches(|letter| matches!(letter, '\'' | '\u{2019}'));
-        if word.is_empty() {
-            continue;
-        }
+    each(text, |word| {
         let one = hash(0x811c_9dc5, word);
         add(place(one));
         words += 1;
@@ -109,6 +105,48 @@ fn runs(text: &str, add: &mut impl FnMut(u16)) {
             }
         }
         runs = next;
+    });
+}
+
+/// What a byte may be in a word: 0 no part of one, 1 a part of ASCII, 2 of another letter or sign.
+const PARTS: [u8; 256] = {
+    let mut parts = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        parts[byte] = if (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'\'' {
+            1
+        } else if byte >= 0x80 {
+            2
+        } else {
+            0
+        };
+        byte += 1;
+    }
+    parts
+};
+
+/// Calls `told` with each word: letters, digits and apostrophes, none of them at its ends.
+fn each(text: &str, mut told: impl FnMut(&str)) {
+    let apostrophe = |letter| matches!(letter, '\'' | '\u{2019}');
+    let mut start = 0;
+    while start < text.len() {
+        let (mut end, mut kinds) = (start, 0);
+        while let Some(byte) = text.as_bytes().get(end).filter(|byte| PARTS[usize::from(**byte)] > 0) {
+            kinds |= PARTS[usize::from(*byte)];
+            end += 1;
+        }
+        // Both ends are letters of ASCII or next to one.
+        let run = &text[start..end];
+        if kinds == 1 {
+            let word = run.trim_matches('\'');
+            if !word.is_empty() {
+                told(word);
+            }
+        } else if kinds > 1 {
+            let words = run.split(|letter: char| !(letter.is_alphanumeric() || apostrophe(letter)));
+            words.map(|word| word.trim_matches(apostrophe)).filter(|word| !word.is_empty()).for_each(&mut told);
+        }
+        start = end + 1;
     }
 }
 
@@ -136,7 +174,21 @@ fn place(hash: u32) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn words_are_what_stands_between_other_signs(text in "([a-zA-Z0-9'’éß密 ,.-]{0,12}|.{0,6}){0,6}") {
+            let apostrophe = |letter| matches!(letter, '\'' | '\u{2019}');
+            let plain = text.split(|letter: char| !(letter.is_alphanumeric() || apostrophe(letter)));
+            let plain: Vec<&str> = plain.map(|word| word.trim_matches(apostrophe)).filter(|word| !word.is_empty()).collect();
+            let mut told = Vec::new();
+            each(&text, |word| told.push(word.to_owned()));
+            prop_assert_eq!(told, plain);
+        }
+    }
 
     #[test]
     fn features_are_runs_of_one_to_three_words() {

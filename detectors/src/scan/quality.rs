@@ -3,11 +3,12 @@
 //! None of them says whether an answer is right. Lexical groundedness and overlap are shares of words, so a paraphrase
 //! lowers them and a copy raises them: they are trends to compare with themselves, under one prompt and one model.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 use leeway_core::event::{Call, Part, Status};
+use leeway_core::fnv;
 use leeway_core::quality::Quality;
 use lz4_flex::block::{compress_into, get_maximum_output_size};
 
@@ -37,6 +38,14 @@ struct Texts<'c> {
     question: String,
     /// Id and text of each document.
     documents: Vec<(&'c str, &'c str)>,
+    /// Words of the answer, once somebody asked.
+    said: OnceCell<Words>,
+}
+
+impl Texts<'_> {
+    fn said(&self) -> &Words {
+        self.said.get_or_init(|| words(&self.answer))
+    }
 }
 
 /// `None` where there is nothing to measure; millionths.
@@ -73,7 +82,13 @@ pub fn measure(call: &Call<'_>, languages: bool) -> Vec<(Quality, u64)> {
         })
         .collect();
     let answers = texts(call, Part::Output).collect();
-    let texts = Texts { answer: together(Part::Output), answers, question: together(Part::Input), documents };
+    let texts = Texts {
+        answer: together(Part::Output),
+        answers,
+        question: together(Part::Input),
+        documents,
+        said: OnceCell::new(),
+    };
     let told = languages.then_some((Quality::LanguageMatch, language_match as Measured));
     let measures = MEASURES.into_iter().chain(told);
     measures.filter_map(|(quality, measured)| Some((quality, measured(&texts)?))).collect()
@@ -140,12 +155,25 @@ fn language_match(texts: &Texts<'_>) -> Option<u64> {
     Some(yes(of(&texts.question)? == of(&texts.answer)?))
 }
 
-type Words = HashSet<String, RandomState>;
+/// Hashes of words: of two that share one among some thousands of 64 bits chance knows nothing.
+type Words = HashSet<u64, RandomState>;
 
 /// Words of four letters and more, and numbers, in lower case.
 fn words(text: &str) -> Words {
-    let word = |word: &&str| word.chars().count() >= WORD || word.starts_with(|first: char| first.is_ascii_digit());
-    text.split(|letter: char| !letter.is_alphanumeric()).filter(word).map(str::to_lowercase).collect()
+    let long = |word: &&str| word.chars().count() >= WORD || word.starts_with(|first: char| first.is_ascii_digit());
+    let mut found = Words::default();
+    for run in text.as_bytes().split(|byte| !byte.is_ascii_alphanumeric() && byte.is_ascii()) {
+        if run.is_ascii() {
+            if run.len() >= WORD || run.first().is_some_and(u8::is_ascii_digit) {
+                found.insert(fnv::hash(run.iter().map(u8::to_ascii_lowercase)));
+            }
+            continue;
+        }
+        // Between signs of ASCII there are whole letters.
+        let words = std::str::from_utf8(run).unwrap_or_default().split(|letter: char| !letter.is_alphanumeric());
+        found.extend(words.filter(long).map(|word| fnv::hash(word.to_lowercase().bytes())));
+    }
+    found
 }
 
 fn contained(part: &Words, whole: &Words) -> Option<u64> {
@@ -157,11 +185,11 @@ fn grounded(texts: &Texts<'_>) -> Option<u64> {
         return None;
     }
     let held: Words = texts.documents.iter().flat_map(|(_, text)| words(text)).collect();
-    contained(&words(&texts.answer), &held)
+    contained(texts.said(), &held)
 }
 
 fn overlap(texts: &Texts<'_>) -> Option<u64> {
-    contained(&words(&texts.question), &words(&texts.answer))
+    contained(&words(&texts.question), texts.said())
 }
 
 struct Cited {
@@ -316,7 +344,13 @@ mod tests {
         let (same, other) =
             ("the same words again. ".repeat(40), (0..200).map(|n| format!("{} ", n * 7_919)).collect::<String>());
         let of = |text: String| {
-            let texts = Texts { answer: text, answers: Vec::new(), question: String::new(), documents: Vec::new() };
+            let texts = Texts {
+                answer: text,
+                answers: Vec::new(),
+                question: String::new(),
+                documents: Vec::new(),
+                said: OnceCell::new(),
+            };
             compression(&texts).unwrap()
         };
         assert!(of(same) < 100_000 && of(other) > 400_000);

@@ -162,7 +162,9 @@ pub fn hides(text: &str) -> bool {
 }
 
 fn runs<'t>(text: &'t str, part: impl Fn(u8) -> bool + 't) -> impl Iterator<Item = &'t str> {
-    text.split(move |letter: char| !letter.is_ascii() || !part(letter as u8)).filter(|run| run.len() >= BASE64)
+    let runs = text.as_bytes().split(move |byte| !part(*byte)).filter(|run| run.len() >= BASE64);
+    // Of ASCII alone.
+    runs.filter_map(|run| std::str::from_utf8(run).ok())
 }
 
 /// Whether a run of letters and digits decodes to readable text.
@@ -285,9 +287,24 @@ fn turn(letter: u8) -> u8 {
     }
 }
 
+/// The lengths of common words by their first and last letters, a bit for each.
+const ENDS: [u16; 26 * 26] = {
+    let mut ends = [0; 26 * 26];
+    let mut place = 0;
+    while place < COMMON.len() {
+        let word = COMMON[place].as_bytes();
+        ends[(word[0] - b'a') as usize * 26 + (word[word.len() - 1] - b'a') as usize] |= 1 << word.len();
+        place += 1;
+    }
+    ends
+};
+
 /// ROT13, and back to front: in some stretch the other reading has common words, and this one has hardly any.
 fn disguised(text: &str) -> bool {
-    let known = |word: &[u8]| COMMON.binary_search_by(|known| known.as_bytes().cmp(word)).is_ok();
+    let known = |word: &[u8]| {
+        let ends = usize::from(word[0] - b'a') * 26 + usize::from(word[word.len() - 1] - b'a');
+        ENDS[ends] >> word.len() & 1 == 1 && COMMON.binary_search_by(|known| known.as_bytes().cmp(word)).is_ok()
+    };
     let mut stretches = [Stretch::default(); 2];
     for word in text.as_bytes().split(|byte| !byte.is_ascii_alphabetic()).filter(|word| (2..=14).contains(&word.len()))
     {

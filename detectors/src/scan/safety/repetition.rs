@@ -19,7 +19,6 @@ const UNIT: usize = 512;
 pub fn loops(text: &str) -> bool {
     let bytes = text.trim_end().as_bytes();
     let tail = &bytes[bytes.len().saturating_sub(TAIL)..];
-    let reversed: Vec<u8> = tail.iter().rev().copied().collect();
     if letter(tail) {
         return true;
     }
@@ -36,8 +35,8 @@ pub fn loops(text: &str) -> bool {
     // Where a loop was cut in its middle the last few bytes may belong to none: look from some places on.
     [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]
         .iter()
-        .filter(|from| **from < reversed.len())
-        .any(|from| period(&reversed[*from..]))
+        .filter_map(|cut| tail.len().checked_sub(*cut))
+        .any(|end| period(&tail[..end]))
 }
 
 /// Whether a text ends in one letter over and over.
@@ -46,26 +45,63 @@ fn letter(text: &[u8]) -> bool {
     text.iter().rev().take_while(|byte| *byte == last).count() >= LETTERS
 }
 
-/// Whether a text begins with a unit that comes often enough: the prefix function of Knuth, Morris and Pratt tells the
-/// shortest period of every prefix.
+/// Whether a text ends with a unit that comes often enough. Of a unit that does the last bytes come again one unit before: each place where
+/// they do is tried.
 fn period(text: &[u8]) -> bool {
-    let mut borders = vec![0usize; text.len()];
-    for at in 1..text.len() {
-        let mut border = borders[at - 1];
-        while border > 0 && text[border] != text[at] {
-            border = borders[border - 1];
+    let Some((before, probe)) = text.split_last_chunk::<PROBE>() else { return false };
+    // Rules, rows of numbers, markup and indents are no loop: a unit has a letter, and no sign of markup.
+    let back = |is: fn(&u8) -> bool| text.iter().rev().take(UNIT).position(is).map(|place| place + 1);
+    let Some(least) = back(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80) else { return false };
+    let most = back(|byte| *byte == b'<').map_or(UNIT, |markup| markup - 1).min(before.len());
+    let end = text.len();
+    (least..=most).any(|unit| {
+        let place = end - PROBE - unit;
+        if text[place..place + PROBE] != *probe {
+            return false;
         }
-        borders[at] = border + usize::from(text[border] == text[at]);
-        let (length, unit) = (at + 1, at + 1 - borders[at]);
-        let often = length >= FILLS && length >= unit * TIMES || length >= SHORT && length >= unit * OFTEN;
-        if often && unit <= UNIT && said(&text[..unit]) {
-            return true;
-        }
-    }
-    false
+        let again = text[..end - unit].iter().rev().zip(text.iter().rev()).take_while(|(one, other)| one == other);
+        let length = unit + again.count();
+        length >= FILLS && length >= unit * TIMES || length >= SHORT && length >= unit * OFTEN
+    })
 }
 
-/// Rules, rows of numbers, markup and indents are no loop.
-fn said(unit: &[u8]) -> bool {
-    !unit.contains(&b'<') && unit.iter().any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80)
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The prefix function of Knuth, Morris and Pratt tells the shortest period of every prefix, here from the end on.
+    fn by_prefixes(text: &[u8]) -> bool {
+        let text: Vec<u8> = text.iter().rev().copied().collect();
+        let mut borders = vec![0; text.len()];
+        for at in 1..text.len() {
+            let mut border: usize = borders[at - 1];
+            while border > 0 && text[border] != text[at] {
+                border = borders[border - 1];
+            }
+            borders[at] = border + usize::from(text[border] == text[at]);
+            let (length, unit) = (at + 1, at + 1 - borders[at]);
+            let often = length >= FILLS && length >= unit * TIMES || length >= SHORT && length >= unit * OFTEN;
+            if often && unit <= UNIT && said(&text[..unit]) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Rules, rows of numbers, markup and indents are no loop.
+    fn said(unit: &[u8]) -> bool {
+        !unit.contains(&b'<') && unit.iter().any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80)
+    }
+
+    proptest! {
+        #[test]
+        fn a_loop_is_one_whichever_way_it_is_looked_for(
+            begins in ".{0,8}", unit in "[ab<1 .]{1,20}", times in 1..12usize, part in 0..20usize, ends in "[ab1]{0,2}",
+        ) {
+            let text = format!("{begins}{}{}{ends}", unit.repeat(times), &unit[..part.min(unit.len())]);
+            prop_assert_eq!(period(text.as_bytes()), by_prefixes(text.as_bytes()), "{}", text);
+        }
+    }
 }
