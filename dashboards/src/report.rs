@@ -338,11 +338,21 @@ impl Report {
             sentences.push(what + &why);
         }
         for row in self.drift.iter().filter(|row| row.outcome == Outcome::Material) {
+            let (scope, measure) = (format!("{} / {}", row.tenant, row.app), &row.measure);
             let medians = if row.medians.is_empty() { String::new() } else { format!(", medians {}", row.medians) };
+            let what = match row.unit {
+                Unit::Deviations => {
+                    format!("Texts of {scope} are in part about something else than the week before ({measure})")
+                }
+                _ => format!("{measure} of {scope} is distributed differently"),
+            };
             sentences.push(format!(
-                "{} of {} / {} is distributed differently: {} (95 % interval {:.3} to {:.3}, adjusted p {}){medians}; {:.1} % of the calls.",
-                row.measure, row.tenant, row.app, row.unit.show(row.effect.unwrap_or(0.0)), row.low.unwrap_or(0.0), row.high.unwrap_or(0.0),
-                row.p_adjusted.map_or_else(|| "unknown".to_owned(), show_p), row.share * 100.0
+                "{what}: {} (95 % interval {:.3} to {:.3}, adjusted p {}){medians}; {:.1} % of the calls.",
+                row.unit.show(row.effect.unwrap_or(0.0)),
+                row.low.unwrap_or(0.0),
+                row.high.unwrap_or(0.0),
+                row.p_adjusted.map_or_else(|| "unknown".to_owned(), show_p),
+                row.share * 100.0
             ));
         }
         sentences.extend(self.words.iter().filter(|row| row.outcome == Outcome::Material).map(WordsRow::sentence));

@@ -407,7 +407,7 @@ fn embedding<'i>(value: Value<'_, 'i>, spaces: &[(String, usize)]) -> Result<Opt
     const WRONG: Reject = Reject::WrongType("embedding");
     let member = |name: &str| value.fields().and_then(|mut fields| fields.find(|(key, _)| *key == name));
     let Some((_, space)) = member("space") else { return Err(WRONG) };
-    let space = space.text("embedding")?.unwrap_or_default();
+    let space = space.text("embedding")?.ok_or(WRONG)?;
     let Some((_, length)) = spaces.iter().find(|(known, _)| known == space) else { return Ok(None) };
     let items = member("vector").and_then(|(_, vector)| vector.items()).ok_or(WRONG)?;
     let mut vector = Vec::with_capacity(*length);

@@ -553,4 +553,43 @@ mod tests {
         assert_eq!(coinciding(&labels, HOUR + 5, &changes).as_deref(), Some("prompt change from v1 to v2"));
         assert_eq!(coinciding(&labels, 3 * HOUR, &changes), None);
     }
+
+    #[test]
+    fn a_week_says_whether_texts_are_about_something_else() {
+        use leeway_core::embedding::Features;
+        use leeway_core::pane::Numbers;
+        // Texts about two things at equal parts, or of which some are about a third.
+        let pane = |space: &str, n: usize, novel: usize| {
+            let mut pane = Pane::default();
+            for i in 0..n {
+                let mut vector = [0.1, 0.1, 0.1, (i % 7) as f32 / 20.0];
+                vector[if i < novel { 2 } else { i % 2 }] = 1.0;
+                let embedding = Features::of(&vector).map(|features| Box::new((space.into(), features)));
+                pane.add(&Numbers { embedding, ..Numbers::default() });
+            }
+            pane
+        };
+        let scope = Scope { tenant: "acme".into(), app: "shop".into() };
+        let rows = |before: &Pane, now: &Pane| {
+            let mut rows: Vec<DriftRow> = embedding_rows(&scope, now, before, now.calls()).collect();
+            adjust((&mut [], &mut rows), (&mut [], &mut []));
+            rows
+        };
+        let told = |before: &Pane, now: &Pane| rows(before, now).remove(0);
+        let moved = told(&pane("e5", 600, 0), &pane("e5", 600, 150));
+        assert_eq!((moved.outcome, moved.measure.as_str(), moved.n_before), (Outcome::Material, "embedding.e5", 600));
+        assert_eq!(told(&pane("e5", 600, 0), &pane("e5", 500, 0)).outcome, Outcome::Stable);
+        // One text, the same in both weeks.
+        let one = |n: usize| {
+            let mut pane = Pane::default();
+            let features = Features::of(&[1.0, 2.0]).map(|features| Box::new(("e5".into(), features)));
+            (0..n).for_each(|_| pane.add(&Numbers { embedding: features.clone(), ..Numbers::default() }));
+            pane
+        };
+        assert_eq!(told(&one(300), &one(200)).outcome, Outcome::Stable);
+        let other = rows(&pane("ada", 600, 0), &pane("e5", 600, 0));
+        assert!(other.len() == 2 && other.iter().all(|row| row.outcome == Outcome::NotAssessable), "{other:?}");
+        assert!(other.iter().any(|row| row.untested.contains("the reference has 0 values")), "{other:?}");
+        assert!(rows(&Pane::default(), &Pane::default()).is_empty());
+    }
 }

@@ -472,6 +472,7 @@ impl Settings {
 
     fn check_embeddings(&self) -> Result<()> {
         const MOST: usize = 8;
+        const LONGEST_NAME: usize = 128;
         let spaces = &self.scan.embeddings;
         if self.scan.content_free && !spaces.is_empty() {
             bail!(
@@ -482,6 +483,9 @@ impl Settings {
             bail!("scan.embeddings names {} spaces; {MOST} are the most", spaces.len());
         }
         for (space, length) in spaces {
+            if !(1..=LONGEST_NAME).contains(&space.len()) {
+                bail!("scan.embeddings: `{space}` is no space; a name has 1 to {LONGEST_NAME} bytes");
+            }
             if !(1..=LONGEST).contains(length) {
                 bail!("scan.embeddings: vectors of `{space}` have {length} numbers; 1 to {LONGEST} can be counted");
             }

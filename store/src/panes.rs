@@ -37,7 +37,7 @@ impl Store {
         minutes(&mut conn, level, &tenants, from..to).await
     }
 
-    /// Every series of `level` with one pane of all of `[from, to)`: of a long window a pane of each minute would not fit.
+    /// Every series of `level` with one pane of all of `[from, to)`: of a long window panes of each minute are many.
     pub async fn whole(
         &self,
         level: Level,

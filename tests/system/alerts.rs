@@ -336,7 +336,7 @@ fn mails_are_read_back_from_a_real_server_and_thread() {
     assert_eq!(mails[0]["to"], serde_json::json!(["ops@example.com", "lead@example.com"]));
     for part in ["text", "html"] {
         let text = mails[1][part].as_str().unwrap();
-        for fact in ["8.20 s", "7.90 s to 8.60 s", "812 in the window", "app = shop", "Resolved at"] {
+        for fact in ["8.20 s", "7.90 s to 8.60 s", "812 (the rule asks for", "app = shop", "Resolved at"] {
             assert!(text.contains(fact), "{part} lacks {fact}: {text}");
         }
     }

@@ -560,16 +560,22 @@ mod tests {
         for (from, to) in [
             ("user: YWRtaW4=", "user: \"\""),
             ("password:", "\"password\":"),
-            ("data:", "data: # base64"),
             ("  user: YWRtaW4=\n", "  a: YQ==\n  b: Yg==\n  c: Yw==\n  d: ZA==\n  user: YWRtaW4=\n"),
             ("  ", "              "),
             (
                 "data:\n  user: YWRtaW4=\n  password: cTJtSzd2THA0UnRadzNYeQ==",
                 "data: {password: cTJtSzd2THA0UnRadzNYeQ==}",
             ),
+            ("kind: Secret", "kind:  'Secret'"),
         ] {
             assert_eq!(name(&object.replace(from, to)), Some("kubernetes-secret"), "{from} {to}");
         }
+        // Whoever has a certificate beside it has a line of signs too, which ends no object.
+        let beside =
+            object.replace("password", "blob").replace("kind", "stringData:\n  pem: |\n    -----BEGIN A-----\nkind");
+        assert_eq!(name(&beside), Some("kubernetes-secret"));
+        let json = r#"{"apiVersion":"v1","data":{"password":"cTJtSzd2THA0UnRadzNYeQ=="},"kind":"Secret"}"#;
+        assert_eq!(name(json), Some("kubernetes-secret"));
         for other in [
             object.replace("Secret", "ConfigMap"),
             object.replace("Secret", "SecretStore"),

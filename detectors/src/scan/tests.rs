@@ -170,6 +170,10 @@ fn hostile_text_takes_linear_time() {
         "x://a:b@a",
         "12 34 ",
         "5551234 ",
+        "data:\n",
+        "data:\nk: c2VjcmV0LXRva2VuLXZhbHVl\n",
+        "sk-proj-T3BlbkFJ",
+        "curl -u a:",
     ] {
         let text = unit.repeat(MAX_TEXT / unit.len());
         found(&text);

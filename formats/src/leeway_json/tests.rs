@@ -251,6 +251,7 @@ fn an_embedding_is_a_space_and_a_vector_of_numbers_and_goes_no_further_than_its_
         r#"{"space":"e5","vector":[1,2,3,4]}"#,
         r#"{"space":"e5"}"#,
         r#"{"space":7,"vector":[1,2,3]}"#,
+        r#"{"space":null,"vector":[1,2,3]}"#,
         r#"{"vector":[1,2,3]}"#,
     ];
     for embedding in wrong {

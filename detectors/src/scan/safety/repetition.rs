@@ -59,9 +59,12 @@ fn period(text: &[u8]) -> bool {
         if text[place..place + PROBE] != *probe {
             return false;
         }
-        let again = text[..end - unit].iter().rev().zip(text.iter().rev()).take_while(|(one, other)| one == other);
-        let length = unit + again.count();
-        length >= FILLS && length >= unit * TIMES || length >= SHORT && length >= unit * OFTEN
+        // So many bytes must be those of one unit before.
+        let again = |length: usize| {
+            let again = length - unit;
+            length <= end && text[end - length..end - length + again] == text[end - again..]
+        };
+        again(FILLS.max(unit * TIMES)) || again(SHORT.max(unit * OFTEN))
     })
 }
 

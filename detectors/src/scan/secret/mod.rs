@@ -153,13 +153,23 @@ fn of_secret(candidate: &Candidate<'_>) -> bool {
     let before = &text[range.start.saturating_sub(OBJECT)..range.start];
     let after = &text[range.end..text.len().min(range.end + OBJECT)];
     // A stream of objects has a line of signs between them.
-    let before = &before[memmem::rfind(before, b"---").map_or(0, |at| at + 3)..];
-    let after = &after[..memmem::find(after, b"---").unwrap_or(after.len())];
-    let says = |text: &[u8]| {
-        let kinds = memmem::find_iter(text, b"kind: Secret");
-        kinds.into_iter().any(|at| !text.get(at + 12).is_some_and(u8::is_ascii_alphanumeric))
-    };
-    says(before) || says(after)
+    let between = |text: &[u8]| memmem::find_iter(text, b"\n---").find(|at| text.get(at + 4) != Some(&b'-'));
+    let last = memmem::rfind(before, b"\n---").filter(|at| before.get(at + 4) != Some(&b'-'));
+    says_secret(&before[last.unwrap_or(0)..]) || says_secret(&after[..between(after).unwrap_or(after.len())])
+}
+
+/// Whether an object's text has `kind: Secret`, in YAML or JSON.
+fn says_secret(text: &[u8]) -> bool {
+    memmem::find_iter(text, b"kind").any(|at| {
+        let sign = |byte: &u8| matches!(byte, b'"' | b'\'' | b' ');
+        let rest = &text[at + 4..text.len().min(at + 4 + 16)];
+        let Some(colon) = rest.iter().position(|byte| !sign(byte)).filter(|place| rest[*place] == b':') else {
+            return false;
+        };
+        let value = &rest[colon + 1..];
+        let value = &value[value.iter().position(|byte| !sign(byte)).unwrap_or(value.len())..];
+        value.starts_with(b"Secret") && !value.get(6).is_some_and(u8::is_ascii_alphanumeric)
+    })
 }
 
 fn base62(mut n: u32) -> [u8; 6] {

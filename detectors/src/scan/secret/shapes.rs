@@ -215,7 +215,7 @@ pub(in crate::scan) const SHAPES: &[(&str, &str)] = &[
     ("sidekiq", r"[a-f0-9]{8}:[a-f0-9]{8}@(?:gems|enterprise)\.contribsys\.com"),
     (
         "kubernetes-secret",
-        r#"data:(?:[ \t]*#[^\n]*)?(?:[\s{,'"]+[A-Za-z0-9._-]+['"]?:[ \t]*['"]?[A-Za-z0-9+/]{0,19}={0,3}['"]?)*[\s{,'"]+[A-Za-z0-9._-]+['"]?:[ \t]*['"]?[A-Za-z0-9+/]{20,200}={0,3}"#,
+        r#"data['"]?:(?:[\s{,'"]+[A-Za-z0-9._-]+['"]?:[ \t]*['"]?[A-Za-z0-9+/]{0,19}={0,3}['"]?){0,6}[\s{,'"]+[A-Za-z0-9._-]+['"]?:[ \t]*['"]?[A-Za-z0-9+/]{20,200}={0,3}"#,
     ),
     ("curl-user", r"u(?:ser)?[ =]['\x22]?[A-Za-z0-9_.@-]{2,40}:[A-Za-z0-9!#%^&*_+=-]{8,64}"),
     ("artifactory-reference", r"cmVmdGtu[A-Za-z0-9]{56}"),
