@@ -8,6 +8,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminOptions, NewPartitions};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::harness::{
     Database, KEY, Node, Process, Service, Tool, admin_at, block, call, create_topic_at, json_lines, leeway, now_us,
@@ -278,6 +279,15 @@ impl Run {
         self.rest(Duration::from_secs(3));
         zombie.kill();
         self.killed.push(Killed { log: zombie.log.clone(), at: now_us() });
+    }
+
+    /// Partitions of the calls that hold any.
+    fn written(&self) -> i64 {
+        let wait = Duration::from_secs(10);
+        let probe: BaseConsumer =
+            rdkafka::ClientConfig::new().set("bootstrap.servers", &self.kafka.address).create().unwrap();
+        let holds = |part: &i32| probe.fetch_watermarks(EVENTS, *part, wait).unwrap().1 > 0;
+        (0..8).filter(holds).count() as i64
     }
 
     fn roll(&mut self) {
@@ -562,7 +572,10 @@ fn three_processes_under_fire_count_what_was_written() {
     let moved = moves.values().filter(|moves| **moves >= if long { 5 } else { 1 }).count();
     assert!(moved >= if long { 8 } else { 4 }, "{moves:?}");
     let flushed = format!("SELECT count(DISTINCT part) FROM flush_range WHERE topic = '{EVENTS}'");
-    assert_eq!(run.database.number(&flushed), 8, "every partition");
+    // A writer learns of new partitions within ten seconds: in the short form it may have ended before.
+    let written = run.written();
+    assert!(written >= if long { 8 } else { 6 }, "{written} partitions were written to");
+    assert_eq!(run.database.number(&flushed), written, "every partition that was written to");
 }
 
 #[test]
