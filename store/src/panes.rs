@@ -32,12 +32,10 @@ impl Store {
         from: Micros,
         to: Micros,
     ) -> Result<Vec<SeriesPane>, StoreError> {
-        let mut conn = self.conn().await?;
-        let tenants = asked(&mut conn, level, tenant, from, to).await?;
-        minutes(&mut conn, level, &tenants, from..to).await
+        self.read(level, tenant, from..to, |minute| minute).await
     }
 
-    /// Every series of `level` with one pane of all of `[from, to)`: of a long window panes of each minute are many.
+    /// As `panes`, with one pane of all of `[from, to)`: of a long window panes of each minute are many.
     pub async fn whole(
         &self,
         level: Level,
@@ -45,9 +43,19 @@ impl Store {
         from: Micros,
         to: Micros,
     ) -> Result<Vec<SeriesPane>, StoreError> {
+        self.read(level, tenant, from..to, |_| from).await
+    }
+
+    async fn read(
+        &self,
+        level: Level,
+        tenant: Option<&str>,
+        of: Range<Micros>,
+        window: impl Fn(Micros) -> Micros,
+    ) -> Result<Vec<SeriesPane>, StoreError> {
         let mut conn = self.conn().await?;
-        let tenants = asked(&mut conn, level, tenant, from, to).await?;
-        merged(&mut conn, level, &tenants, from..to, |_| from).await
+        let tenants = asked(&mut conn, level, tenant, of.start, of.end).await?;
+        merged(&mut conn, level, &tenants, of, window).await
     }
 
     /// Headline panes (served chat, completion, embeddings, rerank) of everything, by minute, in `[from, to)`.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Database, Node, address, call, get, kafka, leeway, now_us, produce, topic, unique};
+use crate::harness::{Database, Node, address, call, get, kafka, now_us, refused, topic, two_windows};
 
 const MINUTE: i64 = 60_000_000;
 const LENGTH: usize = 48;
@@ -61,16 +61,8 @@ fn what_texts_are_about_is_told_by_their_embeddings() {
     node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
     node.extra = format!("[scan]\nembeddings = {{ e5 = {LENGTH}, ada = 8 }}\n");
     let process = node.start();
-    let send = |at: i64, calls: &[String]| {
-        produce(&topic, calls.iter().enumerate().map(|(i, call)| ((i % 2) as i32, at, call.as_bytes())));
-    };
-    send(start - 5 * MINUTE, &calls(start - 5 * MINUTE, ("before", 900), 0));
-    send(start, &calls(start, ("marker-0", 2), 0));
-    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 3);
-    let present = start + 6 * MINUTE;
-    send(present, &calls(present, ("now", 900), 30));
-    send(present + MINUTE, &calls(present + MINUTE, ("marker-1", 2), 0));
-    send(present + 2 * MINUTE, &calls(present + 2 * MINUTE, ("marker-2", 2), 0));
+    let novel = |present: bool| if present { 30 } else { 0 };
+    two_windows((&database, &topic, 3), start, |at, of, present| calls(at, of, novel(present)), 900);
     let moved = database.evidence("moved", "firing");
     println!("  {}", serde_json::to_string(&moved).unwrap());
     let number = |value: &Value| value.as_f64().unwrap();
@@ -100,20 +92,13 @@ fn what_texts_are_about_is_told_by_their_embeddings() {
 
 #[test]
 fn embeddings_are_counted_only_where_the_settings_say_so() {
-    let folder = std::env::temp_dir().join(unique("embeddings"));
-    std::fs::create_dir_all(&folder).unwrap();
-    let (settings, file) = (folder.join("leeway.toml"), folder.join("rules.toml"));
-    std::fs::write(&file, rules(now_us())).unwrap();
     for (scan, says) in [
         ("", "rule moved: `embedding.e5` is counted only where the settings say scan.embeddings"),
         ("[scan]\nembeddings = { e5 = 48 }\n", "rule other: `embedding.ada` is counted only where"),
         ("[scan]\nembeddings = { e5 = 48 }\ncontent_free = true\n", "scan.content_free forbids that"),
         ("[scan]\nembeddings = { e5 = 0 }\n", "vectors of `e5` have 0 numbers; 1 to 16384"),
     ] {
-        std::fs::write(&settings, format!("[rules]\nfile = {file:?}\n{scan}")).unwrap();
-        let mut command = std::process::Command::new(leeway());
-        let output = command.arg("run").arg("--config").arg(&settings).current_dir(&folder).output().unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && error.contains(says), "{scan}: {error}");
+        let error = refused(&rules(now_us()), scan);
+        assert!(error.contains(says), "{scan}: {error}");
     }
 }

@@ -167,6 +167,40 @@ pub fn produce<'a>(topic: &str, messages: impl IntoIterator<Item = (i32, i64, &'
     produce_to(&kafka(), topic, messages);
 }
 
+/// What drift rules of a node compare, once all of them were looked at: calls of the five minutes before `start`, of six minutes later on,
+/// and a few after each, so that windows end. `calls` makes so many of a name at a time; whether they are of the present.
+pub fn two_windows(
+    (database, topic, rules): (&Database, &str, i64),
+    start: i64,
+    calls: impl Fn(i64, (&str, usize), bool) -> Vec<String>,
+    n: usize,
+) {
+    const MINUTE: i64 = 60_000_000;
+    let send = |at: i64, name: &str, n: usize, present: bool| {
+        let calls = calls(at, (name, n), present);
+        produce(topic, calls.iter().enumerate().map(|(i, call)| ((i % 2) as i32, at, call.as_bytes())));
+    };
+    send(start - 5 * MINUTE, "before", n, false);
+    send(start, "marker-0", 2, false);
+    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", rules);
+    let present = start + 6 * MINUTE;
+    send(present, "now", n, true);
+    send(present + MINUTE, "marker-1", 2, false);
+    send(present + 2 * MINUTE, "marker-2", 2, false);
+}
+
+/// What `leeway run` says of rules and settings that it refuses.
+pub fn refused(rules: &str, settings: &str) -> String {
+    let folder = std::env::temp_dir().join(unique("refused"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (config, file) = (folder.join("leeway.toml"), folder.join("rules.toml"));
+    std::fs::write(&file, rules).unwrap();
+    std::fs::write(&config, format!("[rules]\nfile = {file:?}\n{settings}")).unwrap();
+    let output = Command::new(leeway()).arg("run").arg("--config").arg(&config).current_dir(&folder).output().unwrap();
+    assert!(!output.status.success(), "{settings}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
 /// As `produce`, to a given broker; waits for its word on every message.
 pub fn produce_to<'a>(brokers: &str, topic: &str, messages: impl IntoIterator<Item = (i32, i64, &'a [u8])>) {
     produce_with(brokers, topic, messages, false);

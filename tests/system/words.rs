@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Database, Node, address, call, get, kafka, leeway, now_us, produce, topic, unique};
+use crate::harness::{Database, Node, address, call, get, kafka, now_us, refused, topic, two_windows};
 
 const MINUTE: i64 = 60_000_000;
 /// In no list.
@@ -40,10 +40,6 @@ fn calls(at: i64, (name, n): (&str, usize), (refunds, long): (usize, usize)) -> 
     (0..n).map(one).collect()
 }
 
-fn send(topic: &str, at: i64, calls: &[String]) {
-    produce(topic, calls.iter().enumerate().map(|(i, call)| ((i % 2) as i32, at, call.as_bytes())));
-}
-
 fn rules(start: i64) -> String {
     let time = |at: i64| leeway_core::clock::rfc3339(at);
     let reference = format!("{{ from = \"{}\", to = \"{}\" }}", time(start - 10 * MINUTE), time(start));
@@ -66,13 +62,13 @@ fn what_is_asked_and_what_fails_is_told_by_its_words() {
     node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
     node.extra = "[scan]\nexamine_every = 1\nwords = true\nown_words = [\"Acme\"]\n".into();
     let process = node.start();
-    send(&topic, start - 5 * MINUTE, &calls(start - 5 * MINUTE, ("before", 600), (4, 2)));
-    send(&topic, start, &calls(start, ("marker-0", 2), (0, 0)));
-    database.wait_number("a first evaluation", 90, "SELECT count(*) FROM rule_progress", 3);
-    let present = start + 6 * MINUTE;
-    send(&topic, present, &calls(present, ("now", 600), (30, 15)));
-    send(&topic, present + MINUTE, &calls(present + MINUTE, ("marker-1", 2), (0, 0)));
-    send(&topic, present + 2 * MINUTE, &calls(present + 2 * MINUTE, ("marker-2", 2), (0, 0)));
+    // Of what asks for money back and what is too long.
+    let of_hundred = |name: &str, present: bool| match (present, name) {
+        (true, _) => (30, 15),
+        (false, "before") => (4, 2),
+        _ => (0, 0),
+    };
+    two_windows((&database, &topic, 3), start, |at, of, present| calls(at, of, of_hundred(of.0, present)), 600);
     let asked = database.evidence("input", "firing");
     let (drift, words) = (&asked["drift"], &asked["drift"]["words"]);
     let named = |words: &Value| -> Vec<String> {
@@ -114,10 +110,6 @@ fn told_to_people(url: &str, database: &Database) {
 
 #[test]
 fn words_are_counted_only_where_the_settings_say_so() {
-    let folder = std::env::temp_dir().join(unique("words"));
-    std::fs::create_dir_all(&folder).unwrap();
-    let (settings, file) = (folder.join("leeway.toml"), folder.join("rules.toml"));
-    std::fs::write(&file, rules(now_us())).unwrap();
     for (scan, says) in [
         ("", "rule input: `words.input` is counted only where the settings say scan.words = true"),
         (
@@ -127,10 +119,7 @@ fn words_are_counted_only_where_the_settings_say_so() {
         ("[scan]\nwords = true\ncontent_free = true\n", "which scan.content_free forbids"),
         ("[scan]\nwords = true\nown_words = [\"two words\"]\n", "scan.own_words: `two words` is not one word"),
     ] {
-        std::fs::write(&settings, format!("[rules]\nfile = {file:?}\n{scan}")).unwrap();
-        let mut command = std::process::Command::new(leeway());
-        let output = command.arg("run").arg("--config").arg(&settings).current_dir(&folder).output().unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && error.contains(says), "{scan}: {error}");
+        let error = refused(&rules(now_us()), scan);
+        assert!(error.contains(says), "{scan}: {error}");
     }
 }

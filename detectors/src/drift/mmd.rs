@@ -64,7 +64,7 @@ pub(super) fn compare(reference: &Embeddings, current: &Embeddings, min_events: 
     let whole = Law::of(all * (1.0 / n + 1.0 / m));
     let chance = s / n + t / m;
     let point = whole.point(1.0 - LEVEL).max(Law::of(chance).point(1.0 - LEVEL));
-    let (distance, off, spread) = (square.sqrt(), point.sqrt(), spread(reference, current));
+    let (distance, off, spread) = (square.sqrt(), point.sqrt(), spread_of((s.trace(), t.trace()), square));
     Ok(Verdict {
         effect: (square - chance.trace()).max(0.0).sqrt() / spread,
         interval: Interval::between((distance - off).max(0.0) / spread, (distance + off) / spread),
@@ -81,9 +81,13 @@ pub fn away(reference: &Embeddings, current: &Embeddings) -> [f64; FEATURES] {
 
 /// Standard deviation of the features of both, were they of one size; what is nearly constant has [`LEAST_SPREAD`].
 pub fn spread(reference: &Embeddings, current: &Embeddings) -> f64 {
-    let within = |side: &Embeddings| side.covariance().iter().enumerate().map(|(place, row)| row[place]).sum::<f64>();
-    let between: f64 = away(reference, current).iter().map(|part| part * part).sum();
-    (f64::midpoint(within(reference), within(current)) + between / 4.0).max(0.0).sqrt().max(LEAST_SPREAD)
+    let within = |side: &Embeddings| Matrix::from(side.covariance()).trace();
+    let square = away(reference, current).iter().map(|part| part * part).sum();
+    spread_of((within(reference), within(current)), square)
+}
+
+fn spread_of((before, now): (f64, f64), square: f64) -> f64 {
+    (f64::midpoint(before, now) + square / 4.0).max(0.0).sqrt().max(LEAST_SPREAD)
 }
 
 /// The law of Σ λᵢ χ²₁, independent of one another.

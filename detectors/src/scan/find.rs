@@ -574,6 +574,9 @@ mod tests {
         let beside =
             object.replace("password", "blob").replace("kind", "stringData:\n  pem: |\n    -----BEGIN A-----\nkind");
         assert_eq!(name(&beside), Some("kubernetes-secret"));
+        // One object before it is a secret, and has a certificate; it is none.
+        let other = format!("kind: Secret\n---\npem:\n-----BEGIN A-----\n{}", beside.replace("Secret", "ConfigMap"));
+        assert_ne!(name(&other), Some("kubernetes-secret"));
         let json = r#"{"apiVersion":"v1","data":{"password":"cTJtSzd2THA0UnRadzNYeQ=="},"kind":"Secret"}"#;
         assert_eq!(name(json), Some("kubernetes-secret"));
         for other in [

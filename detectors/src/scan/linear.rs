@@ -3,6 +3,8 @@
 
 use std::cell::RefCell;
 
+use super::split;
+
 /// Places of the hash.
 pub const PLACES: usize = 1 << 16;
 /// Longest run of words.
@@ -79,75 +81,45 @@ pub fn features(text: &str) -> Vec<u16> {
     places
 }
 
+fn apostrophe(letter: char) -> bool {
+    matches!(letter, '\'' | '\u{2019}')
+}
+
 /// Calls `add` with the place of each run.
 fn runs(text: &str, add: &mut impl FnMut(u16)) {
     let mut words = 0;
     // Hashes of the runs that end in the word before.
     let mut runs: [Option<u32>; RUN - 1] = [None; RUN - 1];
-    each(text, |word| {
-        let one = hash(0x811c_9dc5, word);
-        add(place(one));
-        words += 1;
-        if words <= OPENING {
-            add(place(hash(0x51ed_270b, word)));
-        }
-        let mut next = [Some(one), None];
-        for (length, run) in runs.iter().enumerate() {
-            let Some(run) = run else { break };
-            // A run is the mix of its words' hashes.
-            let longer = (*run ^ 0x9e37_79b9).wrapping_mul(0x85eb_ca6b).rotate_left(13) ^ one;
-            add(place(longer));
+    split::words(
+        text,
+        |letter| letter.is_alphanumeric() || apostrophe(letter),
+        |word| {
+            let word = word.trim_matches(apostrophe);
+            if word.is_empty() {
+                return;
+            }
+            let one = hash(0x811c_9dc5, word);
+            add(place(one));
+            words += 1;
             if words <= OPENING {
-                add(place(longer ^ 0x51ed_270b));
+                add(place(hash(0x51ed_270b, word)));
             }
-            if let Some(slot) = next.get_mut(length + 1) {
-                *slot = Some(longer);
+            let mut next = [Some(one), None];
+            for (length, run) in runs.iter().enumerate() {
+                let Some(run) = run else { break };
+                // A run is the mix of its words' hashes.
+                let longer = (*run ^ 0x9e37_79b9).wrapping_mul(0x85eb_ca6b).rotate_left(13) ^ one;
+                add(place(longer));
+                if words <= OPENING {
+                    add(place(longer ^ 0x51ed_270b));
+                }
+                if let Some(slot) = next.get_mut(length + 1) {
+                    *slot = Some(longer);
+                }
             }
-        }
-        runs = next;
-    });
-}
-
-/// What a byte may be in a word: 0 no part of one, 1 a part of ASCII, 2 of another letter or sign.
-const PARTS: [u8; 256] = {
-    let mut parts = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        parts[byte] = if (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'\'' {
-            1
-        } else if byte >= 0x80 {
-            2
-        } else {
-            0
-        };
-        byte += 1;
-    }
-    parts
-};
-
-/// Calls `told` with each word: letters, digits and apostrophes, none of them at its ends.
-fn each(text: &str, mut told: impl FnMut(&str)) {
-    let apostrophe = |letter| matches!(letter, '\'' | '\u{2019}');
-    let mut start = 0;
-    while start < text.len() {
-        let (mut end, mut kinds) = (start, 0);
-        while let Some(byte) = text.as_bytes().get(end).filter(|byte| PARTS[usize::from(**byte)] > 0) {
-            kinds |= PARTS[usize::from(*byte)];
-            end += 1;
-        }
-        // Both ends are letters of ASCII or next to one.
-        let run = &text[start..end];
-        if kinds == 1 {
-            let word = run.trim_matches('\'');
-            if !word.is_empty() {
-                told(word);
-            }
-        } else if kinds > 1 {
-            let words = run.split(|letter: char| !(letter.is_alphanumeric() || apostrophe(letter)));
-            words.map(|word| word.trim_matches(apostrophe)).filter(|word| !word.is_empty()).for_each(&mut told);
-        }
-        start = end + 1;
-    }
+            runs = next;
+        },
+    );
 }
 
 /// FNV-1a over small letters; every digit is alike, and so is every apostrophe.
@@ -174,21 +146,7 @@ fn place(hash: u32) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn words_are_what_stands_between_other_signs(text in "([a-zA-Z0-9'’éß密 ,.-]{0,12}|.{0,6}){0,6}") {
-            let apostrophe = |letter| matches!(letter, '\'' | '\u{2019}');
-            let plain = text.split(|letter: char| !(letter.is_alphanumeric() || apostrophe(letter)));
-            let plain: Vec<&str> = plain.map(|word| word.trim_matches(apostrophe)).filter(|word| !word.is_empty()).collect();
-            let mut told = Vec::new();
-            each(&text, |word| told.push(word.to_owned()));
-            prop_assert_eq!(told, plain);
-        }
-    }
 
     #[test]
     fn features_are_runs_of_one_to_three_words() {

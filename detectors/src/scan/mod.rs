@@ -26,6 +26,7 @@ pub mod quality;
 mod refusal;
 pub mod safety;
 mod secret;
+mod split;
 mod test_values;
 mod walk;
 

@@ -12,7 +12,7 @@ use leeway_core::fnv;
 use leeway_core::quality::Quality;
 use lz4_flex::block::{compress_into, get_maximum_output_size};
 
-use super::texts;
+use super::{split, texts};
 
 /// Bytes of a part that are looked at.
 const READ: usize = 64 << 10;
@@ -160,19 +160,18 @@ type Words = HashSet<u64, RandomState>;
 
 /// Words of four letters and more, and numbers, in lower case.
 fn words(text: &str) -> Words {
-    let long = |word: &&str| word.chars().count() >= WORD || word.starts_with(|first: char| first.is_ascii_digit());
     let mut found = Words::default();
-    for run in text.as_bytes().split(|byte| !byte.is_ascii_alphanumeric() && byte.is_ascii()) {
-        if run.is_ascii() {
-            if run.len() >= WORD || run.first().is_some_and(u8::is_ascii_digit) {
-                found.insert(fnv::hash(run.iter().map(u8::to_ascii_lowercase)));
-            }
-            continue;
+    split::words(text, char::is_alphanumeric, |word| {
+        let letters = if word.is_ascii() { word.len() } else { word.chars().count() };
+        if letters < WORD && !word.starts_with(|first: char| first.is_ascii_digit()) {
+            return;
         }
-        // Between signs of ASCII there are whole letters.
-        let words = std::str::from_utf8(run).unwrap_or_default().split(|letter: char| !letter.is_alphanumeric());
-        found.extend(words.filter(long).map(|word| fnv::hash(word.to_lowercase().bytes())));
-    }
+        found.insert(if word.is_ascii() {
+            fnv::hash(word.bytes().map(|byte| byte.to_ascii_lowercase()))
+        } else {
+            fnv::hash(word.to_lowercase().bytes())
+        });
+    });
     found
 }
 

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::super::find::{REVIEW_BITS, find};
+use super::super::split::runs;
 
 /// Most bytes of a text that are decoded, and how deep.
 const MOST: usize = 64 << 10;
@@ -154,17 +155,11 @@ const COMMON: [&str; 96] = [
 pub fn hides(text: &str) -> bool {
     let text = &text[..text.floor_char_boundary(MOST)];
     runs(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'='))
-        .any(|run| plain(run).is_some_and(|text| matters(&text)))
+        .any(|run| run.len() >= BASE64 && plain(run).is_some_and(|text| matters(&text)))
         || percent(text)
         || escaped(text)
         || spaced(text)
         || disguised(text)
-}
-
-fn runs<'t>(text: &'t str, part: impl Fn(u8) -> bool + 't) -> impl Iterator<Item = &'t str> {
-    let runs = text.as_bytes().split(move |byte| !part(*byte)).filter(|run| run.len() >= BASE64);
-    // Of ASCII alone.
-    runs.filter_map(|run| std::str::from_utf8(run).ok())
 }
 
 /// Whether a run of letters and digits decodes to readable text.

@@ -153,9 +153,11 @@ fn of_secret(candidate: &Candidate<'_>) -> bool {
     let before = &text[range.start.saturating_sub(OBJECT)..range.start];
     let after = &text[range.end..text.len().min(range.end + OBJECT)];
     // A stream of objects has a line of signs between them.
-    let between = |text: &[u8]| memmem::find_iter(text, b"\n---").find(|at| text.get(at + 4) != Some(&b'-'));
-    let last = memmem::rfind(before, b"\n---").filter(|at| before.get(at + 4) != Some(&b'-'));
-    says_secret(&before[last.unwrap_or(0)..]) || says_secret(&after[..between(after).unwrap_or(after.len())])
+    fn lines(text: &[u8]) -> impl Iterator<Item = usize> {
+        memmem::find_iter(text, b"\n---").filter(|at| text.get(at + 4) != Some(&b'-'))
+    }
+    let (first, last) = (lines(before).last().unwrap_or(0), lines(after).next().unwrap_or(after.len()));
+    says_secret(&before[first..]) || says_secret(&after[..last])
 }
 
 /// Whether an object's text has `kind: Secret`, in YAML or JSON.
