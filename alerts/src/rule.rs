@@ -375,6 +375,9 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
     if let (Some(what), Reference::GoldenSet) = (compared_by(measure), reference) {
         return Err(format!("`reference`: a golden set keeps no {what} to compare with"));
     }
+    if test == Test::Classifier {
+        classified(text, reference)?;
+    }
     let alpha = text.alpha.unwrap_or(ALPHA);
     let Some(effect) = text.min_effect.or_else(|| test.least_effect()) else {
         return Err(format!("test `{}` needs a `min_effect`: from which difference on does it matter?", test.id()));
@@ -388,8 +391,23 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
     Ok((Kind::Drift(Drift { reference, alpha, test, direction }), Bound::Above(effect)))
 }
 
+/// What a classifier is learnt from: stretches of both windows.
+fn classified(text: &RuleText, reference: Reference) -> Result<(), String> {
+    if let Reference::Previous(_) = reference {
+        return Err("test `classifier` compares times and slices; beside an earlier version words are tested one by one: `test = \"words\"`".to_owned());
+    }
+    if text.window.0 < CLASSIFIED {
+        return Err(
+            "test `classifier` cuts its windows into eight stretches and more: `window` is 10m or longer".to_owned()
+        );
+    }
+    Ok(())
+}
+
 /// The least change of a rate and of values that matters where a rule says none: drift.md's defaults.
 const LEAST_CHANGE: (f64, f64) = (0.25, 0.1);
+/// The shortest window of a classifier.
+const CLASSIFIED: Micros = 10 * MINUTE;
 /// Weights beyond these would leave the other rules nothing.
 const WEIGHTS: std::ops::RangeInclusive<f64> = 0.001..=1_000.0;
 

@@ -238,8 +238,11 @@ pub struct MovedWords {
     pub moved: Vec<MovedWord>,
     /// How many more do.
     pub more: u64,
-    /// Whether they do.
+    /// Whether they do; of a classifier whether it does.
     pub passed: bool,
+    /// The words were learnt together, by a classifier: what tells the windows apart most comes first.
+    #[serde(default)]
+    pub together: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -267,7 +270,13 @@ impl MovedWords {
         if self.more > 0 {
             told.push(format!("{} more", self.more));
         }
-        let nearest = if self.passed { "" } else { "none surely moved by as much as matters, nearest is " };
+        let nearest = match (self.passed, self.together) {
+            (true, false) => "",
+            (true, true) => "most tells ",
+            (false, false) => "none surely moved by as much as matters, nearest is ",
+            (false, true) if told.is_empty() => "no word tells the windows apart",
+            (false, true) => "they do not surely tell the windows apart by as much as matters, most does ",
+        };
         let tested = group_digits(&self.tested.to_string());
         format!("{nearest}{}; {tested} words tested together", told.join(", "))
     }

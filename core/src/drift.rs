@@ -20,6 +20,7 @@ pub enum Test {
     TwoProportions,
     Fisher,
     Words,
+    Classifier,
     Discrepancy,
 }
 
@@ -45,7 +46,7 @@ pub enum Direction {
 }
 
 impl Test {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Psi,
         Self::KolmogorovSmirnov,
         Self::CramerVonMises,
@@ -61,6 +62,7 @@ impl Test {
         Self::TwoProportions,
         Self::Fisher,
         Self::Words,
+        Self::Classifier,
         Self::Discrepancy,
     ];
 
@@ -85,6 +87,7 @@ impl Test {
             Self::TwoProportions => "two_proportions",
             Self::Fisher => "fisher",
             Self::Words => "words",
+            Self::Classifier => "classifier",
             Self::Discrepancy => "mmd",
         }
     }
@@ -106,6 +109,7 @@ impl Test {
             Self::TwoProportions => "test of two proportions, difference of shares",
             Self::Fisher => "Fisher's exact test, difference of shares",
             Self::Words => "Fisher's exact test of each word, difference of the shares of texts that have it",
+            Self::Classifier => "domain classifier of words, difference of its scores",
             Self::Discrepancy => "maximum mean discrepancy of embeddings, by random Fourier features",
         }
     }
@@ -119,7 +123,7 @@ impl Test {
             | Self::MannWhitney
             | Self::Welch
             | Self::Wasserstein => Takes::Values,
-            Self::Words => Takes::Words,
+            Self::Words | Self::Classifier => Takes::Words,
             Self::Discrepancy => Takes::Embeddings,
             _ => Takes::Categories,
         }
@@ -169,6 +173,7 @@ impl Test {
             Self::CramerVonMises => Some(0.05),
             Self::TwoProportions | Self::Fisher => Some(0.01),
             Self::Words => Some(0.05),
+            Self::Classifier => Some(0.2),
             Self::AndersonDarling | Self::MannWhitney | Self::Welch => None,
         }
     }
@@ -179,7 +184,7 @@ impl Test {
             Self::Psi => Unit::Psi,
             Self::MannWhitney | Self::Welch => measure.unit(),
             Self::TwoProportions | Self::Fisher | Self::Words => Unit::Share,
-            Self::Wasserstein | Self::Discrepancy => Unit::Deviations,
+            Self::Wasserstein | Self::Classifier | Self::Discrepancy => Unit::Deviations,
             _ => Unit::Distance,
         }
     }

@@ -11,17 +11,23 @@ use leeway_alerts::rule::{Drift, Rule};
 use leeway_alerts::state::Verdict;
 use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, MovedWords, State, Uncovered, Versions};
 use leeway_core::clock::{DAY, HOUR, Micros};
-use leeway_core::drift::Direction;
-use leeway_core::measure::Sample;
+use leeway_core::drift::{Direction, Test};
+use leeway_core::measure::{Measure, Sample};
 use leeway_core::pane::Pane;
-use leeway_core::words::{Vocabulary, Words};
+use leeway_core::words::{Of, Vocabulary, Words};
 use leeway_detectors::drift;
+use leeway_detectors::drift::classifier;
 use leeway_detectors::drift::words::Gates;
 use leeway_store::{AlertRow, SeriesPane};
 
 use crate::evaluate::{Evaluator, Subject, bare, by_instance, silent};
 use crate::golden::Golden;
 use crate::wording;
+
+/// Windows whose words are read by the minute, so that there are stretches enough; of longer ones by the hour.
+const MINUTES: Micros = 6 * HOUR;
+/// Stretches of time whose words are told apart before they are joined to some with about as many texts.
+const STEPS: Micros = 64;
 
 /// What an instance's window is held beside.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +36,8 @@ pub(crate) struct Held {
     pub sample: Option<Sample>,
     /// What it is made of, where that is calls.
     pub pane: Option<Pane>,
+    /// Its words and the present's by stretches of time, where a classifier asks for them.
+    pub stretches: [Vec<Words>; 2],
     /// From the beginning of its first window to the end of its last.
     pub times: (Micros, Micros),
     /// What it is, where its times do not say all.
@@ -45,6 +53,12 @@ pub(crate) struct Held {
 impl Held {
     pub fn of(rule: &Rule, pane: Pane, times: (Micros, Micros), words: String) -> Self {
         Self { sample: rule.measure.sample(&pane), pane: Some(pane), times, words, ..Self::default() }
+    }
+
+    /// A reference that has nothing of an instance.
+    fn nothing((rule, asked): (&Rule, Drift), end: Micros) -> Self {
+        let windows = asked.reference.windows(end - rule.window, end);
+        Self { times: span(&windows), words: rule.reference_words(0), ..Self::default() }
     }
 }
 
@@ -64,12 +78,22 @@ impl Evaluator {
         match reference {
             Reference::Previous(label) => self.versions((rule, asked.test, label), end, before).await,
             Reference::GoldenSet => self.golden_set((rule, asked), end).await,
-            _ => Ok((self.instances(rule, end - rule.window, end).await?, self.times(rule, reference, end).await?)),
+            _ => {
+                let mut held = self.times((rule, asked), end).await?;
+                let window = (end - rule.window, end);
+                if let (Test::Classifier, Measure::Words(of)) = (asked.test, &rule.measure) {
+                    for (labels, now) in self.stretches((rule, *of), &[window]).await? {
+                        held.entry(labels).or_insert_with(|| Held::nothing((rule, asked), end)).stretches[1] = now;
+                    }
+                }
+                Ok((self.instances(rule, window.0, end).await?, held))
+            }
         }
     }
 
     /// Other times, or another slice. A fixed reference that lies behind is read once and remembered.
-    async fn times(&mut self, rule: &Rule, reference: Reference, end: Micros) -> Result<References> {
+    async fn times(&mut self, (rule, asked): (&Rule, Drift), end: Micros) -> Result<References> {
+        let reference = asked.reference;
         let key = (rule.id.clone(), rule.version.clone());
         if let Some(known) = self.memory.references.get(&key) {
             return Ok(known.clone());
@@ -77,7 +101,12 @@ impl Evaluator {
         let windows = reference.windows(end - rule.window, end);
         let held = self.over(&rule.of_reference(), &windows).await?;
         let of = |(labels, (pane, held))| (labels, Held::of(rule, pane, span(&windows), rule.reference_words(held)));
-        let held: References = held.into_iter().map(of).collect();
+        let mut held: References = held.into_iter().map(of).collect();
+        if let (Test::Classifier, Measure::Words(of)) = (asked.test, &rule.measure) {
+            for (labels, before) in self.stretches((&rule.of_reference(), *of), &windows).await? {
+                held.entry(labels).or_insert_with(|| Held::nothing((rule, asked), end)).stretches[0] = before;
+            }
+        }
         if let Reference::Fixed { to, .. } = reference
             && to < end - DAY
         {
@@ -111,6 +140,37 @@ impl Evaluator {
             }
         }
         Ok(merged)
+    }
+
+    /// The words of a rule's instances by stretches of windows' time.
+    async fn stretches(
+        &self,
+        (rule, words): (&Rule, Of),
+        windows: &[(Micros, Micros)],
+    ) -> Result<BTreeMap<AlertLabels, Vec<Words>>> {
+        let span: Micros = windows.iter().map(|(from, to)| to - from).sum();
+        let (short, step) = (span <= MINUTES, (span / STEPS).max(1));
+        let (mut tables, mut passed) = (BTreeMap::<AlertLabels, BTreeMap<Micros, Words>>::new(), 0);
+        for (from, to) in windows {
+            let mut start = *from;
+            while start < *to {
+                let stop = (start + DAY).min(*to);
+                let panes = if short {
+                    self.store.panes(rule.level(), rule.tenant(), start, stop).await?
+                } else {
+                    self.store.hours(rule.level(), rule.tenant(), start, stop).await?
+                };
+                for series in panes.iter().filter(|series| rule.matches(&series.labels)) {
+                    let Some(words) = series.pane.words(words) else { continue };
+                    let place = (passed + series.window_start - from) / step;
+                    let instance = tables.entry(rule.instance(&series.labels)).or_default();
+                    instance.entry(place).or_default().merge(words);
+                }
+                start = stop;
+            }
+            passed += to - from;
+        }
+        Ok(tables.into_iter().map(|(labels, tables)| (labels, classifier::stretches(tables.into_values()))).collect())
     }
 
     /// The newest run of the rule's suite that is of each instance's tenant, app and of what it runs.
@@ -209,12 +269,11 @@ pub(crate) fn span(windows: &[(Micros, Micros)]) -> (Micros, Micros) {
 /// A window against its reference: both gates, evidence and effect.
 pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: &Vocabulary) -> (Verdict, Evidence) {
     let (rule, measure) = (subject.rule, &subject.rule.measure);
-    let windows = asked.reference.windows(subject.end - rule.window, subject.end);
-    let nothing = Held { times: span(&windows), words: rule.reference_words(0), ..Held::default() };
+    let nothing = Held::nothing((rule, asked), subject.end);
     let held = subject.held.unwrap_or(&nothing);
     let now = measure.sample(subject.pane).unwrap_or(Sample::Means(None));
     let alike = held.pane.as_ref().is_none_or(|before| measure.comparable(before, subject.pane));
-    let Said { outcome, cells, words } = say((rule, asked), (held.sample.as_ref(), &now), vocabulary);
+    let Said { outcome, cells, words } = say((rule, asked), held, &now, vocabulary);
     let outcome = if alike { outcome } else { Err(drift::Inconclusive::OtherSource) };
     let untested = outcome.as_ref().err().map_or_else(String::new, ToString::to_string);
     let (verdict, found) = match outcome {
@@ -269,7 +328,8 @@ struct Said {
     words: Option<MovedWords>,
 }
 
-fn say((rule, asked): (&Rule, Drift), (before, now): (Option<&Sample>, &Sample), vocabulary: &Vocabulary) -> Said {
+fn say((rule, asked): (&Rule, Drift), held: &Held, now: &Sample, vocabulary: &Vocabulary) -> Said {
+    let (before, [was, is]) = (held.sample.as_ref(), &held.stretches);
     let Sample::Words(now) = now else {
         let (outcome, cells) = drift::compare_samples(asked.test, (before, now), rule.measure.scale(), rule.min_events);
         return Said { outcome, cells, words: None };
@@ -277,7 +337,12 @@ fn say((rule, asked): (&Rule, Drift), (before, now): (Option<&Sample>, &Sample),
     let none = Words::default();
     let before = if let Some(Sample::Words(before)) = before { before } else { &none };
     let gates = Gates { alpha: asked.alpha, least: rule.bound.limit(), direction: asked.direction };
-    let (outcome, words) = match wording::compared((before, now), rule.min_events, gates, vocabulary) {
+    let said = if asked.test == Test::Classifier {
+        wording::classified((was, is), rule.min_events, gates, vocabulary)
+    } else {
+        wording::compared((before, now), rule.min_events, gates, vocabulary)
+    };
+    let (outcome, words) = match said {
         Ok((verdict, words)) => (Ok(verdict), Some(words)),
         Err(reason) => (Err(reason), None),
     };

@@ -6,7 +6,7 @@ use leeway_core::pane::Pane;
 use leeway_core::words::{Of, Vocabulary, Words};
 use leeway_dashboards::report::{Outcome, WordsRow};
 use leeway_detectors::drift::words::{self, Gates};
-use leeway_detectors::drift::{Inconclusive, Verdict};
+use leeway_detectors::drift::{Inconclusive, Verdict, classifier};
 
 use crate::periods::Scope;
 
@@ -38,7 +38,32 @@ pub(crate) fn compared(
     };
     let moved: Vec<MovedWord> = found.words.iter().take(TOLD).map(word).collect();
     let more = (found.words.len() - moved.len()) as u64;
-    Ok((found.verdict, MovedWords { tested: found.tested as u64, moved, more, passed: found.passed }))
+    let words = MovedWords { tested: found.tested as u64, moved, more, passed: found.passed, together: false };
+    Ok((found.verdict, words))
+}
+
+/// What a classifier of two windows' stretches says, and the words by which it tells them apart.
+pub(crate) fn classified(
+    (before, now): (&[Words], &[Words]),
+    min_events: u64,
+    gates: Gates,
+    vocabulary: &Vocabulary,
+) -> Result<(Verdict, MovedWords), Inconclusive> {
+    let found = classifier::compare(before, now, min_events)?;
+    let share = |side: &[Words], place: u16| {
+        let texts: u64 = side.iter().map(Words::texts).sum();
+        side.iter().map(|words| words.of(place)).sum::<u64>() as f64 / texts as f64
+    };
+    let word = |telling: &classifier::Telling| MovedWord {
+        place: telling.place,
+        word: vocabulary.name(telling.place).unwrap_or(UNNAMED).to_owned(),
+        before: share(before, telling.place),
+        now: share(now, telling.place),
+    };
+    let moved: Vec<MovedWord> = found.words.iter().take(TOLD).map(word).collect();
+    let more = (found.words.len() - moved.len()) as u64;
+    let passed = found.verdict.p <= gates.alpha && found.verdict.effect > gates.least;
+    Ok((found.verdict, MovedWords { tested: found.tested as u64, moved, more, passed, together: true }))
 }
 
 /// An app's words of two weeks; nothing of what neither has any. `p_adjusted` is not adjusted yet.

@@ -1,15 +1,17 @@
 //! Drift of words through the whole system: what is asked and what is said of failures is told by its words, and no other text is kept.
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use crate::harness::{Database, Node, address, call, get, kafka, now_us, refused, topic, two_windows};
+use crate::harness::{Database, Node, address, call, get, kafka, now_us, produce, refused, topic, two_windows};
 
 const MINUTE: i64 = 60_000_000;
 /// In no list.
 const UNLISTED: &str = "zirkonquast";
 
 /// Calls that ask what people ask; of every hundred `refunds` ask for money back, all on one route, and `long` fail since they are too long.
-fn calls(at: i64, (name, n): (&str, usize), (refunds, long): (usize, usize)) -> Vec<String> {
+fn calls(at: impl Fn(usize) -> i64, (name, n): (&str, usize), (refunds, long): (usize, usize)) -> Vec<String> {
     const ASKED: [&str; 5] = [
         "When will my order arrive at the new address?",
         "Please reset the password of my account, thanks!",
@@ -27,7 +29,7 @@ fn calls(at: i64, (name, n): (&str, usize), (refunds, long): (usize, usize)) -> 
             ASKED[i % ASKED.len()].to_owned()
         };
         let route = if refund { "returns" } else { "chat" };
-        let call = call(&format!("{name}-{i}"), at + i as i64 * 20_000, "shop", 100.0);
+        let call = call(&format!("{name}-{i}"), at(i), "shop", 100.0);
         let text = serde_json::json!({"input": asked, "output": "Of course, I can help you with that question today."});
         let call = call.replacen("\"status\"", &format!("\"route\":\"{route}\",\"text\":{text},\"status\""), 1);
         let failure = match i * 53 % 100 {
@@ -68,7 +70,12 @@ fn what_is_asked_and_what_fails_is_told_by_its_words() {
         (false, "before") => (4, 2),
         _ => (0, 0),
     };
-    two_windows((&database, &topic, 3), start, |at, of, present| calls(at, of, of_hundred(of.0, present)), 600);
+    two_windows(
+        (&database, &topic, 3),
+        start,
+        |at, of, present| calls(|i| at + i as i64 * 20_000, of, of_hundred(of.0, present)),
+        600,
+    );
     let asked = database.evidence("input", "firing");
     let (drift, words) = (&asked["drift"], &asked["drift"]["words"]);
     let named = |words: &Value| -> Vec<String> {
@@ -98,6 +105,56 @@ fn what_is_asked_and_what_fails_is_told_by_its_words() {
         let hex: String = UNLISTED.bytes().map(|byte| format!("{byte:02x}")).collect();
         assert!(!all.contains(UNLISTED) && !all.contains(&hex), "{table}");
     }
+}
+
+/// Ten minutes of calls beside ten others: how far a classifier tells them apart, and by which words.
+#[test]
+fn a_classifier_says_how_far_two_times_are_told_apart_and_by_which_words() {
+    const CALLS: usize = 1_000;
+    kafka();
+    let (database, topic) = (Database::new(), topic(2));
+    let start = (now_us() - 120 * MINUTE) / MINUTE * MINUTE;
+    let mut node = Node::new(&database, &topic);
+    let time = |at: i64| leeway_core::clock::rfc3339(at);
+    let reference = format!("{{ from = \"{}\", to = \"{}\" }}", time(start - 10 * MINUTE), time(start));
+    let rule = |of: &str| {
+        format!(
+            "[[rule]]\nid = \"{of}\"\nkind = \"drift\"\ntest = \"classifier\"\nalpha = 0.01\nmeasure = \"words.{of}\"\nby = [\"app\"]\nwindow = \"10m\"\nreference = {reference}\nseverity = \"ticket\"\n\n"
+        )
+    };
+    node.rules = ["input", "output"].map(rule).concat();
+    node.variables = vec![("LEEWAY_TEST_FAULT".into(), "clock=off".into())];
+    node.extra = "[scan]\nexamine_every = 1\nwords = true\n".into();
+    let process = node.start();
+    // Ten minutes around when they are sent: dealt out evenly minutes would be more alike than chance makes them.
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let tossed: Vec<i64> = (0..CALLS).map(|_| rng.random_range(-5 * MINUTE..5 * MINUTE)).collect();
+    let spread = |at: i64, of: (&str, usize), present: bool| match of.0 {
+        "before" | "now" => calls(|i| at + tossed[i], of, (if present { 30 } else { 4 }, if present { 2 } else { 0 })),
+        _ => calls(|_| at, of, (0, 0)),
+    };
+    two_windows((&database, &topic, 2), start, spread, CALLS);
+    for at in [12, 13].map(|minutes| start + minutes * MINUTE) {
+        let last = calls(|_| at, (&format!("last-{at}"), 2), (0, 0));
+        produce(&topic, last.iter().enumerate().map(|(i, call)| (i as i32, at, call.as_bytes())));
+    }
+    let asked = database.evidence("input", "firing");
+    let (drift, words) = (&asked["drift"], &asked["drift"]["words"]);
+    let told: Vec<&str> = words["moved"].as_array().unwrap().iter().filter_map(|word| word["word"].as_str()).collect();
+    println!("  {} {} {} {words}", asked["value"], asked["low"], drift["p"]);
+    // A quarter of the texts is of another kind: 0.26 in deviations of what is asked of in 4 to 30 of a hundred is 0.74.
+    let effect = asked["value"].as_f64().unwrap();
+    let (low, high) = (asked["low"].as_f64().unwrap(), asked["high"].as_f64().unwrap());
+    assert!((0.3..1.6).contains(&effect) && low > 0.0 && low < 0.74 && 0.74 < high, "{asked:#}");
+    assert!(drift["p"].as_f64().unwrap() <= 0.01 && words["passed"] == true, "{asked:#}");
+    assert!(["refund", "damaged", "bought"].iter().all(|word| told.contains(word)), "{told:?}");
+    assert_eq!((&drift["test"], &asked["moved"]["label"]), (&"classifier".into(), &"route".into()), "{asked:#}");
+    // What is answered is always the same.
+    let answered = database.evidence("output", "inactive");
+    assert_eq!((&answered["value"], &answered["drift"]["p"]), (&0.0.into(), &1.0.into()), "{answered:#}");
+    let print = database.query("SELECT fingerprint FROM alert WHERE rule = 'input'").unwrap()[0][0].clone();
+    let page = get(&format!("{}/alerts/{print}", address(&process)));
+    assert!(page.contains("domain classifier of words") && page.contains("most tells `"), "{page}");
 }
 
 /// The alert's page says the words.

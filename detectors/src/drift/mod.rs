@@ -8,6 +8,7 @@
 
 mod anderson_darling;
 mod chi_square;
+pub mod classifier;
 mod cramer_von_mises;
 mod divergence;
 mod fisher;
@@ -68,6 +69,10 @@ pub enum Inconclusive {
     NotTwo(usize),
     #[error("no word is in {needed} of the texts")]
     NoWords { needed: u64 },
+    #[error(
+        "the reference has texts in {reference} stretches of time and the present in {current}; the test needs {needed} in each: a longer window"
+    )]
+    FewStretches { reference: u64, current: u64, needed: u64 },
 }
 
 /// A test of the catalogue.
@@ -96,6 +101,7 @@ pub fn of(test: Test) -> &'static dyn WindowTest {
         Test::TwoProportions => &two_proportions::TwoProportions,
         Test::Fisher => &fisher::Fisher,
         Test::Words => &words::ByWord,
+        Test::Classifier => &classifier::Classifier,
         Test::Discrepancy => &mmd::Discrepancy,
     }
 }
