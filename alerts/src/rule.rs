@@ -697,6 +697,18 @@ receivers = ["oncall"]
             ("reference = \"previous_day\"\nmeasure = \"errors\"", "no distribution, rate or mean"),
             ("reference = \"previous_day\"\nmeasure = \"embedding.e5\"\ntest = \"psi\"", "valid are mmd"),
             ("reference = \"previous_day\"\nmeasure = \"embedding.e5\"\ndirection = \"up\"", "effect has a sign"),
+            (
+                "reference = \"previous_release\"\nmeasure = \"words.input\"\ntest = \"classifier\"\nwindow = \"1h\"",
+                "words are tested one by one",
+            ),
+            (
+                "reference = \"previous_day\"\nmeasure = \"words.input\"\ntest = \"classifier\"\nwindow = \"5m\"",
+                "`window` is 10m or longer",
+            ),
+            (
+                "reference = \"previous_day\"\nmeasure = \"duration_ms\"\ntest = \"classifier\"",
+                "for measure `duration_ms` valid are",
+            ),
             ("reference = { golden_set = \"s\" }\nmeasure = \"embedding.e5\"", "a golden set keeps no embeddings"),
             ("reference = \"previous_day\"\ndirection = \"sideways\"", "up, down and both"),
         ] {

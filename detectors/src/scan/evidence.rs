@@ -14,6 +14,8 @@ const _: () = assert!(BEFORE < gate::PART && AFTER < gate::PART);
 /// Most bits that a word before a value adds, and one after it.
 pub(super) const BEFORE_BITS: f32 = 14.0;
 const AFTER_BITS: f32 = 7.0;
+/// Of the name of a table's column.
+const NAMED_BITS: f32 = 13.0;
 
 /// Words after which a number names a thing, not a person.
 const OTHERS: &[&str] = &[
@@ -108,6 +110,51 @@ const OTHERS: &[&str] = &[
     "value",
     "lease",
 ];
+/// What names a thing although a word of a kind is part of it or stands before it: its own number follows, nobody's.
+const THINGS: &[&str] = &[
+    "call id",
+    "call stack",
+    "call count",
+    "call depth",
+    "call site",
+    "card id",
+    "memory card",
+    "sd card",
+    "graphics card",
+    "phone case",
+    "sku",
+    "count",
+    "counter",
+    "text length",
+    "length",
+    "social media",
+    "social score",
+    "social graph",
+    "social network",
+    "social reach",
+    "depth",
+    "units",
+    "reach",
+    "score",
+    "order id",
+    "order no",
+    "order number",
+    "tracking number",
+    "tracking no",
+    "invoice no",
+    "invoice number",
+    "part no",
+    "part number",
+    "model no",
+    "model number",
+    "version",
+    "timestamp",
+    "checksum",
+    "offset",
+    "firmware",
+    "colour",
+    "color",
+];
 /// Units: a number before one is a measurement.
 const UNITS: &[&str] = &[
     "bytes",
@@ -150,25 +197,22 @@ const UNITS: &[&str] = &[
     "hits",
     "ops",
 ];
-/// What joins a value to the word after it.
-const SAID: [&str; 16] = [
-    " is my ",
-    " is his ",
-    " is her ",
-    " is their ",
-    " is the ",
-    " is our ",
-    " is your ",
-    " (",
-    " as my ",
-    " as the ",
-    " was my ",
-    " is a ",
-    " is an ",
-    ", my ",
-    " - my ",
-    " = ",
-];
+/// Whether what stands between a value and a word after it joins them: ` is my `, ` as the `, ` (`.
+fn joins(between: &[u8]) -> bool {
+    let own = |word: &[u8]| matches!(word, b"my" | b"his" | b"her" | b"their" | b"our" | b"your" | b"the");
+    let mut words = between.split(|byte| *byte == b' ');
+    let (first, second, third) = (words.next(), words.next(), words.next());
+    let (Some(first), Some(second)) = (first, second) else { return false };
+    match (first, second) {
+        (b"", b"is" | b"was") => {
+            third.is_some_and(|word| own(word) || matches!(word, b"a" | b"an" | b"also" | b"indeed"))
+        }
+        (b"", b"as" | b"for" | b"under" | b"a" | b"looking" | b"really" | b"=") => third.is_some(),
+        (b"", b"-") | (b",", _) => third.is_some() && (own(second) || second == b"is" || third == Some(b"my")),
+        (b"", word) => word.starts_with(b"(") || own(word) && third.is_some(),
+        _ => false,
+    }
+}
 const OTHER_BITS: f32 = -6.0;
 /// Bits lost where digits stand between the word and the value.
 const BETWEEN: f32 = -5.0;
@@ -203,6 +247,7 @@ struct Spelling {
     kinds: u64,
     len: u8,
     letters: Letters,
+    thing: bool,
 }
 
 impl Spelling {
@@ -215,7 +260,15 @@ impl Spelling {
             u128::from_le_bytes(all)
         };
         let (len, letters) = (small.len() as u8, Letters::of(spelling));
-        Self { first: padded(&|byte| byte), mask: padded(&|_| u8::MAX), rest: rest.into(), kinds, len, letters }
+        Self {
+            first: padded(&|byte| byte),
+            mask: padded(&|_| u8::MAX),
+            rest: rest.into(),
+            kinds,
+            len,
+            letters,
+            thing: false,
+        }
     }
 
     /// Where it ends, where it begins at a place of a text and ends before another.
@@ -252,7 +305,8 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
     for (place, kind) in KINDS.iter().enumerate() {
         kind.words.iter().for_each(|word| add(word, 1 << place));
     }
-    OTHERS.iter().for_each(|word| add(word, 0));
+    OTHERS.iter().chain(THINGS).for_each(|word| add(word, 0));
+    let things: Vec<String> = THINGS.iter().flat_map(|word| spelled(word)).collect();
     let mut by_head: Vec<(usize, &(String, &'static str, u64))> = Vec::new();
     for word in &words {
         let bytes = word.0.as_bytes();
@@ -279,7 +333,13 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         }
         begins[head / 64] |= 1 << (head % 64);
     }
-    let spellings = by_head.iter().map(|(_, (spelling, _, kinds))| Spelling::new(spelling, *kinds)).collect();
+    let spellings = by_head
+        .iter()
+        .map(|(_, (spelling, _, kinds))| Spelling {
+            thing: things.contains(spelling),
+            ..Spelling::new(spelling, *kinds)
+        })
+        .collect();
     Words { begins, heads, beginnings, spellings, words: by_head.iter().map(|(_, (_, word, _))| *word).collect() }
 });
 
@@ -349,7 +409,12 @@ fn spelled(word: &str) -> Vec<String> {
         all.push(word.chars().map(String::from).collect::<Vec<_>>().join("."));
     }
     if word.contains(' ') {
-        all.extend(["_", "-", ""].map(|between| word.replace(' ', between)));
+        all.extend(["_", "-"].map(|between| word.replace(' ', between)));
+        let joined = word.replace(' ', "");
+        // `SA ID` is not said.
+        if joined.len() > 4 {
+            all.push(joined);
+        }
     }
     all
 }
@@ -358,14 +423,16 @@ fn spelled(word: &str) -> Vec<String> {
 fn word(text: &[u8], range: Range<usize>, letters: Letters) -> bool {
     let before = range.start.checked_sub(1).map(|place| text[place]);
     let after = text.get(range.end).copied();
-    let raw = &text[range];
+    let (raw, end) = (&text[range.clone()], range.end);
     if !letters.ascii {
         return true;
     }
     let plural = after == Some(b's') && raw.len() > 3;
     let right = plural || !after.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let assigned = || text[end..].strip_prefix(b" ").is_some_and(|rest| rest.starts_with(b"="));
     let key = || {
-        matches!(before, Some(b'"' | b'_' | b'\'' | b'&' | b'?'))
+        assigned()
+            || matches!(before, Some(b'"' | b'_' | b'\'' | b'&' | b'?'))
             || matches!(after, Some(b'"' | b'_' | b'=' | b':' | b'\''))
     };
     right && (!letters.capitals || key() || raw.iter().all(|byte| !byte.is_ascii_lowercase()))
@@ -377,17 +444,20 @@ const ROOM: usize = 64;
 /// What stands beside one place of a text: bits for each kind, and the place of the word that says so.
 pub(super) struct Beside {
     /// A bit for each kind of which some word speaks; of the others nothing is known.
-    said: u64,
+    pub said: u64,
     bits: [f32; ROOM],
     word: [u16; ROOM],
     /// Bits against any bare number.
     pub other: f32,
-    /// Most bits of any kind.
-    pub best: f32,
+    /// Bits that the nearest name of a thing would add, were it of a kind.
+    pub thing: f32,
+    /// Bytes to the nearest word of any kind.
+    pub nearest: f32,
 }
 
 impl Beside {
-    pub const NOTHING: Self = Self { said: 0, bits: [0.0; ROOM], word: [0; ROOM], other: 0.0, best: 0.0 };
+    pub const NOTHING: Self =
+        Self { said: 0, bits: [0.0; ROOM], word: [0; ROOM], other: 0.0, thing: 0.0, nearest: f32::INFINITY };
 
     /// Words before a value that begins at `at`.
     pub fn before(&mut self, text: &[u8], at: usize) {
@@ -397,15 +467,34 @@ impl Beside {
         words.each(text, from..at, |place, range| {
             let gap = at - range.end;
             if words.spellings[place].kinds == 0 {
-                if gap <= 14 {
+                // One that has a number of its own says nothing of the next.
+                if gap <= 14 && !text[range.end..at].iter().any(u8::is_ascii_digit) {
                     self.other = OTHER_BITS;
+                    if words.spellings[place].thing {
+                        self.thing = self.thing.max(BEFORE_BITS - gap as f32 / 7.0);
+                    }
                 }
                 return;
             }
             let digit = |byte: &&u8| byte.is_ascii_digit();
             let apart = gap >= 4 && text[range.end..at].iter().filter(digit).count() >= 4;
             let bits = BEFORE_BITS - gap as f32 / 7.0 + if apart { BETWEEN } else { 0.0 };
+            if !apart {
+                self.nearest = self.nearest.min(gap as f32);
+            }
             self.add(place, bits);
+        });
+    }
+
+    /// Words of a name, as of a table's column.
+    pub fn named(&mut self, text: &[u8], name: Range<usize>) {
+        self.clear();
+        let words = &*WORDS;
+        let name = name.end.saturating_sub(BEFORE).max(name.start)..name.end;
+        words.each(text, name.clone(), |place, range| {
+            if words.spellings[place].kinds != 0 {
+                self.add(place, NAMED_BITS - (name.end - range.end) as f32 / 7.0);
+            }
         });
     }
 
@@ -423,20 +512,19 @@ impl Beside {
         words.each(text, at..to, |place, range| {
             if words.spellings[place].kinds != 0 {
                 let between = &text[at..range.start];
-                let said = SAID.iter().any(|said| between.starts_with(said.as_bytes()));
+                let said = joins(between);
                 let most = if said { BEFORE_BITS } else { AFTER_BITS };
                 self.add(place, most - (range.start - at) as f32 / if said { 8.0 } else { 4.0 });
             }
         });
     }
 
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.said = 0;
-        (self.other, self.best) = (0.0, 0.0);
+        (self.other, self.thing, self.nearest) = (0.0, 0.0, f32::INFINITY);
     }
 
     fn add(&mut self, place: usize, bits: f32) {
-        self.best = self.best.max(bits);
         let mut kinds = WORDS.spellings[place].kinds;
         while kinds != 0 {
             let kind = kinds.trailing_zeros() as usize;
@@ -471,7 +559,7 @@ mod tests {
 
     fn spellings() -> Vec<String> {
         let kinds = KINDS.iter().flat_map(|kind| kind.words.iter());
-        kinds.chain(OTHERS).flat_map(|word| spelled(word)).collect()
+        kinds.chain(OTHERS).chain(THINGS).flat_map(|word| spelled(word)).collect()
     }
 
     /// Each word at each place.
@@ -533,9 +621,9 @@ mod tests {
         let mut beside = Beside::NOTHING;
         let text = "les donn\u{e9}es du ".as_bytes();
         beside.before(text, text.len());
-        assert_eq!(beside.best, 0.0);
+        assert_eq!(beside.said, 0);
         let text = "n\u{e9}e le ".as_bytes();
         beside.before(text, text.len());
-        assert!(beside.best > 12.0, "{}", beside.best);
+        assert!(beside.said != 0 && beside.nearest == 1.0, "{}", beside.nearest);
     }
 }

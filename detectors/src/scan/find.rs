@@ -1,6 +1,7 @@
 //! Values in a text: places from the gate, shapes from the automaton, checks, words beside; of those that overlap, the
 //! one with the most evidence.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use super::evidence::{BEFORE_BITS, Beside, probability};
 use super::gate::Gate;
 use super::kinds::Edges;
 use super::secret;
+use super::table;
 use super::test_values;
 use super::walk::{self, Kept, Told};
 
@@ -74,12 +76,19 @@ impl Finding {
 /// Bits lost by a number that goes on before or after with the same separator, or that hangs on a word by a dash.
 const GOES_ON: f32 = -4.0;
 const HANGS: f32 = -3.0;
-/// Bits lost where the word right before belongs to another kind.
+/// Bits lost where the word right before belongs to another kind, whose form the value has, or that may have some number.
 const CLAIMED: f32 = -4.0;
+/// Bytes between such a word and a value of that form, and between it and any number.
+const CLAIMS: f32 = 17.0;
+const CLAIMS_ANY: f32 = 6.0;
+/// Bits of a form and its check that no word of another kind takes away, and that none of a thing does.
+const SURE: f32 = 5.0;
+const SURER: f32 = 5.5;
 
 /// Every value of a text with at least even odds, in order; none overlaps another.
 pub fn find(text: &[u8]) -> Vec<Finding> {
-    let mut finder = Finder::new(text);
+    let lines = lines(text);
+    let mut finder = Finder::new(&lines);
     finder.all();
     best(finder.found)
 }
@@ -91,11 +100,26 @@ pub(super) type Values = HashSet<Value, RandomState>;
 /// Which of the wanted values the text may hold: those that a form and its check allow, whatever stands beside them.
 pub(super) fn held(text: &[u8], wanted: &Values) -> Values {
     let kinds = wanted.iter().fold(0, |kinds, (kind, _)| kinds | 1 << *kind as u64);
-    let mut finder = Finder { wanted: Some((wanted, Values::default())), kinds, ..Finder::new(text) };
+    let lines = lines(text);
+    let mut finder = Finder { wanted: Some((wanted, Values::default())), kinds, ..Finder::new(&lines) };
     finder.all();
     let found = finder.found.into_iter().map(|finding| (finding.entity, finding.canonical));
     let held = finder.wanted.map(|(_, held)| held).unwrap_or_default();
     found.filter(|value| wanted.contains(value)).chain(held).collect()
+}
+
+/// A text whose lines and tabs are written with two signs, as within JSON, in lines.
+fn lines(text: &[u8]) -> Cow<'_, [u8]> {
+    let written = |at: &usize| matches!(text.get(at + 1), Some(b'n' | b't' | b'r'));
+    let mut places = memchr::memchr_iter(b'\\', text).filter(written).peekable();
+    if places.peek().is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut lines = text.to_vec();
+    for at in places {
+        (lines[at], lines[at + 1]) = (b' ', if text[at + 1] == b't' { b'\t' } else { b'\n' });
+    }
+    Cow::Owned(lines)
 }
 
 /// Whether two phone numbers differ by a prefix alone.
@@ -120,6 +144,8 @@ struct Finder<'t> {
     /// What was looked up last: where a value began and what stands before it, where one ended and what stands after it.
     before: (usize, Beside),
     after: (usize, Beside),
+    /// Where one began, and what a table's first row says of it; `None` of a text of one line.
+    above: Option<Box<(usize, Beside)>>,
     /// The stretch that was checked last.
     candidate: Candidate<'t>,
     found: Vec<Finding>,
@@ -137,11 +163,11 @@ struct Finder<'t> {
 
 impl<'t> Finder<'t> {
     fn new(text: &'t [u8]) -> Self {
-        let (before, after) = ((usize::MAX, Beside::NOTHING), (usize::MAX, Beside::NOTHING));
         Self {
             text,
-            before,
-            after,
+            before: (usize::MAX, Beside::NOTHING),
+            after: (usize::MAX, Beside::NOTHING),
+            above: memchr::memchr(b'\n', text).map(|_| Box::new((usize::MAX, Beside::NOTHING))),
             candidate: Candidate::none(text),
             found: Vec::new(),
             token: 0,
@@ -173,14 +199,16 @@ impl<'t> Finder<'t> {
         learnt.walks(&AUTOMATA, self.text, starts, told);
         for told in told.chunk_by(|one, other| one.walk == other.walk) {
             let at = starts[told[0].walk].at;
+            // A bit for each kind of whose form something begins there.
+            let forms = || told.iter().fold(0, |forms, told| forms | 1 << told.entry.place);
             let token = |told: &&Told<'_>| told.entry.kind.edges == Edges::Token;
-            told.iter().filter(|told| !token(told)).for_each(|told| self.candidate(told.entry, at..told.end));
+            told.iter().filter(|told| !token(told)).for_each(|told| self.candidate(told.entry, at..told.end, &forms));
             // Of forms that have many ends the longest of each alone; of equals the one that stands last in the list.
             self.longest.clear();
             for told in told.iter().rev().filter(token) {
                 if !self.longest.iter().any(|known| std::ptr::eq(*known, told.entry)) {
                     self.longest.push(told.entry);
-                    self.candidate(told.entry, at..told.end);
+                    self.candidate(told.entry, at..told.end, &forms);
                 }
             }
         }
@@ -195,7 +223,7 @@ impl<'t> Finder<'t> {
         if self.wanted.is_some() { Some(0.0) } else { edges(self.text, range, entry.kind.edges) }
     }
 
-    fn candidate(&mut self, entry: &Entry, range: Range<usize>) {
+    fn candidate(&mut self, entry: &Entry, range: Range<usize>, forms: &dyn Fn() -> u64) {
         if self.kinds >> entry.kind.entity as u64 & 1 == 0 {
             return;
         }
@@ -225,8 +253,16 @@ impl<'t> Finder<'t> {
         let before = self.before(range.start);
         let (mut words, mut word) = before.of(entry.place);
         // A label right before names something else.
-        let claimed = if words == 0.0 && before.best >= BEFORE_BITS - 2.5 { CLAIMED } else { 0.0 };
-        let mut other = if bare && words < BEFORE_BITS - 4.0 { before.other } else { 0.0 };
+        let claims = words == 0.0
+            && alone < SURE
+            && before.nearest <= CLAIMS
+            && (bare && before.nearest <= CLAIMS_ANY || before.said & forms() != 0);
+        let mut claimed = if claims { CLAIMED } else { 0.0 };
+        let mut other = if bare && alone < SURER && (words < BEFORE_BITS - 4.0 || words <= before.thing) {
+            before.other
+        } else {
+            0.0
+        };
         if words < BEFORE_BITS - 6.0 && alone + words + other + claimed + BEFORE_BITS >= REVIEW_BITS {
             let after = self.after(range.end);
             let (bits, said) = after.of(entry.place);
@@ -235,6 +271,12 @@ impl<'t> Finder<'t> {
             }
             if bare {
                 other = other.min(after.other);
+            }
+        }
+        if alone + words + other + claimed < ALERT_BITS && alone + BEFORE_BITS >= ALERT_BITS {
+            let (bits, said) = self.above(range.start).map_or((0.0, ""), |above| above.of(entry.place));
+            if bits > words {
+                (words, word, other, claimed) = (bits, said, 0.0, 0.0);
             }
         }
         let (entity, shape, words) = (entry.kind.entity, entry.prior + edge, words + other + claimed);
@@ -251,6 +293,18 @@ impl<'t> Finder<'t> {
             self.before.1.before(self.text, start);
         }
         &self.before.1
+    }
+
+    fn above(&mut self, start: usize) -> Option<&Beside> {
+        let (known, beside) = &mut **self.above.as_mut()?;
+        if *known != start {
+            *known = start;
+            beside.clear();
+            if let Some(cell) = table::header(self.text, start) {
+                beside.named(self.text, cell);
+            }
+        }
+        Some(beside)
     }
 
     fn after(&mut self, end: usize) -> &Beside {
@@ -469,6 +523,7 @@ mod tests {
 
     /// Without gates and tables: every shape is tried wherever a word or a sign begins.
     fn everywhere(text: &[u8]) -> Vec<Finding> {
+        let text = &*lines(text);
         let mut finder = Finder::new(text);
         let word = |at: usize| text[at].is_ascii_alphanumeric();
         for sites in Gate::new(text) {
@@ -476,7 +531,9 @@ mod tests {
             let begins = |at: &usize| word(*at) && (*at == 0 || !word(at - 1)) || matches!(text[*at], b'+' | b'(');
             places(sites.start, sites.tokens, |at| finder.token(at));
             for at in (sites.start..text.len().min(sites.start + 64)).filter(begins) {
-                told(text, at).into_iter().for_each(|(entry, end)| finder.candidate(entry, at..end));
+                let told = told(text, at);
+                let forms = || told.iter().fold(0, |forms, (entry, _)| forms | 1 << entry.place);
+                told.iter().for_each(|(entry, end)| finder.candidate(entry, at..*end, &forms));
             }
         }
         best(finder.found)

@@ -27,6 +27,7 @@ mod refusal;
 pub mod safety;
 mod secret;
 mod split;
+mod table;
 mod test_values;
 mod walk;
 

@@ -40,6 +40,54 @@ fn each_kind_is_found_in_its_spellings() {
     }
 }
 
+/// A word of another kind, or of a thing, takes nothing from a value that has a form of its own; a name far off or after it says what it is.
+#[test]
+fn what_stands_about_a_value_says_what_it_is_and_takes_nothing_that_is_sure() {
+    let aws = format!("AKIA{}", "3Q7LZ2MB5XNTD4WK");
+    for (text, entity) in [
+        (format!("aws account {aws}"), Entity::Secret),
+        (format!("the client said {aws}"), Entity::Secret),
+        ("Bluetooth address 18:6a:71:28:58:05".into(), Entity::Mac),
+        ("link/ether 9a:c3:1f:40:7b:22".into(), Entity::Mac),
+        ("MAC:7F-B6-7C-8C-CB-00".into(), Entity::Mac),
+        ("Email from Ana: +48 602 407 802".into(), Entity::Phone),
+        ("From the ticket: +47 932 70 383".into(), Entity::Phone),
+        ("Patient says 84.203.124.32".into(), Entity::Ip),
+        ("Ticket #48213: 4539 1488 0343 6467".into(), Entity::Card),
+        ("Account update: 4539-1488-0343-6467".into(), Entity::Card),
+        ("Is 72101359813 her PESEL?".into(), Entity::PlPesel),
+        ("saved 72101359813 as the PESEL of".into(), Entity::PlPesel),
+        ("found 72101359813 looking like a PESEL".into(), Entity::PlPesel),
+        (
+            "| Name | Note | PESEL | City |\n|---|---|---|---|\n| Roe | none | 72101359813 | Lodz |".into(),
+            Entity::PlPesel,
+        ),
+        ("name,ssn,city\nMara Voss,492980507,Ghent".into(), Entity::UsSsn),
+        (r"Hi\nssn: 492980507\nBest".into(), Entity::UsSsn),
+        ("UPDATE people SET sin = '528-079-791'".into(), Entity::CaSin),
+        ("IMEI 355914-38-909909-7".into(), Entity::Imei),
+        ("NINO SZ281359 D".into(), Entity::UkNino),
+        ("Give me a ring on 07456 463369".into(), Entity::Phone),
+    ] {
+        let told: Vec<Entity> = found(&text).into_iter().map(|(entity, _)| entity).collect();
+        assert_eq!(told, [entity], "{text}");
+    }
+    assert_eq!(found(r"Hi\nbram@ziggo.nl"), [(Entity::Email, "bram@ziggo.nl".to_owned())]);
+    for text in [
+        "social media reach 533207812",
+        "social score 422782422",
+        "call id 2525027261",
+        "call count: 3583480523",
+        "phone case sku 7951104476",
+        "my clave CURP is XIRM741114HPLBJQ29",
+        "serial 29:fd:93:8e:b7:2a:8c:0a:34:50:01:b2:d8:0e:57:e0",
+        "uid ba:85:44:53:2d:f2:db:05",
+        "server build 23.6.21.179",
+    ] {
+        assert_eq!(found(text), [], "{text}");
+    }
+}
+
 #[test]
 fn what_only_looks_like_it_is_not_found() {
     for text in [

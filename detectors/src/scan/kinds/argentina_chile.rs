@@ -16,6 +16,7 @@ pub(super) static KINDS: &[Kind] = &[
         ],
         words: &[
             "argentine tax",
+            "argentinian",
             "clave unica",
             "clave fiscal",
             "cuil/cuit",
@@ -49,6 +50,9 @@ pub(super) static KINDS: &[Kind] = &[
         words: &[
             "r.u.t",
             "chilean",
+            "chilean national",
+            "chile id",
+            "rol único tributario",
             "carnet",
             "cedula",
             "cédula",

@@ -9,7 +9,7 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::AuTfn,
         shapes: &[Shape(r"\d{9}", -9.0), Shape(r"\d{3} \d{3} \d{3}", -6.0), Shape(r"\d{3}-\d{3}-\d{3}", -6.0)],
-        words: &["australian tax", "tax file", "tfn", "taxfile"],
+        words: &["australian tax", "t.f.n", "tax file no", "tax file", "tfn", "taxfile"],
         check: |candidate| {
             weighted(candidate.digits()?, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11).then_some(3.5)
         },
@@ -22,7 +22,15 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"[1-9]\d{10}", -9.0),
             Shape(r"[1-9]\d \d{3} \d{3} \d{3}", -3.0),
         ],
-        words: &["business no", "a.b.n", "company number", "abn", "business number", "australian business"],
+        words: &[
+            "business no",
+            "a.b.n",
+            "business registration",
+            "company number",
+            "abn",
+            "business number",
+            "australian business",
+        ],
         check: |candidate| {
             let digits = candidate.digits()?;
             let sum = weighted(digits, &[10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19]);

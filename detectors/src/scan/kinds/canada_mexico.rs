@@ -13,11 +13,12 @@ pub(super) static KINDS: &[Kind] = &[
         words: &[
             "social ins",
             "canadian sin",
+            "numéro d'assurance sociale",
+            "assurance sociale",
             "canada sin",
             "sin card",
             "social insurance",
             "SIN",
-            "assurance sociale",
             "NAS",
             "sin number",
             "sin no",

@@ -42,6 +42,14 @@ pub(super) static KINDS: &[Kind] = &[
             "wlan",
             "nic",
             "mac",
+            "bt_addr",
+            "bluetooth address",
+            "bluetooth",
+            "permanent address",
+            "link/ether",
+            "wake-on-lan",
+            "station",
+            "hostapd",
             "hardware address",
             "ethernet",
             "bssid",
@@ -50,7 +58,7 @@ pub(super) static KINDS: &[Kind] = &[
             let text = candidate.compact();
             let nobody =
                 text.iter().all(|byte| *byte == text[0]) || text.starts_with(b"01005E") || text.starts_with(b"3333");
-            (!nobody).then_some(0.0)
+            (!nobody && !goes_on(candidate)).then_some(0.0)
         },
         edges: Edges::Number,
         ..Kind::WORD
@@ -75,6 +83,15 @@ pub(super) static KINDS: &[Kind] = &[
     },
 ];
 
+/// Whether more bytes in hexadecimal stand directly beside it.
+fn goes_on(candidate: &Candidate<'_>) -> bool {
+    let (before, after) = (&candidate.text[..candidate.range.start], &candidate.text[candidate.range.end..]);
+    let hex = |pair: &[u8]| pair.iter().all(u8::is_ascii_hexdigit);
+    let word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    matches!(before, [rest @ .., one, two, b':'] if hex(&[*one, *two]) && !word(rest.last()))
+        || matches!(after, [b':', one, two, rest @ ..] if hex(&[*one, *two]) && !word(rest.first()))
+}
+
 /// An address that somebody may have: neither private, loopback, documentation, multicast nor reserved.
 fn ip(candidate: &Candidate<'_>) -> Option<f32> {
     let text = std::str::from_utf8(candidate.raw()).ok()?;
@@ -91,9 +108,13 @@ fn ip(candidate: &Candidate<'_>) -> Option<f32> {
             || a == 192 && b == 0 && c == 0;
         // `1.2.3.4` is a version more often than somebody's address.
         let version = address.octets().iter().all(|part| *part < 25);
-        return (!nobody).then_some(if version { -3.0 } else { 1.5 });
+        return (!nobody).then_some(if version { -3.0 } else { 2.5 });
     }
     let address: Ipv6Addr = text.parse().ok()?;
+    // Bytes of a certificate's number, of a hash.
+    if text.split(':').all(|group| group.len() == 2) || goes_on(candidate) {
+        return None;
+    }
     let first = address.segments()[0];
     let nobody = address.is_loopback()
         || address.is_unspecified()

@@ -32,6 +32,13 @@ pub(super) static KINDS: &[Kind] = &[
             "swedish id",
             "persnr",
             "swedish personal",
+            "swedish national",
+            "swedish identity",
+            "swedish social",
+            "swedish ssn",
+            "personnumret",
+            "pers_nr",
+            "p.nr",
         ],
         check: |candidate| {
             let digits = candidate.digits()?;
@@ -66,6 +73,10 @@ pub(super) static KINDS: &[Kind] = &[
             "personbeteckning",
             "finnish id",
             "finnish personal",
+            "finnish national",
+            "finnish identity",
+            "finnish social",
+            "finnish ssn",
             "sotu",
         ],
         check: |candidate| {

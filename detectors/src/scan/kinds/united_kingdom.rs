@@ -20,6 +20,7 @@ pub(super) static KINDS: &[Kind] = &[
             "nhs no",
             "nhs id",
             "nhs",
+            "medical card",
             "national health",
             "patient",
             "chi number",
@@ -38,6 +39,7 @@ pub(super) static KINDS: &[Kind] = &[
             Shape(r"(?i-u:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]\d{6}[A-D])", -2.0),
             Shape(r"(?i-u:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ -]\d{2}[ -]\d{2}[ -]\d{2}[ -][A-D])", 3.0),
             Shape(r"(?i-u:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] \d{6} [A-D])", 0.0),
+            Shape(r"(?i-u:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]\d{6} [A-D])", 0.0),
         ],
         words: &[
             "nat ins",

@@ -58,12 +58,22 @@ fn carries(address: &str) -> bool {
     values.chain(parts).chain(labels).any(|value| value.len() >= SHORTEST && foreign(value))
 }
 
+/// Whether it has an address of a mailbox in it: `vue@3.4` is a version, `wght@400` a weight.
+fn names_somebody(text: &str) -> bool {
+    let parts = text.match_indices('@').map(|(at, _)| (&text[..at], &text[at + 1..]));
+    parts.into_iter().any(|(before, after)| {
+        let letter = |end: Option<char>| end.is_some_and(char::is_alphanumeric);
+        letter(before.chars().next_back()) && after.starts_with(char::is_alphabetic) && after.contains('.')
+    })
+}
+
 /// Encoded text, or plain text with an address or a value in it.
 fn foreign(value: &str) -> bool {
     // `value.gif` is the value.
     let value = value.rsplit_once('.').filter(|(_, end)| end.len() <= 4).map_or(value, |(value, _)| value);
     let decoded = percent_decode_str(value).decode_utf8_lossy();
     // An address, or any value: a card, a number of a person.
-    let plain = decoded.contains('@') || find(decoded.as_bytes()).iter().any(|finding| finding.bits() >= REVIEW_BITS);
+    let plain =
+        names_somebody(&decoded) || find(decoded.as_bytes()).iter().any(|finding| finding.bits() >= REVIEW_BITS);
     plain || readable(value) || readable(&decoded)
 }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use aho_corasick::packed::Searcher;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use leeway_core::scan::Entity;
+use memchr::memmem;
 
 use super::super::find::Finding;
 use super::{entropy, placeholder};
@@ -80,6 +81,8 @@ const OPEN: [&str; 23] = [
     "product",
     "activation",
 ];
+/// Words after `clave` that make it a person's number.
+const PERSONAL: [&str; 5] = ["curp", "nica", "fiscal", "elector", "registro"];
 /// Bytes before the word in which those stand.
 const NEAR: usize = 14;
 /// Words that an assignment may have between its name and its value.
@@ -275,7 +278,9 @@ fn named(text: &[u8], start: usize) -> Option<(Gap, &'static str)> {
         || word != "key" && word != "auth"
         || before[begin].is_ascii_uppercase();
     let between = &before[end..];
-    let between = between.strip_prefix(b"s").unwrap_or(between);
+    // `SECRET_KEY_BASE`, `APIKEY_PRIVATE` name one still.
+    let still = [&b"s"[..], b"_base", b"_BASE", b"_private", b"_PRIVATE", b"_value", b"_VALUE"];
+    let between = still.iter().find_map(|end| between.strip_prefix(*end)).unwrap_or(between);
     // `key_name`, `token_type`, `credentialsId` name something else.
     let other = between.first().is_some_and(|byte| {
         byte.is_ascii_alphanumeric()
@@ -285,6 +290,10 @@ fn named(text: &[u8], start: usize) -> Option<(Gap, &'static str)> {
         return None;
     }
     let lower = between.to_ascii_lowercase();
+    // `clave CURP` is no key.
+    if word == "clave" && PERSONAL.iter().any(|other| memmem::find(&lower, other.as_bytes()).is_some()) {
+        return None;
+    }
     let sign = |byte: u8| byte.is_ascii_whitespace() || b"\"'`=:>([{@\\])|*,?-~<".contains(&byte);
     let verbs = lower.split(|byte| sign(*byte)).filter(|part| !part.is_empty());
     let signs = verbs.clone().all(|verb| VERBS.iter().any(|known| known.as_bytes() == verb));
@@ -310,7 +319,10 @@ fn random(value: &[u8]) -> bool {
     if digits == value.len() {
         return true;
     }
-    if digits < 2 || value.contains(&b'/') && value.windows(3).any(|three| three == b"://") {
+    // Capitals and small letters by turns are no name either.
+    let case = |pair: &&[u8]| pair[0].is_ascii_lowercase() != pair[1].is_ascii_lowercase();
+    let turns = value.len() >= 16 && digits == 1 && value.windows(2).filter(case).count() * 3 >= value.len();
+    if digits < 2 && !turns || value.contains(&b'/') && value.windows(3).any(|three| three == b"://") {
         return false;
     }
     // Parts that are words, years or versions make a name.
