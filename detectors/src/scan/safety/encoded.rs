@@ -1,4 +1,4 @@
-//! Text in another dress: base 64, hexadecimal, percent signs, ROT13, back to front; decoded, and read again.
+//! Text in another dress: base 64 and 32, hexadecimal, numbers of letters, percent signs, ROT13, back to front; decoded, and read again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -15,7 +15,29 @@ const HEX: usize = 24;
 const PERCENT: usize = 8;
 
 /// Words of instructions and of secrets: what is worth hiding.
-const WORDS: [&str; 34] = [
+const WORDS: [&str; 56] = [
+    "forget",
+    "guidelines",
+    "jailbreak",
+    "unrestricted",
+    "restrictions",
+    "debug mode",
+    "forward ",
+    "customer",
+    "upload",
+    "do not tell",
+    "without asking",
+    "refund",
+    "reply with",
+    "pretend",
+    "act as",
+    "answer as",
+    "say nothing",
+    "login",
+    "outside address",
+    "leak",
+    "backup",
+    "transfer",
     "ignore",
     "previous",
     "instruction",
@@ -191,7 +213,27 @@ fn decoded(run: &str) -> Option<String> {
             |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).unwrap_or_default(), 16).unwrap_or_default();
         return words(trimmed.as_bytes().chunks(2).map(pair).collect());
     }
-    [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].iter().find_map(|engine| engine.decode(trimmed).ok().and_then(words))
+    let base64 =
+        || [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].iter().find_map(|engine| engine.decode(trimmed).ok().and_then(words));
+    base32(trimmed).and_then(words).or_else(base64)
+}
+
+/// Bytes of base 32 (RFC 4648), which has capitals and the digits 2 to 7 alone.
+fn base32(run: &str) -> Option<Vec<u8>> {
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0u32, 0);
+    for letter in run.bytes() {
+        let five = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'2'..=b'7' => letter - b'2' + 26,
+            _ => return None,
+        };
+        (bits, held) = (bits << 5 | u32::from(five), held + 5);
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    Some(bytes)
 }
 
 /// Bytes that are words: random ones are hardly ever all letters, digits and common signs.
@@ -250,8 +292,17 @@ fn escaped(text: &str) -> bool {
     plain.len() >= PERCENT && matters(&plain)
 }
 
-/// Bytes written one by one in hexadecimal or binary, with blanks or colons between.
+/// Bytes written one by one in hexadecimal or binary, or as numbers, with blanks or colons between.
 fn spaced(text: &str) -> bool {
+    let short = |part: &str| match part.len() {
+        2 => u8::from_str_radix(part, 16).ok(),
+        8 => u8::from_str_radix(part, 2).ok(),
+        _ => None,
+    };
+    one_by_one(text, short) || one_by_one(text, |part| part.parse().ok().filter(|_| part.len() <= 3))
+}
+
+fn one_by_one(text: &str, read: impl Fn(&str) -> Option<u8>) -> bool {
     let mut bytes: Vec<u8> = Vec::new();
     let told = |bytes: &mut Vec<u8>| {
         let found = bytes.len() >= BASE64 && std::str::from_utf8(bytes).is_ok_and(matters);
@@ -260,12 +311,7 @@ fn spaced(text: &str) -> bool {
     };
     for part in text.split([' ', ':', ',', '\n']) {
         let part = part.strip_prefix("0x").unwrap_or(part);
-        let byte = match part.len() {
-            2 => u8::from_str_radix(part, 16).ok(),
-            8 => u8::from_str_radix(part, 2).ok(),
-            _ => None,
-        };
-        match byte.filter(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+        match read(part).filter(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
             Some(byte) => bytes.push(byte),
             None if told(&mut bytes) => return true,
             None => {}

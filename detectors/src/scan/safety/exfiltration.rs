@@ -13,13 +13,17 @@ const SHORTEST: usize = 8;
 /// stands for itself and all below it.
 pub fn sends(text: &str, hosts: &[String]) -> bool {
     let mut rest = text;
-    while let Some(place) = rest.find("://") {
-        let scheme = rest[..place].bytes().rev().take_while(u8::is_ascii_alphanumeric).count();
+    while let Some(place) = rest.find("//") {
+        // With its scheme, or with that of the page.
+        let scheme = match rest[..place].strip_suffix(':') {
+            Some(before) => before.bytes().rev().take_while(u8::is_ascii_alphanumeric).count() + 1,
+            None => 0,
+        };
         let start = place - scheme;
-        let end = rest[place + 3..]
+        let end = rest[place + 2..]
             .find(|letter: char| letter.is_whitespace() || matches!(letter, ')' | '"' | '\'' | '>' | ']' | '<' | '`'))
-            .map_or(rest.len(), |end| place + 3 + end);
-        let address = &rest[place + 3..end];
+            .map_or(rest.len(), |end| place + 2 + end);
+        let address = &rest[place + 2..end];
         if shown(&rest[..start]) && !known(address, hosts) && carries(address) {
             return true;
         }
@@ -36,8 +40,11 @@ fn known(address: &str, hosts: &[String]) -> bool {
     !host.contains('@') && hosts.iter().any(below)
 }
 
-/// Whether what stands before an address makes a page fetch it or offer it: `](`, `]: `, `src="`, `href="`, `url(`.
+/// Whether what stands before an address makes a page fetch it or offer it: `](`, `]: `, `<`, `src="`, `href="`, `url(`.
 fn shown(before: &str) -> bool {
+    if before.ends_with('<') {
+        return true;
+    }
     let before = &before[before.floor_char_boundary(before.len().saturating_sub(8))..];
     let trimmed = before.trim_end_matches([' ', '"', '\'', '<']);
     let lower = trimmed.to_ascii_lowercase();
@@ -69,11 +76,11 @@ fn names_somebody(text: &str) -> bool {
 
 /// Encoded text, or plain text with an address or a value in it.
 fn foreign(value: &str) -> bool {
+    let somebody = names_somebody(&percent_decode_str(value).decode_utf8_lossy());
     // `value.gif` is the value.
     let value = value.rsplit_once('.').filter(|(_, end)| end.len() <= 4).map_or(value, |(value, _)| value);
     let decoded = percent_decode_str(value).decode_utf8_lossy();
     // An address, or any value: a card, a number of a person.
-    let plain =
-        names_somebody(&decoded) || find(decoded.as_bytes()).iter().any(|finding| finding.bits() >= REVIEW_BITS);
+    let plain = somebody || find(decoded.as_bytes()).iter().any(|finding| finding.bits() >= REVIEW_BITS);
     plain || readable(value) || readable(&decoded)
 }
