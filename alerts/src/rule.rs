@@ -396,9 +396,15 @@ fn classified(text: &RuleText, reference: Reference) -> Result<(), String> {
     if let Reference::Previous(_) = reference {
         return Err("test `classifier` compares times and slices; beside an earlier version words are tested one by one: `test = \"words\"`".to_owned());
     }
+    if matches!(reference, Reference::Fixed { from, to } if to - from < CLASSIFIED) {
+        return Err(
+            "test `classifier` cuts its windows into sixteen stretches and more: the reference is 20m or longer"
+                .to_owned(),
+        );
+    }
     if text.window.0 < CLASSIFIED {
         return Err(
-            "test `classifier` cuts its windows into eight stretches and more: `window` is 10m or longer".to_owned()
+            "test `classifier` cuts its windows into sixteen stretches and more: `window` is 20m or longer".to_owned()
         );
     }
     Ok(())
@@ -407,7 +413,7 @@ fn classified(text: &RuleText, reference: Reference) -> Result<(), String> {
 /// The least change of a rate and of values that matters where a rule says none: drift.md's defaults.
 const LEAST_CHANGE: (f64, f64) = (0.25, 0.1);
 /// The shortest window of a classifier.
-const CLASSIFIED: Micros = 10 * MINUTE;
+const CLASSIFIED: Micros = 20 * MINUTE;
 /// Weights beyond these would leave the other rules nothing.
 const WEIGHTS: std::ops::RangeInclusive<f64> = 0.001..=1_000.0;
 
@@ -703,7 +709,7 @@ receivers = ["oncall"]
             ),
             (
                 "reference = \"previous_day\"\nmeasure = \"words.input\"\ntest = \"classifier\"\nwindow = \"5m\"",
-                "`window` is 10m or longer",
+                "`window` is 20m or longer",
             ),
             (
                 "reference = \"previous_day\"\nmeasure = \"duration_ms\"\ntest = \"classifier\"",

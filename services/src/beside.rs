@@ -24,8 +24,8 @@ use crate::evaluate::{Evaluator, Subject, bare, by_instance, silent};
 use crate::golden::Golden;
 use crate::wording;
 
-/// Windows whose words are read by the minute, so that there are stretches enough; of longer ones by the hour.
-const MINUTES: Micros = 6 * HOUR;
+/// Windows whose words are read by the minute, so that there are stretches enough; of longer ones by the hour, and where minutes are no longer kept.
+const MINUTES: Micros = 17 * HOUR;
 /// Stretches of time whose words are told apart before they are joined to some with about as many texts.
 const STEPS: Micros = 64;
 
@@ -62,6 +62,8 @@ impl Held {
     }
 }
 
+/// Words by the step of a window's time.
+type Tables = BTreeMap<AlertLabels, BTreeMap<Micros, Words>>;
 pub(crate) type References = BTreeMap<AlertLabels, Held>;
 /// Label sets with their calls.
 pub(crate) type Panes = BTreeMap<AlertLabels, Pane>;
@@ -149,14 +151,25 @@ impl Evaluator {
         windows: &[(Micros, Micros)],
     ) -> Result<BTreeMap<AlertLabels, Vec<Words>>> {
         let span: Micros = windows.iter().map(|(from, to)| to - from).sum();
-        let (short, step) = (span <= MINUTES, (span / STEPS).max(1));
-        let (mut tables, mut passed) = (BTreeMap::<AlertLabels, BTreeMap<Micros, Words>>::new(), 0);
+        let mut tables = Tables::new();
+        if span <= MINUTES {
+            tables = self.tables((rule, words), windows, true).await?;
+        }
+        if tables.is_empty() {
+            tables = self.tables((rule, words), windows, false).await?;
+        }
+        Ok(tables.into_iter().map(|(labels, tables)| (labels, classifier::stretches(tables.into_values()))).collect())
+    }
+
+    async fn tables(&self, (rule, words): (&Rule, Of), windows: &[(Micros, Micros)], minutes: bool) -> Result<Tables> {
+        let span: Micros = windows.iter().map(|(from, to)| to - from).sum();
+        let (step, mut tables, mut passed) = ((span / STEPS).max(1), Tables::new(), 0);
         for (from, to) in windows {
             let mut start = *from;
             while start < *to {
                 let stop = (start + DAY).min(*to);
-                let panes = if short {
-                    self.store.panes(rule.level(), rule.tenant(), start, stop).await?
+                let panes = if minutes {
+                    self.store.steps(rule.level(), rule.tenant(), start..stop, step).await?
                 } else {
                     self.store.hours(rule.level(), rule.tenant(), start, stop).await?
                 };
@@ -170,7 +183,7 @@ impl Evaluator {
             }
             passed += to - from;
         }
-        Ok(tables.into_iter().map(|(labels, tables)| (labels, classifier::stretches(tables.into_values()))).collect())
+        Ok(tables)
     }
 
     /// The newest run of the rule's suite that is of each instance's tenant, app and of what it runs.

@@ -46,6 +46,18 @@ impl Store {
         self.read(level, tenant, from..to, |_| from).await
     }
 
+    /// As `panes`, with one pane a step of `of`.
+    pub async fn steps(
+        &self,
+        level: Level,
+        tenant: Option<&str>,
+        of: Range<Micros>,
+        step: Micros,
+    ) -> Result<Vec<SeriesPane>, StoreError> {
+        let from = of.start;
+        self.read(level, tenant, of, |minute| from + (minute - from) / step * step).await
+    }
+
     async fn read(
         &self,
         level: Level,

@@ -14,8 +14,9 @@ const _: () = assert!(BEFORE < gate::PART && AFTER < gate::PART);
 /// Most bits that a word before a value adds, and one after it.
 pub(super) const BEFORE_BITS: f32 = 14.0;
 const AFTER_BITS: f32 = 7.0;
-/// Of the name of a table's column.
+/// Of a word that is the name of a table's column, and of one in it.
 const NAMED_BITS: f32 = 13.0;
+const PARTLY_BITS: f32 = 11.5;
 
 /// Words after which a number names a thing, not a person.
 const OTHERS: &[&str] = &[
@@ -122,6 +123,8 @@ const THINGS: &[&str] = &[
     "sd card",
     "graphics card",
     "phone case",
+    "contact id",
+    "text id",
     "sku",
     "count",
     "counter",
@@ -197,9 +200,14 @@ const UNITS: &[&str] = &[
     "hits",
     "ops",
 ];
-/// Whether what stands between a value and a word after it joins them: ` is my `, ` as the `, ` (`.
+/// Whether what stands between a value and a word after it joins them: ` is my `, ` as the Polish `, ` (`.
 fn joins(between: &[u8]) -> bool {
+    /// Words of a joint, and one more.
+    const WORDS: usize = 4;
     let own = |word: &[u8]| matches!(word, b"my" | b"his" | b"her" | b"their" | b"our" | b"your" | b"the");
+    if between.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).count() > WORDS {
+        return false;
+    }
     let mut words = between.split(|byte| *byte == b' ');
     let (first, second, third) = (words.next(), words.next(), words.next());
     let (Some(first), Some(second)) = (first, second) else { return false };
@@ -207,11 +215,22 @@ fn joins(between: &[u8]) -> bool {
         (b"", b"is" | b"was") => {
             third.is_some_and(|word| own(word) || matches!(word, b"a" | b"an" | b"also" | b"indeed"))
         }
-        (b"", b"as" | b"for" | b"under" | b"a" | b"looking" | b"really" | b"=") => third.is_some(),
+        (b"", b"as" | b"a" | b"looking" | b"really" | b"=") => third.is_some(),
         (b"", b"-") | (b",", _) => third.is_some() && (own(second) || second == b"is" || third == Some(b"my")),
         (b"", word) => word.starts_with(b"(") || own(word) && third.is_some(),
         _ => false,
     }
+}
+
+/// Whether a word that ends at a place is no part of another thing's name: `PESEL of`, not `mobile users`.
+fn ends(rest: &[u8]) -> bool {
+    let Some(rest) = rest.strip_prefix(b" ") else { return true };
+    let word = &rest[..rest.iter().position(|byte| !byte.is_ascii_lowercase()).unwrap_or(rest.len())];
+    const ON: [&[u8]; 26] = [
+        b"", b"no", b"number", b"num", b"nr", b"id", b"code", b"of", b"in", b"for", b"on", b"and", b"or", b"is",
+        b"was", b"that", b"card", b"to", b"with", b"but", b"from", b"at", b"by", b"please", b"when", b"because",
+    ];
+    ON.contains(&word)
 }
 const OTHER_BITS: f32 = -6.0;
 /// Bits lost where digits stand between the word and the value.
@@ -429,7 +448,7 @@ fn word(text: &[u8], range: Range<usize>, letters: Letters) -> bool {
     }
     let plural = after == Some(b's') && raw.len() > 3;
     let right = plural || !after.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let assigned = || text[end..].strip_prefix(b" ").is_some_and(|rest| rest.starts_with(b"="));
+    let assigned = || matches!(text[end..], [b' ', b'=', b' ', b'"' | b'\'', ..]);
     let key = || {
         assigned()
             || matches!(before, Some(b'"' | b'_' | b'\'' | b'&' | b'?'))
@@ -468,7 +487,8 @@ impl Beside {
             let gap = at - range.end;
             if words.spellings[place].kinds == 0 {
                 // One that has a number of its own says nothing of the next.
-                if gap <= 14 && !text[range.end..at].iter().any(u8::is_ascii_digit) {
+                let own = text[range.end..at].iter().filter(|byte| byte.is_ascii_digit()).count() >= 4;
+                if gap <= 14 && !own {
                     self.other = OTHER_BITS;
                     if words.spellings[place].thing {
                         self.thing = self.thing.max(BEFORE_BITS - gap as f32 / 7.0);
@@ -491,11 +511,16 @@ impl Beside {
         self.clear();
         let words = &*WORDS;
         let name = name.end.saturating_sub(BEFORE).max(name.start)..name.end;
+        let mut thing = false;
         words.each(text, name.clone(), |place, range| {
-            if words.spellings[place].kinds != 0 {
-                self.add(place, NAMED_BITS - (name.end - range.end) as f32 / 7.0);
-            }
+            thing |= words.spellings[place].kinds == 0;
+            // `calls` is no number to call.
+            let all = range == name;
+            self.add(place, if all { NAMED_BITS } else { PARTLY_BITS - (name.end - range.end) as f32 / 7.0 });
         });
+        if thing {
+            self.clear();
+        }
     }
 
     /// Words after a value that ends at `at`.
@@ -512,7 +537,7 @@ impl Beside {
         words.each(text, at..to, |place, range| {
             if words.spellings[place].kinds != 0 {
                 let between = &text[at..range.start];
-                let said = joins(between);
+                let said = joins(between) && ends(&text[range.end..]);
                 let most = if said { BEFORE_BITS } else { AFTER_BITS };
                 self.add(place, most - (range.start - at) as f32 / if said { 8.0 } else { 4.0 });
             }

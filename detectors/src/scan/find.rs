@@ -108,16 +108,18 @@ pub(super) fn held(text: &[u8], wanted: &Values) -> Values {
     found.filter(|value| wanted.contains(value)).chain(held).collect()
 }
 
-/// A text whose lines and tabs are written with two signs, as within JSON, in lines.
+/// A text of which no line ends, but whose line ends are written with two signs, as within JSON, in lines; paths of Windows are none.
 fn lines(text: &[u8]) -> Cow<'_, [u8]> {
-    let written = |at: &usize| matches!(text.get(at + 1), Some(b'n' | b't' | b'r'));
+    let written =
+        |at: &usize| matches!(text.get(at + 1), Some(b'n' | b't' | b'r')) && (*at == 0 || text[at - 1] != b'\\');
     let mut places = memchr::memchr_iter(b'\\', text).filter(written).peekable();
-    if places.peek().is_none() {
+    let none = |part: &[u8]| memchr::memmem::find(text, part).is_none();
+    if places.peek().is_none() || memchr::memchr(b'\n', text).is_some() || none(b"\\n") || !none(b":\\") {
         return Cow::Borrowed(text);
     }
     let mut lines = text.to_vec();
     for at in places {
-        (lines[at], lines[at + 1]) = (b' ', if text[at + 1] == b't' { b'\t' } else { b'\n' });
+        (lines[at], lines[at + 1]) = (b' ', if text[at + 1] == b'n' { b'\n' } else { b' ' });
     }
     Cow::Owned(lines)
 }
@@ -269,14 +271,14 @@ impl<'t> Finder<'t> {
             if bits > words {
                 (words, word) = (bits, said);
             }
-            if bare {
+            if bare && alone < SURER {
                 other = other.min(after.other);
             }
         }
         if alone + words + other + claimed < ALERT_BITS && alone + BEFORE_BITS >= ALERT_BITS {
             let (bits, said) = self.above(range.start).map_or((0.0, ""), |above| above.of(entry.place));
             if bits > words {
-                (words, word, other, claimed) = (bits, said, 0.0, 0.0);
+                (words, word, claimed) = (bits, said, 0.0);
             }
         }
         let (entity, shape, words) = (entry.kind.entity, entry.prior + edge, words + other + claimed);

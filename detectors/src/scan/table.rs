@@ -24,6 +24,11 @@ pub(super) fn header(text: &[u8], at: usize) -> Option<Range<usize>> {
     if top == line {
         return None;
     }
+    // Code and JSON have a comma at the end of a line, and names in quotes.
+    let code = |byte: &u8| b"\"'`:=(){}[]".contains(byte);
+    if separator == b',' && (wanted < 2 || text[..top.end].ends_with(b",") || text[top.clone()].iter().any(code)) {
+        return None;
+    }
     let column = memchr::memchr_iter(separator, &text[line.start..at]).count();
     let mut ends = memchr::memchr_iter(separator, &text[top.clone()]).map(|place| top.start + place);
     let start = if column == 0 { top.start } else { ends.nth(column - 1)? + 1 };
@@ -84,6 +89,8 @@ mod tests {
         assert_eq!(above("ssn;name\n333;Doe", "333").as_deref(), Some("ssn"));
         assert_eq!(above("ssn\tname\n333\tDoe\n", "Doe").as_deref(), Some("name"));
         assert_eq!(above("333,Doe", "333"), None, "no row above");
+        assert_eq!(above("channel,ssn\n333,Doe", "333"), None, "two words are no table");
+        assert_eq!(above("{\n  \"type\": \"text\",\n  \"index\": 333,\n", "333"), None, "code");
         assert_eq!(above("a, b, and\n333, Doe", "333"), None, "another number of cells");
         assert_eq!(above("1234,b\n333,Doe", "333"), None, "numbers are no names");
         assert_eq!(above("\n\n333", "333"), None);

@@ -73,6 +73,10 @@ fn what_stands_about_a_value_says_what_it_is_and_takes_nothing_that_is_sure() {
         assert_eq!(told, [entity], "{text}");
     }
     assert_eq!(found(r"Hi\nbram@ziggo.nl"), [(Entity::Email, "bram@ziggo.nl".to_owned())]);
+    // Paths and names of Windows are no line ends.
+    assert_eq!(found(r"C:\users\nora@corp-mail.com"), found(r"x:\users\nora@corp-mail.com"));
+    assert_eq!(found(r"CORP\rita.k@corp-mail.com").len(), 1);
+    assert!(found(r"CORP\rita.k@corp-mail.com")[0].1.contains("rita.k@"));
     for text in [
         "social media reach 533207812",
         "social score 422782422",
@@ -83,6 +87,19 @@ fn what_stands_about_a_value_says_what_it_is_and_takes_nothing_that_is_sure() {
         "serial 29:fd:93:8e:b7:2a:8c:0a:34:50:01:b2:d8:0e:57:e0",
         "uid ba:85:44:53:2d:f2:db:05",
         "server build 23.6.21.179",
+        "{\n  \"channel\": \"mobile\",\n  \"sessions\": 48210457,\n}",
+        "For calls, see below.\nWe had 4021457788, more or less.",
+        "| Endpoint | Calls | p99 |\n|---|---|---|\n| /v1 | 48210457 | 20 |",
+        "{\"contact_id\": 4155523671}",
+        "Full text: 30214577 results",
+        "numéro de commande 0612345678",
+        "uid = 234567890124",
+        "let sin = 130692544;",
+        "48210457 as mobile users",
+        "2023-06-13 as the birth rate fell",
+        "ISBN-13 4539148803436467",
+        "const secret = readSecretFromVaultV2(path)",
+        "password = getPasswordFromK8sSecret()",
     ] {
         assert_eq!(found(text), [], "{text}");
     }

@@ -44,7 +44,6 @@ pub(super) static KINDS: &[Kind] = &[
             "passport no",
             "passport number",
             "passport report",
-            "passi",
             "pasaportumun",
             "travel_document_no",
             "pass number",

@@ -15,7 +15,7 @@ const HEX: usize = 24;
 const PERCENT: usize = 8;
 
 /// Words of instructions and of secrets: what is worth hiding.
-const WORDS: [&str; 56] = [
+const WORDS: [&str; 49] = [
     "forget",
     "guidelines",
     "jailbreak",
@@ -23,21 +23,14 @@ const WORDS: [&str; 56] = [
     "restrictions",
     "debug mode",
     "forward ",
-    "customer",
-    "upload",
     "do not tell",
     "without asking",
-    "refund",
     "reply with",
     "pretend",
     "act as",
     "answer as",
     "say nothing",
-    "login",
     "outside address",
-    "leak",
-    "backup",
-    "transfer",
     "ignore",
     "previous",
     "instruction",
@@ -72,6 +65,20 @@ const WORDS: [&str; 56] = [
     "above",
     "bypass",
     "exfiltrate",
+];
+/// Words of which it takes two.
+const TWO: [&str; 11] = [
+    "customer",
+    "upload",
+    "backup",
+    "transfer",
+    "login",
+    "leak",
+    "refund",
+    "every message",
+    "thread",
+    "list to",
+    "without",
 ];
 /// Common words: text that has them only when it is turned or read backwards is in disguise. In order.
 const COMMON: [&str; 96] = [
@@ -270,6 +277,7 @@ fn percent(text: &str) -> bool {
 fn matters(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     WORDS.iter().any(|word| lower.contains(word))
+        || TWO.iter().filter(|word| lower.contains(**word)).count() >= 2
         || find(text.as_bytes()).iter().any(|finding| finding.bits() >= REVIEW_BITS)
 }
 
@@ -309,7 +317,8 @@ fn one_by_one(text: &str, read: impl Fn(&str) -> Option<u8>) -> bool {
         bytes.clear();
         found
     };
-    for part in text.split([' ', ':', ',', '\n']) {
+    let signs = [' ', ':', ',', '\n', '[', ']', '(', ')', '{', '}'];
+    for part in text.split(signs).filter(|part| !part.is_empty()) {
         let part = part.strip_prefix("0x").unwrap_or(part);
         match read(part).filter(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
             Some(byte) => bytes.push(byte),

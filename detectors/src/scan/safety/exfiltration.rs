@@ -40,11 +40,8 @@ fn known(address: &str, hosts: &[String]) -> bool {
     !host.contains('@') && hosts.iter().any(below)
 }
 
-/// Whether what stands before an address makes a page fetch it or offer it: `](`, `]: `, `<`, `src="`, `href="`, `url(`.
+/// Whether what stands before an address makes a page fetch it or offer it: `](`, `]: `, `src="`, `href="`, `url(`.
 fn shown(before: &str) -> bool {
-    if before.ends_with('<') {
-        return true;
-    }
     let before = &before[before.floor_char_boundary(before.len().saturating_sub(8))..];
     let trimmed = before.trim_end_matches([' ', '"', '\'', '<']);
     let lower = trimmed.to_ascii_lowercase();
@@ -67,11 +64,19 @@ fn carries(address: &str) -> bool {
 
 /// Whether it has an address of a mailbox in it: `vue@3.4` is a version, `wght@400` a weight.
 fn names_somebody(text: &str) -> bool {
-    let parts = text.match_indices('@').map(|(at, _)| (&text[..at], &text[at + 1..]));
-    parts.into_iter().any(|(before, after)| {
-        let letter = |end: Option<char>| end.is_some_and(char::is_alphanumeric);
-        letter(before.chars().next_back()) && after.starts_with(char::is_alphabetic) && after.contains('.')
-    })
+    let mut parts = text.split('@');
+    let mut before = parts.next().unwrap_or_default();
+    for part in parts {
+        let host = part.split(|letter: char| !(letter.is_alphanumeric() || matches!(letter, '.' | '-'))).next();
+        let domain = host.and_then(|host| host.trim_end_matches('.').rsplit_once('.'));
+        let named = before.ends_with(char::is_alphanumeric);
+        if named && domain.is_some_and(|(_, top)| top.len() >= 2 && top.bytes().all(|byte| byte.is_ascii_alphabetic()))
+        {
+            return true;
+        }
+        before = part;
+    }
+    false
 }
 
 /// Encoded text, or plain text with an address or a value in it.

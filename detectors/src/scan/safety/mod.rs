@@ -5,6 +5,7 @@ mod exfiltration;
 mod homoglyph;
 mod instruction;
 mod invisible;
+mod jailbreak;
 mod partial;
 mod prompt_leak;
 mod repetition;
@@ -47,7 +48,7 @@ const ANSWER: &[(Marker, Check)] = &[
 
 /// What is looked for in what the user wrote.
 const INPUT: &[(Marker, Check)] = &[
-    (Marker::Jailbreak, |text| JAILBREAK.says(text)),
+    (Marker::Jailbreak, jailbreak::tries),
     (Marker::Invisible, invisible::hides),
     (Marker::Homoglyph, homoglyph::mixes),
 ];

@@ -279,7 +279,7 @@ fn named(text: &[u8], start: usize) -> Option<(Gap, &'static str)> {
         || before[begin].is_ascii_uppercase();
     let between = &before[end..];
     // `SECRET_KEY_BASE`, `APIKEY_PRIVATE` name one still.
-    let still = [&b"s"[..], b"_base", b"_BASE", b"_private", b"_PRIVATE", b"_value", b"_VALUE"];
+    let still = [&b"s"[..], b"_base", b"_BASE", b"_private", b"_PRIVATE"];
     let between = still.iter().find_map(|end| between.strip_prefix(*end)).unwrap_or(between);
     // `key_name`, `token_type`, `credentialsId` name something else.
     let other = between.first().is_some_and(|byte| {
@@ -320,8 +320,9 @@ fn random(value: &[u8]) -> bool {
         return true;
     }
     // Capitals and small letters by turns are no name either.
-    let case = |pair: &&[u8]| pair[0].is_ascii_lowercase() != pair[1].is_ascii_lowercase();
-    let turns = value.len() >= 16 && digits == 1 && value.windows(2).filter(case).count() * 3 >= value.len();
+    let rises = value.windows(2).filter(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase()).count();
+    let capitals = value.windows(2).filter(|pair| pair.iter().all(u8::is_ascii_uppercase)).count();
+    let turns = value.len() >= 16 && digits == 1 && rises * 6 >= value.len() && capitals >= 2;
     if digits < 2 && !turns || value.contains(&b'/') && value.windows(3).any(|three| three == b"://") {
         return false;
     }
