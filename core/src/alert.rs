@@ -272,10 +272,10 @@ impl MovedWords {
         }
         let nearest = match (self.passed, self.together) {
             (true, false) => "",
-            (true, true) => "most tells ",
+            (true, true) => "told apart most by ",
             (false, false) => "none surely moved by as much as matters, nearest is ",
             (false, true) if told.is_empty() => "no word tells the windows apart",
-            (false, true) => "they do not surely tell the windows apart by as much as matters, most does ",
+            (false, true) => "not surely told apart by as much as matters, most by ",
         };
         let tested = group_digits(&self.tested.to_string());
         format!("{nearest}{}; {tested} words tested together", told.join(", "))

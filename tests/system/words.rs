@@ -169,7 +169,9 @@ fn a_classifier_says_how_far_two_times_are_told_apart_and_by_which_words() {
     command.args(["finding", "verify", &id, "--rules"]).arg(&rules).env("LEEWAY_STORE__URL", &database.url);
     let output = command.env("LEEWAY_SCAN__WORDS", "true").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(page.contains("domain classifier of words") && page.contains("most tells `"), "{page}");
+    std::fs::write(std::path::Path::new(&std::env::var("LEEWAY_TEST_OUT").unwrap()).join("classifier.html"), &page)
+        .unwrap();
+    assert!(page.contains("domain classifier of words") && page.contains("told apart most by `"), "{page}");
 }
 
 /// The alert's page says the words.
