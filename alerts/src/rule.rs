@@ -703,22 +703,29 @@ receivers = ["oncall"]
             ("reference = \"previous_day\"\nmeasure = \"errors\"", "no distribution, rate or mean"),
             ("reference = \"previous_day\"\nmeasure = \"embedding.e5\"\ntest = \"psi\"", "valid are mmd"),
             ("reference = \"previous_day\"\nmeasure = \"embedding.e5\"\ndirection = \"up\"", "effect has a sign"),
-            (
-                "reference = \"previous_release\"\nmeasure = \"words.input\"\ntest = \"classifier\"\nwindow = \"1h\"",
-                "words are tested one by one",
-            ),
-            (
-                "reference = \"previous_day\"\nmeasure = \"words.input\"\ntest = \"classifier\"\nwindow = \"5m\"",
-                "`window` is 20m or longer",
-            ),
-            (
-                "reference = \"previous_day\"\nmeasure = \"duration_ms\"\ntest = \"classifier\"",
-                "for measure `duration_ms` valid are",
-            ),
             ("reference = { golden_set = \"s\" }\nmeasure = \"embedding.e5\"", "a golden set keeps no embeddings"),
             ("reference = \"previous_day\"\ndirection = \"sideways\"", "up, down and both"),
         ] {
             let error = drift(more).unwrap_err().to_string();
+            assert!(error.contains(says), "{more}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_classifier_says_what_it_needs() {
+        for (more, says) in [
+            (
+                "reference = \"previous_release\"\nmeasure = \"words.input\"\nwindow = \"1h\"",
+                "words are tested one by one",
+            ),
+            ("reference = \"previous_day\"\nmeasure = \"words.input\"\nwindow = \"5m\"", "`window` is 20m or longer"),
+            (
+                "reference = { from = \"2026-11-01T00:00:00Z\", to = \"2026-11-01T00:05:00Z\" }\nmeasure = \"words.input\"\nwindow = \"1h\"",
+                "the reference is 20m or longer",
+            ),
+            ("reference = \"previous_day\"\nmeasure = \"duration_ms\"", "for measure `duration_ms` valid are"),
+        ] {
+            let error = drift(&format!("test = \"classifier\"\n{more}")).unwrap_err().to_string();
             assert!(error.contains(says), "{more}: {error}");
         }
     }

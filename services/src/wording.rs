@@ -30,16 +30,21 @@ pub(crate) fn compared(
     vocabulary: &Vocabulary,
 ) -> Result<(Verdict, MovedWords), Inconclusive> {
     let found = words::compare(before, now, min_events, gates)?;
-    let word = |moved: &words::Moved| MovedWord {
-        place: moved.place,
-        word: vocabulary.name(moved.place).unwrap_or(UNNAMED).to_owned(),
-        before: moved.reference as f64 / before.texts() as f64,
-        now: moved.current as f64 / now.texts() as f64,
-    };
-    let moved: Vec<MovedWord> = found.words.iter().take(TOLD).map(word).collect();
-    let more = (found.words.len() - moved.len()) as u64;
-    let words = MovedWords { tested: found.tested as u64, moved, more, passed: found.passed, together: false };
+    let share = |hits: u64, of: &Words| hits as f64 / of.texts() as f64;
+    let moved =
+        found.words.iter().map(|moved| (moved.place, share(moved.reference, before), share(moved.current, now)));
+    let words = MovedWords { tested: found.tested as u64, passed: found.passed, ..named(moved, vocabulary) };
     Ok((found.verdict, words))
+}
+
+/// The first of some words, each with its shares before and now.
+fn named(words: impl Iterator<Item = (u16, f64, f64)>, vocabulary: &Vocabulary) -> MovedWords {
+    let name = |place: u16| vocabulary.name(place).unwrap_or(UNNAMED).to_owned();
+    let mut moved: Vec<MovedWord> =
+        words.map(|(place, before, now)| MovedWord { place, word: name(place), before, now }).collect();
+    let more = moved.len().saturating_sub(TOLD) as u64;
+    moved.truncate(TOLD);
+    MovedWords { tested: 0, moved, more, passed: false, together: false }
 }
 
 /// What a classifier of two windows' stretches says, and the words by which it tells them apart.
@@ -54,16 +59,10 @@ pub(crate) fn classified(
         let texts: u64 = side.iter().map(Words::texts).sum();
         side.iter().map(|words| words.of(place)).sum::<u64>() as f64 / texts as f64
     };
-    let word = |telling: &classifier::Telling| MovedWord {
-        place: telling.place,
-        word: vocabulary.name(telling.place).unwrap_or(UNNAMED).to_owned(),
-        before: share(before, telling.place),
-        now: share(now, telling.place),
-    };
-    let moved: Vec<MovedWord> = found.words.iter().take(TOLD).map(word).collect();
-    let more = (found.words.len() - moved.len()) as u64;
+    let moved = found.words.iter().map(|word| (word.place, share(before, word.place), share(now, word.place)));
     let passed = found.verdict.p <= gates.alpha && found.verdict.effect > gates.least;
-    Ok((found.verdict, MovedWords { tested: found.tested as u64, moved, more, passed, together: true }))
+    let words = MovedWords { tested: found.tested as u64, passed, together: true, ..named(moved, vocabulary) };
+    Ok((found.verdict, words))
 }
 
 /// An app's words of two weeks; nothing of what neither has any. `p_adjusted` is not adjusted yet.

@@ -126,26 +126,26 @@ pub fn compare(reference: &[Words], current: &[Words], min_events: u64) -> Resul
 }
 
 /// Stretches of both windows and what a classifier says of them that was learnt from the others.
-struct Scored {
+struct Scored<'a> {
     tested: usize,
     weights: Vec<(u16, f64)>,
-    before: Vec<Words>,
-    now: Vec<Words>,
+    before: &'a [Words],
+    now: &'a [Words],
     /// Mean scores, in the order of time.
     was: Vec<f64>,
     is: Vec<f64>,
 }
 
-impl Scored {
-    fn of((reference, current): (&[Words], &[Words]), half: usize) -> Self {
+impl<'a> Scored<'a> {
+    fn of((reference, current): (&'a [Words], &'a [Words]), half: usize) -> Self {
         // Halves of the time: what is learnt from has one stretch alone beside those that are scored.
-        let side = |side: &[Words], which: usize| {
+        let side = |side: &'a [Words], which: usize| {
             let (early, late) = side.split_at(side.len() / 2);
-            if which == 0 { early.to_vec() } else { late.to_vec() }
+            if which == 0 { early } else { late }
         };
-        let (tested, weights) = learn(&all(&side(reference, half)), &all(&side(current, half)));
+        let (tested, weights) = learn(&all(side(reference, half)), &all(side(current, half)));
         let (before, now) = (side(reference, 1 - half), side(current, 1 - half));
-        let (was, is) = (scores(&weights, &before), scores(&weights, &now));
+        let (was, is) = (scores(&weights, before), scores(&weights, now));
         Self { tested, weights, before, now, was, is }
     }
 }
@@ -156,7 +156,7 @@ struct Together(f64);
 
 impl Together {
     /// From the scores of each half in the order of time, in deviations of their own.
-    fn of(scored: &[Scored; 2]) -> Self {
+    fn of(scored: &[Scored<'_>; 2]) -> Self {
         let (mut lags, mut squares, mut stretches) = ([0.0; 2], 0.0, 0.0);
         for scores in scored.iter().flat_map(|scored| [&scored.was, &scored.is]) {
             let of = moments(scores);
@@ -192,7 +192,7 @@ struct Half {
 }
 
 impl Half {
-    fn of(scored: &Scored, Together(times): Together) -> Self {
+    fn of(scored: &Scored<'_>, Together(times): Together) -> Self {
         let Scored { tested, weights, before, now, was, is } = scored;
         // As good as a coin.
         let coin =

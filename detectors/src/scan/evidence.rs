@@ -25,8 +25,6 @@ const OTHERS: &[&str] = &[
     "sha",
     "trace",
     "epoch",
-    "version",
-    "offset",
     "commit",
     "invoice",
     "ticket",
@@ -37,13 +35,11 @@ const OTHERS: &[&str] = &[
     "height",
     "isbn",
     "doi",
-    "sku",
     "serial",
     "lag",
     "rows",
     "frame",
     "ts",
-    "timestamp",
     "time",
     "line",
     "port",
@@ -61,7 +57,6 @@ const OTHERS: &[&str] = &[
     "guid",
     "hash",
     "etag",
-    "checksum",
     "crc",
     "digest",
     "case",
@@ -70,7 +65,6 @@ const OTHERS: &[&str] = &[
     "part",
     "model",
     "size",
-    "length",
     "bytes",
     "uid",
     "gid",
@@ -266,11 +260,12 @@ struct Spelling {
     kinds: u64,
     len: u8,
     letters: Letters,
+    /// It names a thing, whatever word stands before it.
     thing: bool,
 }
 
 impl Spelling {
-    fn new(spelling: &str, kinds: u64) -> Self {
+    fn new(spelling: &str, kinds: u64, thing: bool) -> Self {
         let small = spelling.to_ascii_lowercase().into_bytes();
         let (first, rest) = small.split_at(small.len().min(16));
         let padded = |fill: &dyn Fn(u8) -> u8| {
@@ -279,15 +274,7 @@ impl Spelling {
             u128::from_le_bytes(all)
         };
         let (len, letters) = (small.len() as u8, Letters::of(spelling));
-        Self {
-            first: padded(&|byte| byte),
-            mask: padded(&|_| u8::MAX),
-            rest: rest.into(),
-            kinds,
-            len,
-            letters,
-            thing: false,
-        }
+        Self { first: padded(&|byte| byte), mask: padded(&|_| u8::MAX), rest: rest.into(), kinds, len, letters, thing }
     }
 
     /// Where it ends, where it begins at a place of a text and ends before another.
@@ -325,7 +312,6 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         kind.words.iter().for_each(|word| add(word, 1 << place));
     }
     OTHERS.iter().chain(THINGS).for_each(|word| add(word, 0));
-    let things: Vec<String> = THINGS.iter().flat_map(|word| spelled(word)).collect();
     let mut by_head: Vec<(usize, &(String, &'static str, u64))> = Vec::new();
     for word in &words {
         let bytes = word.0.as_bytes();
@@ -352,13 +338,9 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         }
         begins[head / 64] |= 1 << (head % 64);
     }
-    let spellings = by_head
-        .iter()
-        .map(|(_, (spelling, _, kinds))| Spelling {
-            thing: things.contains(spelling),
-            ..Spelling::new(spelling, *kinds)
-        })
-        .collect();
+    let spelling =
+        |(spelling, word, kinds): &(String, &'static str, u64)| Spelling::new(spelling, *kinds, THINGS.contains(word));
+    let spellings = by_head.iter().map(|(_, word)| spelling(word)).collect();
     Words { begins, heads, beginnings, spellings, words: by_head.iter().map(|(_, (_, word, _))| *word).collect() }
 });
 

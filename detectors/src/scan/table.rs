@@ -11,8 +11,7 @@ const LINES: usize = 32;
 
 /// The cell of the first row above a place, without blanks; `None` where that is no table, or its first row has numbers.
 pub(super) fn header(text: &[u8], at: usize) -> Option<Range<usize>> {
-    let first = memrchr(b'\n', &text[at.saturating_sub(LINE)..at]).is_none();
-    let line = if first { None } else { line(text, at) }?;
+    let line = line(text, at).filter(|line| line.start > 0)?;
     let separator = *b"|\t;,".iter().find(|separator| memchr(**separator, &text[line.clone()]).is_some())?;
     let cells = |line: &Range<usize>| memchr::memchr_iter(separator, &text[line.clone()]).count();
     let wanted = cells(&line);

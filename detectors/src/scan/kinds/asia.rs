@@ -199,7 +199,6 @@ pub(super) static KINDS: &[Kind] = &[
             "rsa id",
             "south african",
             "smart id",
-            "smart id card",
             "home affairs",
             "sassa",
             "south african national",

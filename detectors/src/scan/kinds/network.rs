@@ -43,7 +43,6 @@ pub(super) static KINDS: &[Kind] = &[
             "nic",
             "mac",
             "bt_addr",
-            "bluetooth address",
             "bluetooth",
             "permanent address",
             "link/ether",

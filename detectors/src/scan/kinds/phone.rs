@@ -75,8 +75,6 @@ const WORDS: &[&str] = &[
     "erreichbar unter",
     "rufen sie mich",
     "ligue para",
-    "text me on",
-    "give me a ring",
     "rufnummer",
     "handynummer",
     "mobilnummer",

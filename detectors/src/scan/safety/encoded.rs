@@ -302,31 +302,31 @@ fn escaped(text: &str) -> bool {
 
 /// Bytes written one by one in hexadecimal or binary, or as numbers, with blanks or colons between.
 fn spaced(text: &str) -> bool {
-    let short = |part: &str| match part.len() {
-        2 => u8::from_str_radix(part, 16).ok(),
-        8 => u8::from_str_radix(part, 2).ok(),
-        _ => None,
-    };
-    one_by_one(text, short) || one_by_one(text, |part| part.parse().ok().filter(|_| part.len() <= 3))
-}
-
-fn one_by_one(text: &str, read: impl Fn(&str) -> Option<u8>) -> bool {
-    let mut bytes: Vec<u8> = Vec::new();
+    let signs = [' ', ':', ',', '\n', '[', ']', '(', ')', '{', '}'];
     let told = |bytes: &mut Vec<u8>| {
         let found = bytes.len() >= BASE64 && std::str::from_utf8(bytes).is_ok_and(matters);
         bytes.clear();
         found
     };
-    let signs = [' ', ':', ',', '\n', '[', ']', '(', ')', '{', '}'];
+    // In digits of two or sixteen, and of ten.
+    let mut runs: [Vec<u8>; 2] = Default::default();
     for part in text.split(signs).filter(|part| !part.is_empty()) {
-        let part = part.strip_prefix("0x").unwrap_or(part);
-        match read(part).filter(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
-            Some(byte) => bytes.push(byte),
-            None if told(&mut bytes) => return true,
-            None => {}
+        let digits = part.strip_prefix("0x").unwrap_or(part);
+        let short = match digits.len() {
+            2 => u8::from_str_radix(digits, 16).ok(),
+            8 => u8::from_str_radix(digits, 2).ok(),
+            _ => None,
+        };
+        let number = if part.len() <= 3 { part.parse().ok() } else { None };
+        for (bytes, byte) in runs.iter_mut().zip([short, number]) {
+            match byte.filter(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+                Some(byte) => bytes.push(byte),
+                None if told(bytes) => return true,
+                None => {}
+            }
         }
     }
-    told(&mut bytes)
+    runs.iter_mut().any(told)
 }
 
 fn turn(letter: u8) -> u8 {
