@@ -11,7 +11,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
 
 use super::gate::{BLOCK, EARLY, Sites};
-use super::kinds::{KINDS, Kind};
+use super::kinds::{Edges, KINDS, Kind};
 use super::secret;
 use super::walk::{Columns, Start};
 
@@ -22,8 +22,9 @@ const CACHE: usize = 16 << 20;
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     pub kind: &'static Kind,
-    /// Place of the kind in the list.
+    /// Place of the kind in the list, and what may stand beside its values.
     pub place: usize,
+    pub edges: Edges,
     /// Evidence of the shape, bits.
     pub prior: f32,
     /// Name of the shape, where a kind has many issuers.
@@ -83,18 +84,32 @@ pub(super) struct Automata {
     beginnings: Beginnings,
 }
 
-/// Of each three classes of bytes whether they may stand where a shape begins, one byte later, and two: a bit for each need, as far
-/// as eight bits have room.
-struct Beginnings(Box<[u8; CLASS * CLASS * CLASS]>);
+/// Classes of three bytes.
+const THREE: usize = CLASS * CLASS * CLASS;
+
+fn three(a: usize, b: usize, c: usize) -> usize {
+    ((a * CLASS + b) * CLASS + c) % THREE
+}
+
+struct Beginnings {
+    /// Of each three classes of bytes whether they may stand where a shape begins, one byte later, and two: a bit for each need, as far
+    /// as eight bits have room.
+    all: Box<[u8; THREE]>,
+    /// A bit for each three that may stand where a shape begins that needs nothing: in a small place what most words ask.
+    plain: Box<[u8; THREE / 8]>,
+}
 
 impl Automata {
     pub fn of(shapes: Vec<(Entry, &'static str)>, memory: usize) -> Self {
         let needs: Vec<Need> = shapes.iter().map(|(_, pattern)| need(pattern)).collect();
-        let mut beginnings = Beginnings(Box::new([0; CLASS * CLASS * CLASS]));
+        let mut beginnings = Beginnings { all: Box::new([0; THREE]), plain: Box::new([0; THREE / 8]) };
         for (n, wanted) in [Need::Digit, Need::Nothing, Need::Long].into_iter().enumerate() {
             let those = shapes.iter().zip(&needs).filter(|(_, need)| **need == wanted);
             let patterns: Vec<&str> = those.map(|((_, pattern), _)| *pattern).collect();
             beginnings.add(n, &build(&patterns, CACHE));
+        }
+        for (place, needs) in beginnings.all.iter().enumerate() {
+            beginnings.plain[place / 8] |= (needs >> Need::Nothing as u8 & 1) << (place % 8);
         }
         let digitless = shapes.iter().zip(&needs).filter(|(_, need)| **need != Need::Digit).map(|(shape, _)| *shape);
         let digitless = Automaton::new(digitless.collect(), memory);
@@ -104,16 +119,25 @@ impl Automata {
 
     /// Adds where in a text a shape may begin, of the places of a block, with the automaton of those that may.
     pub fn may_begin(&self, text: &[u8], sites: &Sites, starts: &mut Vec<Start>) {
-        let Beginnings(table) = &self.beginnings;
-        let (mut may, mut n, mut left) = ([0; BLOCK], 0, sites.numbers | sites.words);
+        let Beginnings { all, plain } = &self.beginnings;
+        let (mut left, mut words) = (sites.numbers | sites.long, sites.words & !sites.numbers);
+        while words != 0 {
+            let place = words.trailing_zeros() as usize;
+            words &= words - 1;
+            let may = text[sites.start + place..].first_chunk().map_or(1, |bytes: &[u8; DEPTH]| {
+                let three = three(class(bytes[0]), class(bytes[1]), class(bytes[2]));
+                plain[three / 8] >> (three % 8) & 1
+            });
+            left |= u64::from(may) << place;
+        }
+        let (mut may, mut n) = ([0; BLOCK], 0);
         while left != 0 {
             let place = left.trailing_zeros() as usize;
             left &= left - 1;
             // Without branches: most words are none, and nobody can foresee which.
             let those = text[sites.start + place..].first_chunk().map_or(u8::MAX, |bytes: &[u8; DEPTH + 2]| {
                 let [a, b, c, d, e] = [bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]].map(class);
-                let at = |a: usize, b: usize, c: usize| table[((a * CLASS + b) * CLASS + c) % table.len()];
-                at(a, b, c) & (at(b, c, d) >> 3) & (at(c, d, e) >> 6 | LATE)
+                all[three(a, b, c)] & (all[three(b, c, d)] >> 3) & (all[three(c, d, e)] >> 6 | LATE)
             });
             let here = (sites.numbers >> place & 1) | (sites.words >> place & 1) << 1 | (sites.long >> place & 1) << 2;
             may[n % BLOCK] = place as u8;
@@ -149,11 +173,12 @@ pub(super) fn shapes() -> Vec<(Entry, &'static str)> {
     let mut all = Vec::new();
     for (place, kind) in KINDS.iter().enumerate() {
         for shape in kind.shapes {
-            all.push((Entry { kind, place, prior: shape.1, name: None }, shape.0));
+            all.push((Entry { kind, place, edges: kind.edges, prior: shape.1, name: None }, shape.0));
         }
         if kind.entity == leeway_core::scan::Entity::Secret {
             for (name, pattern) in secret::SHAPES {
-                all.push((Entry { kind, place, prior: secret::PRIOR, name: Some(name) }, *pattern));
+                let edges = kind.edges;
+                all.push((Entry { kind, place, edges, prior: secret::PRIOR, name: Some(name) }, *pattern));
             }
         }
     }
@@ -246,7 +271,7 @@ impl Beginnings {
                 }
                 for (one, row) in rows.iter().enumerate() {
                     for (two, three) in bits(*row).flat_map(|two| bits(alive).map(move |three| (two, three))) {
-                        self.0[(one * CLASS + two) * CLASS + three] |=
+                        self.all[self::three(one, two, three)] |=
                             1u8.checked_shl((3 * depth + need) as u32).unwrap_or(0);
                     }
                 }

@@ -35,9 +35,12 @@ impl<'t> Candidate<'t> {
         if self.range == *range {
             return;
         }
+        // One that is longer goes on where the last one ended.
+        let longer = self.range.start == range.start && self.range.end < range.end && self.n < LONGEST;
+        let (from, mut n, mut digits) =
+            if longer { (self.range.end, self.n, self.digits) } else { (range.start, 0, 0) };
         self.range = range.clone();
-        let (mut n, mut digits) = (0, 0);
-        for byte in &self.text[range.clone()] {
+        for byte in &self.text[from..range.end] {
             // What is neither is written over by the next one: no branch that nobody can foresee.
             let value = byte.wrapping_sub(b'0');
             let (digit, letter) = (value < 10, byte.is_ascii_alphabetic());

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use super::gate;
 use super::kinds::KINDS;
+use super::table;
 
 /// Bytes before and after a value in which a word counts.
 const BEFORE: usize = 44;
@@ -549,6 +550,56 @@ impl Beside {
             return (0.0, "");
         }
         (self.bits[kind], WORDS.words[usize::from(self.word[kind])])
+    }
+}
+
+/// What was looked up last: where a value began and what stands before it and in its column's first row, where one ended and what
+/// stands after it.
+pub(super) struct Around {
+    before: (usize, Beside),
+    after: (usize, Beside),
+    above: (usize, Beside),
+}
+
+impl Around {
+    const NOWHERE: (usize, Beside) = (usize::MAX, Beside::NOTHING);
+    pub const NOTHING: Self = Self { before: Self::NOWHERE, after: Self::NOWHERE, above: Self::NOWHERE };
+
+    /// Nothing was looked up of another text.
+    pub fn forget(&mut self) {
+        for known in [&mut self.before, &mut self.after, &mut self.above] {
+            known.0 = usize::MAX;
+        }
+    }
+
+    pub fn before(&mut self, text: &[u8], start: usize) -> &Beside {
+        let (known, beside) = &mut self.before;
+        if *known != start {
+            *known = start;
+            beside.before(text, start);
+        }
+        beside
+    }
+
+    pub fn after(&mut self, text: &[u8], end: usize) -> &Beside {
+        let (known, beside) = &mut self.after;
+        if *known != end {
+            *known = end;
+            beside.after(text, end);
+        }
+        beside
+    }
+
+    pub fn above(&mut self, text: &[u8], start: usize) -> &Beside {
+        let (known, beside) = &mut self.above;
+        if *known != start {
+            *known = start;
+            beside.clear();
+            if let Some(cell) = table::header(text, start) {
+                beside.named(text, cell);
+            }
+        }
+        beside
     }
 }
 

@@ -11,13 +11,12 @@ use leeway_core::scan::Entity;
 use super::automaton::{AUTOMATA, Entry};
 use super::candidate::Candidate;
 use super::email;
-use super::evidence::{BEFORE_BITS, Beside, probability};
+use super::evidence::{Around, BEFORE_BITS, probability};
 use super::gate::Gate;
 use super::kinds::Edges;
 use super::secret;
-use super::table;
 use super::test_values;
-use super::walk::{self, Kept, Told};
+use super::walk::{self, Kept, Walks};
 
 /// Least evidence of a value that is told at all: even odds.
 pub const REVIEW_BITS: f32 = 0.0;
@@ -87,10 +86,8 @@ const SURER: f32 = 5.5;
 
 /// Every value of a text with at least even odds, in order; none overlaps another.
 pub fn find(text: &[u8]) -> Vec<Finding> {
-    let lines = lines(text);
-    let mut finder = Finder::new(&lines);
-    finder.all();
-    best(finder.found)
+    let (found, _) = Finder::all(&lines(text), u64::MAX, None);
+    best(found)
 }
 
 /// A value, in its canonical form: two spellings of one value are equal.
@@ -100,11 +97,9 @@ pub(super) type Values = HashSet<Value, RandomState>;
 /// Which of the wanted values the text may hold: those that a form and its check allow, whatever stands beside them.
 pub(super) fn held(text: &[u8], wanted: &Values) -> Values {
     let kinds = wanted.iter().fold(0, |kinds, (kind, _)| kinds | 1 << *kind as u64);
-    let lines = lines(text);
-    let mut finder = Finder { wanted: Some((wanted, Values::default())), kinds, ..Finder::new(&lines) };
-    finder.all();
-    let found = finder.found.into_iter().map(|finding| (finding.entity, finding.canonical));
-    let held = finder.wanted.map(|(_, held)| held).unwrap_or_default();
+    let (found, held) = Finder::all(&lines(text), kinds, Some((wanted, Values::default())));
+    let found = found.into_iter().map(|finding| (finding.entity, finding.canonical));
+    let held = held.into_iter().flatten();
     found.filter(|value| wanted.contains(value)).chain(held).collect()
 }
 
@@ -141,22 +136,22 @@ fn places(start: usize, mut bits: u64, mut look: impl FnMut(usize)) {
     }
 }
 
+/// Values that are wanted, and which of them a text may hold.
+type Wanted<'t> = (&'t Values, Values);
+
 struct Finder<'t> {
     text: &'t [u8],
-    /// What was looked up last: where a value began and what stands before it, where one ended and what stands after it.
-    before: (usize, Beside),
-    after: (usize, Beside),
-    /// Where one began, and what a table's first row says of it; `None` of a text of one line.
-    above: Option<Box<(usize, Beside)>>,
-    /// The stretch that was checked last.
+    around: &'t mut Around,
+    /// The stretch that was checked last, and what its edges say of a number or a word.
     candidate: Candidate<'t>,
+    edge: (Range<usize>, Edges, Option<f32>),
     found: Vec<Finding>,
     /// What lies before was looked at as a secret without a shape.
     token: usize,
     /// Whether any word of the text may name a secret, once somebody asked.
     names: Option<bool>,
-    /// Where certain values are wanted, and nothing else: those, and which of them the text may hold.
-    wanted: Option<(&'t Values, Values)>,
+    /// Where certain values are wanted, and nothing else.
+    wanted: Option<Wanted<'t>>,
     /// A bit for each kind that is looked for.
     kinds: u64,
     /// Forms of one walk of which the longest was looked at.
@@ -164,13 +159,13 @@ struct Finder<'t> {
 }
 
 impl<'t> Finder<'t> {
-    fn new(text: &'t [u8]) -> Self {
+    fn new(text: &'t [u8], around: &'t mut Around) -> Self {
+        around.forget();
         Self {
             text,
-            before: (usize::MAX, Beside::NOTHING),
-            after: (usize::MAX, Beside::NOTHING),
-            above: memchr::memchr(b'\n', text).map(|_| Box::new((usize::MAX, Beside::NOTHING))),
+            around,
             candidate: Candidate::none(text),
+            edge: (0..0, Edges::Token, None),
             found: Vec::new(),
             token: 0,
             names: None,
@@ -180,34 +175,44 @@ impl<'t> Finder<'t> {
         }
     }
 
-    /// Looks at the whole text.
-    fn all(&mut self) {
-        let text = self.text;
-        walk::kept(|kept| {
+    /// Looks at the whole text for some kinds of values: what was found, and what is held of what is wanted.
+    fn all(text: &[u8], kinds: u64, wanted: Option<Wanted<'_>>) -> (Vec<Finding>, Option<Values>) {
+        walk::kept(|Kept { walks, around }| {
+            let mut finder = Finder { wanted, kinds, ..Finder::new(text, around) };
             for sites in Gate::new(text) {
-                places(sites.start, sites.ats, |at| self.found.extend(email::at(text, at)));
-                places(sites.start, sites.tokens, |at| self.token(at));
-                AUTOMATA.may_begin(text, &sites, &mut kept.starts);
-                if !kept.starts.is_empty() {
-                    self.walks(kept);
+                places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));
+                places(sites.start, sites.tokens, |at| finder.token(at));
+                AUTOMATA.may_begin(text, &sites, &mut walks.starts);
+                if !walks.starts.is_empty() {
+                    finder.walks(walks);
                 }
             }
-        });
+            (finder.found, finder.wanted.map(|(_, held)| held))
+        })
     }
 
     /// Looks at every shape that begins at one of some places.
-    fn walks(&mut self, kept: &mut Kept) {
-        let Kept { learnt, starts, told } = kept;
+    fn walks(&mut self, walks: &mut Walks) {
+        let Walks { learnt, starts, told } = walks;
         learnt.walks(&AUTOMATA, self.text, starts, told);
         for told in told.chunk_by(|one, other| one.walk == other.walk) {
             let at = starts[told[0].walk].at;
             // A bit for each kind of whose form something begins there.
             let forms = || told.iter().fold(0, |forms, told| forms | 1 << told.entry.place);
-            let token = |told: &&Told<'_>| told.entry.kind.edges == Edges::Token;
-            told.iter().filter(|told| !token(told)).for_each(|told| self.candidate(told.entry, at..told.end, &forms));
+            let mut tokens = false;
+            for told in told {
+                if told.entry.edges == Edges::Token {
+                    tokens = true;
+                } else {
+                    self.candidate(told.entry, at..told.end, &forms);
+                }
+            }
+            if !tokens {
+                continue;
+            }
             // Of forms that have many ends the longest of each alone; of equals the one that stands last in the list.
             self.longest.clear();
-            for told in told.iter().rev().filter(token) {
+            for told in told.iter().rev().filter(|told| told.entry.edges == Edges::Token) {
                 if !self.longest.iter().any(|known| std::ptr::eq(*known, told.entry)) {
                     self.longest.push(told.entry);
                     self.candidate(told.entry, at..told.end, &forms);
@@ -221,16 +226,22 @@ impl<'t> Finder<'t> {
     }
 
     /// Evidence of what stands directly beside; where values are wanted, whatever it is.
-    fn edge(&self, range: &Range<usize>, entry: &Entry) -> Option<f32> {
-        if self.wanted.is_some() { Some(0.0) } else { edges(self.text, range, entry.kind.edges) }
+    fn edge(&mut self, range: &Range<usize>, wanted: Edges) -> Option<f32> {
+        if self.wanted.is_some() {
+            return Some(0.0);
+        }
+        // Kinds of one form are told one after the other.
+        if self.edge.0 != *range || self.edge.1 != wanted {
+            self.edge = (range.clone(), wanted, edges(self.text, range, wanted));
+        }
+        self.edge.2
     }
 
     fn candidate(&mut self, entry: &Entry, range: Range<usize>, forms: &dyn Fn() -> u64) {
         if self.kinds >> entry.kind.entity as u64 & 1 == 0 {
             return;
         }
-        let Some(edge) = self.edge(&range, entry) else { return };
-        // Kinds of one form are told one after the other.
+        let Some(edge) = self.edge(&range, entry.edges) else { return };
         self.candidate.read(&range);
         self.candidate.form = entry.name;
         let candidate = &self.candidate;
@@ -252,7 +263,7 @@ impl<'t> Finder<'t> {
             return;
         }
         let bare = candidate.digits().is_some();
-        let before = self.before(range.start);
+        let before = self.around.before(self.text, range.start);
         let (mut words, mut word) = before.of(entry.place);
         // A label right before names something else.
         let claims = words == 0.0
@@ -266,7 +277,7 @@ impl<'t> Finder<'t> {
             0.0
         };
         if words < BEFORE_BITS - 6.0 && alone + words + other + claimed + BEFORE_BITS >= REVIEW_BITS {
-            let after = self.after(range.end);
+            let after = self.around.after(self.text, range.end);
             let (bits, said) = after.of(entry.place);
             if bits > words {
                 (words, word) = (bits, said);
@@ -276,7 +287,7 @@ impl<'t> Finder<'t> {
             }
         }
         if alone + words + other + claimed < ALERT_BITS && alone + BEFORE_BITS >= ALERT_BITS {
-            let (bits, said) = self.above(range.start).map_or((0.0, ""), |above| above.of(entry.place));
+            let (bits, said) = self.around.above(self.text, range.start).of(entry.place);
             if bits > words {
                 (words, word, claimed) = (bits, said, 0.0);
             }
@@ -287,34 +298,6 @@ impl<'t> Finder<'t> {
             let test = test_values::known(entity, &canonical);
             self.found.push(Finding { entity, range, canonical, shape, check, words, word, name: entry.name, test });
         }
-    }
-
-    fn before(&mut self, start: usize) -> &Beside {
-        if self.before.0 != start {
-            self.before.0 = start;
-            self.before.1.before(self.text, start);
-        }
-        &self.before.1
-    }
-
-    fn above(&mut self, start: usize) -> Option<&Beside> {
-        let (known, beside) = &mut **self.above.as_mut()?;
-        if *known != start {
-            *known = start;
-            beside.clear();
-            if let Some(cell) = table::header(self.text, start) {
-                beside.named(self.text, cell);
-            }
-        }
-        Some(beside)
-    }
-
-    fn after(&mut self, end: usize) -> &Beside {
-        if self.after.0 != end {
-            self.after.0 = end;
-            self.after.1.after(self.text, end);
-        }
-        &self.after.1
     }
 
     /// A secret without a shape of its own, known by what is written before it.
@@ -526,7 +509,8 @@ mod tests {
     /// Without gates and tables: every shape is tried wherever a word or a sign begins.
     fn everywhere(text: &[u8]) -> Vec<Finding> {
         let text = &*lines(text);
-        let mut finder = Finder::new(text);
+        let mut around = Around::NOTHING;
+        let mut finder = Finder::new(text, &mut around);
         let word = |at: usize| text[at].is_ascii_alphanumeric();
         for sites in Gate::new(text) {
             places(sites.start, sites.ats, |at| finder.found.extend(email::at(text, at)));

@@ -11,6 +11,7 @@ use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::Cache;
 
 use super::automaton::{AUTOMATA, Automata, Automaton, Entry, end, start, step};
+use super::evidence::Around;
 
 /// Most bytes of one walk: what is longer is told by its beginning.
 pub(super) const WALK: usize = 1_024;
@@ -43,8 +44,9 @@ const _: () = assert!(STATES <= TELLS as usize);
 /// Columns of the table: kinds of bytes that the automata tell apart; the last is the end of the text.
 const WIDTH: usize = 160;
 const END: usize = WIDTH - 1;
-/// Columns of a state that stand together, a line of the processor's cache.
-const LINE: usize = 32;
+/// Columns of a state that stand together: two states, which mostly follow one another, in a line of the processor's cache.
+const LINE: usize = 16;
+const CACHE_LINE: usize = 64;
 /// Bytes that values are made of stand in neighbouring columns.
 const FIRST: &[u8] = b"0123456789 -./:,\n()+@_etaoinsrhldcumfpgwybvkxjqzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
@@ -75,7 +77,7 @@ impl Columns {
 /// What a thread has learnt of the automata.
 pub(super) struct Learnt {
     caches: Vec<Cache>,
-    /// The next state by column and state: lines of neighbouring columns, a whole plane of them for all states, then the next.
+    /// The next state by column and state: some neighbouring columns of all states, then the next.
     next: Vec<State>,
     /// Where in it a line of the processor's cache begins.
     first: usize,
@@ -105,8 +107,8 @@ const fn offset(column: usize) -> usize {
 impl Learnt {
     fn new(automata: &Automata) -> Self {
         // Zeros: the system gives memory where it is written to.
-        let next = vec![UNKNOWN; WIDTH * STATES + LINE];
-        let first = next.as_ptr().align_offset(LINE * size_of::<State>()).min(LINE);
+        let next = vec![UNKNOWN; WIDTH * STATES + CACHE_LINE / size_of::<State>()];
+        let first = next.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE / size_of::<State>());
         let mut learnt = Self {
             caches: automata.all.iter().map(|automaton| automaton.dfa.create_cache()).collect(),
             next,
@@ -215,8 +217,9 @@ impl Learnt {
                 if next > TELLS && !goes_on {
                     let (n, _) = self.states[usize::from(next & !TELLS)];
                     let entries = &self.entries[self.told[usize::from(next & !TELLS)].clone()];
-                    let entries = entries.iter().map(|entry| &automata.all[n].entries[usize::from(*entry)]);
-                    told.extend(entries.map(|entry| Told { walk, entry, end: place }));
+                    for entry in entries {
+                        told.push(Told { walk, entry: &automata.all[n].entries[usize::from(*entry)], end: place });
+                    }
                 }
                 if byte.is_none() || next == DEAD {
                     break;
@@ -243,6 +246,11 @@ impl Learnt {
 
 /// What a thread keeps from text to text.
 pub(super) struct Kept {
+    pub walks: Walks,
+    pub around: Around,
+}
+
+pub(super) struct Walks {
     pub learnt: Learnt,
     pub starts: Vec<Start>,
     pub told: Vec<Told<'static>>,
@@ -254,15 +262,18 @@ thread_local! {
 
 /// Calls `with` with what this thread keeps.
 pub(super) fn kept<T>(with: impl FnOnce(&mut Kept) -> T) -> T {
-    let make = || Kept { learnt: Learnt::new(&AUTOMATA), starts: Vec::new(), told: Vec::new() };
+    let make = || Kept {
+        walks: Walks { learnt: Learnt::new(&AUTOMATA), starts: Vec::new(), told: Vec::new() },
+        around: Around::NOTHING,
+    };
     KEPT.with_borrow_mut(|kept| {
         let kept = kept.get_or_insert_with(make);
         // Whatever a panic may have left.
-        kept.starts.clear();
-        kept.told.clear();
-        let before = kept.learnt.anew;
+        kept.walks.starts.clear();
+        kept.walks.told.clear();
+        let before = kept.walks.learnt.anew;
         let told = with(kept);
-        let anew = kept.learnt.anew - before;
+        let anew = kept.walks.learnt.anew - before;
         if anew > 0 {
             CLEARED.fetch_add(anew as u64, Relaxed);
         }

@@ -1,10 +1,13 @@
 //! Phone numbers: with `+` by the plan of the country, others by how they are written or the words beside them.
 
+use std::sync::LazyLock;
+
 use leeway_core::scan::Entity;
 use rlibphonenumber::enums::Region;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat};
 
 use super::super::candidate::Candidate;
+use super::super::check::number;
 use super::super::test_values;
 use super::{Edges, Kind, Shape};
 
@@ -117,6 +120,24 @@ fn american(digits: [u8; 10]) -> bool {
     digits[0] >= 2 && digits[3] >= 2
 }
 
+/// The largest country of each code.
+static LARGEST: LazyLock<Vec<Option<Region>>> =
+    LazyLock::new(|| (0..1_000).map(|code| PHONE_NUMBER_UTIL.get_region_for_country_code(code)).collect());
+
+/// Whether a number is by the plan of the largest country of its code just as its digits stand: most are, and need no parser.
+fn as_written(digits: &[u8]) -> bool {
+    let code = |n: &usize| digits.get(..*n).and_then(|code| Some((number(code), LARGEST[number(code) as usize]?)));
+    let Some((code, largest)) = (1..=3).filter(|_| digits[0] != 0).find_map(|n| code(&n)) else { return false };
+    // A first zero is dialled in some countries alone.
+    let national = &digits[code.ilog10() as usize + 1..];
+    if national.first().is_none_or(|first| *first == 0) || national.len() > 15 {
+        return false;
+    }
+    let national_number = national.iter().fold(0, |number, digit| number * 10 + u64::from(*digit));
+    let written = PhoneNumber { country_code: code as i32, national_number, ..PhoneNumber::default() };
+    written.is_valid_for_region(largest)
+}
+
 /// Whether it is by the plan of its country; of countries that share a code the largest is asked first.
 fn valid(number: &PhoneNumber) -> bool {
     let largest = PHONE_NUMBER_UTIL.get_region_for_country_code(number.country_code);
@@ -143,6 +164,9 @@ fn phone(candidate: &Candidate<'_>) -> Option<f32> {
         let goes_on = matches!(rest, [b' ' | b'-' | b'.', digit, ..] if digit.is_ascii_digit());
         if digits.len() < if goes_on { 10 } else { 7 } {
             return None;
+        }
+        if as_written(digits) {
+            return Some(7.0);
         }
         let text = std::str::from_utf8(raw).ok()?;
         let number = PHONE_NUMBER_UTIL.parse(text, None::<Region>).ok()?;
@@ -183,5 +207,34 @@ fn dialled(candidate: &Candidate<'_>) -> String {
             format!("1{}", digits.iter().map(|digit| char::from(digit + b'0')).collect::<String>())
         }
         _ => candidate.compact_text().trim_start_matches('0').to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_by_the_plan_as_written_is_so_as_parsed() {
+        let mut valid = 0;
+        for region in PHONE_NUMBER_UTIL.get_supported_regions() {
+            let Ok(example) = PHONE_NUMBER_UTIL.get_example_number(region) else { continue };
+            let text = format!("+{}{}", example.country_code, example.get_national_significant_number());
+            let digits: Vec<u8> = text.bytes().skip(1).map(|byte| byte - b'0').collect();
+            valid += usize::from(as_written(&digits));
+        }
+        // Of the others most begin with a zero, or share their code with a larger country.
+        assert!(valid > 180, "{valid}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn no_parser_says_less(text in "[1-9][0-9]{6,14}") {
+            let digits: Vec<u8> = text.bytes().map(|byte| byte - b'0').collect();
+            let parsed = || PHONE_NUMBER_UTIL.parse(&format!("+{text}"), None::<Region>).is_ok_and(|number| valid(&number));
+            prop_assert!(!as_written(&digits) || parsed(), "+{text}");
+        }
     }
 }
