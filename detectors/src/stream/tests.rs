@@ -487,11 +487,14 @@ fn a_fleet_keeps_its_budget_and_its_share_of_false_discoveries() {
     let baseline = Baseline::learn(Kind::Values, Season::None, LEAST, &reference, &[]).unwrap();
     for dependence in [0.0f64, 0.5] {
         let bar = fleet::bar(HOURS as f64, 1.0, fleet::weight(1.0, streams), 0);
-        let (mut false_pages, mut delays, mut shares) = (0, Vec::new(), Vec::new());
+        let (mut false_pages, mut delays, mut ideal, mut shares) = (0, Vec::new(), Vec::new(), Vec::new());
         for _ in 0..weeks {
             let mut watches = vec![Watch::new(); streams];
             let changed = streams / 100;
             let mut told = vec![false; streams];
+            // Beside it one that knows the change's size and sign, at the same bar.
+            let mut knowing = vec![sr::Mixture::<1>::new(); changed];
+            let mut known = vec![false; changed];
             let mut values = vec![0.0; streams];
             for hour in 0..HOURS as i64 {
                 let common = normal(&mut rng) * dependence.sqrt();
@@ -499,6 +502,12 @@ fn a_fleet_keeps_its_budget_and_its_share_of_false_discoveries() {
                     let shift = if stream < changed && hour >= 84 { 3.0 } else { 0.0 };
                     let value = common + normal(&mut rng) * (1.0 - dependence).sqrt() + shift;
                     watch.level.step(&Block { n: 1.0, mean: value, ..reference[0] }, &baseline);
+                    if let Some(knowing) = knowing.get_mut(stream) {
+                        knowing.step([3.0 * value - 4.5]);
+                        if shift > 0.0 && knowing.mean(0..1) >= bar && !std::mem::replace(&mut known[stream], true) {
+                            ideal.push(hour - 84 + 1);
+                        }
+                    }
                     values[stream] = watch.level.value(Direction::Both);
                     if values[stream] >= bar && !told[stream] {
                         told[stream] = true;
@@ -513,6 +522,8 @@ fn a_fleet_keeps_its_budget_and_its_share_of_false_discoveries() {
             }
         }
         delays.sort_unstable();
+        ideal.sort_unstable();
+        let best = ideal[ideal.len() / 2];
         let (median, found) = (delays[delays.len() / 2], delays.len() as f64 / (weeks * streams / 100) as f64);
         let rate = f64::from(false_pages) / weeks as f64;
         // Poisson's upper 95 % limit (Garwood 1936) of the pages of all weeks.
@@ -522,10 +533,10 @@ fn a_fleet_keeps_its_budget_and_its_share_of_false_discoveries() {
         let share = shares.iter().sum::<f64>() / shares.len() as f64;
         println!(
             "  {streams} streams, {weeks} weeks, correlation {dependence}: {rate:.3} false pages a week (at most {upper:.3}), \
-             {:.1} % found, median delay {median} h, false discoveries {share:.4}",
+             {:.1} % found, median delay {median} h ({best} h of one that knows the change), false discoveries {share:.4}",
             100.0 * found
         );
-        assert!(upper <= 1.0 && share <= 0.05 && median <= 5 && found > 0.99);
+        assert!(upper <= 1.0 && share <= 0.05 && median <= best + 1 && found > 0.99);
     }
 }
 
