@@ -48,7 +48,7 @@ pub enum Kind {
 pub struct Anomaly {
     /// The changes that the rule is about.
     pub direction: Direction,
-    /// Of the fleet's budget of false pages, relative to the other anomaly rules.
+    /// Of the fleet's budget of false pages, relative to the other anomaly rules; where none is given, by severity.
     pub weight: f64,
 }
 
@@ -450,7 +450,13 @@ fn anomaly(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> 
             "`{measure}` needs a `min_effect`, in its own unit: from which difference on does it matter?"
         ));
     };
-    let weight = text.weight.unwrap_or(1.0);
+    // Who is woken is to be told first.
+    let usual = match text.severity {
+        Severity::Page => 1.0,
+        Severity::Ticket => 0.5,
+        Severity::Info => 0.25,
+    };
+    let weight = text.weight.unwrap_or(usual);
     if !effect.is_finite() || effect < 0.0 || !WEIGHTS.contains(&weight) {
         return Err("`min_effect` is 0 or more (0.25: a quarter), `weight` lies between 0.001 and 1000".to_owned());
     }
@@ -740,6 +746,14 @@ receivers = ["oncall"]
         let expected = Kind::Anomaly(Anomaly { direction: Direction::Up, weight: 1.0 });
         assert_eq!((rule.kind, rule.bound, rule.window), (expected, Bound::Above(0.25), 5 * MINUTE));
         assert_eq!(anomaly("measure = \"duration_ms\"").unwrap().bound, Bound::Above(0.1));
+        // Who is woken is told first, unless the rule says otherwise.
+        for (severity, more, expected) in [("ticket", "", 0.5), ("info", "", 0.25), ("info", "weight = 3", 3.0)] {
+            let text = format!(
+                "[[rule]]\nid = \"a\"\nkind = \"anomaly\"\nseverity = \"{severity}\"\nmeasure = \"calls\"\n{more}"
+            );
+            let rules = parse("rules.toml", &text, &Dimensions::default(), &BTreeSet::new()).unwrap();
+            assert!(matches!(rules[0].kind, Kind::Anomaly(Anomaly { weight, .. }) if weight == expected), "{severity}");
+        }
         for (more, says) in [
             ("measure = \"cost_total_usd\"", "valid are"),
             ("measure = \"errors\"", "nothing usual to learn"),

@@ -233,7 +233,7 @@ mod tests {
         #[test]
         fn no_parser_says_less(text in "[1-9][0-9]{6,14}") {
             let digits: Vec<u8> = text.bytes().map(|byte| byte - b'0').collect();
-            let parsed = || PHONE_NUMBER_UTIL.parse(&format!("+{text}"), None::<Region>).is_ok_and(|number| valid(&number));
+            let parsed = || PHONE_NUMBER_UTIL.parse(format!("+{text}"), None::<Region>).is_ok_and(|number| valid(&number));
             prop_assert!(!as_written(&digits) || parsed(), "+{text}");
         }
     }
