@@ -1,13 +1,17 @@
 //! `leeway loadgen`: writes calls to Kafka and says, per minute and series, what it wrote: the truth for recounts.
 //! The manifest is counted from what was drawn; no decoder of Leeway's has a part in it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use flate2::{Compression, write::GzEncoder};
 use hdrhistogram::Histogram;
 use leeway_core::clock::{Clock, MINUTE, Micros, SECOND, minute_of, parse_rfc3339, rfc3339};
+use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -82,6 +86,9 @@ struct Trouble {
     /// Calls that come as an OTLP span and an OTLP log record, on topics of their own
     #[arg(long, default_value_t = 0.0, requires_all = ["traces_topic", "logs_topic"])]
     pairs: f64,
+    /// Calls that come gzipped or as a CloudEvent, and pairs in OTLP's JSON; of what is written twice the second alone
+    #[arg(long, default_value_t = 0.0)]
+    dressed: f64,
     #[arg(long)]
     traces_topic: Option<String>,
     #[arg(long)]
@@ -101,6 +108,8 @@ struct Written {
     duplicates: u64,
     late: u64,
     poison: u64,
+    /// Messages and pairs in another form.
+    dressed: u64,
     pairs: u64,
     /// On each topic of pairs.
     spans: u64,
@@ -149,7 +158,6 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.manifest {
         Some(path) => std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?,
         None => {
-            use std::io::Write;
             std::io::stdout().write_all(text.as_bytes()).context("write the manifest")?;
         }
     }
@@ -197,7 +205,7 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn new(args: &'a Args, config: rdkafka::config::ClientConfig) -> Result<Self> {
         let trouble = &args.trouble;
-        for share in [trouble.duplicates, trouble.late, trouble.poison, trouble.pairs] {
+        for share in [trouble.duplicates, trouble.late, trouble.poison, trouble.pairs, trouble.dressed] {
             if !(0.0..=1.0).contains(&share) {
                 bail!("a share is from 0 to 1, not {share}");
             }
@@ -220,6 +228,7 @@ impl<'a> Writer<'a> {
         let mut happens = |share: f64| self.rng.random::<f64>() < share;
         let (late, twice, poison, pair) =
             (happens(trouble.late), happens(trouble.duplicates), happens(trouble.poison), happens(trouble.pairs));
+        let dressed = trouble.dressed > 0.0 && happens(trouble.dressed);
         let arrived = call.time;
         if late {
             call.time -= LATE;
@@ -227,10 +236,18 @@ impl<'a> Writer<'a> {
         }
         let times = if twice { 2 } else { 1 };
         self.written.duplicates += times - 1;
+        self.written.dressed += u64::from(dressed);
+        // Of two the second.
+        let plain = times - u64::from(dressed);
         match &self.otlp {
             Some((traces, logs)) if pair => {
                 let (span, record) = otlp::pair(&call, self.args.seed, sequence);
-                for _ in 0..times {
+                for copy in 0..times {
+                    let (span, record) = if copy < plain {
+                        (span.encode_to_vec(), record.encode_to_vec())
+                    } else {
+                        (serde_json::to_vec(&span)?, serde_json::to_vec(&record)?)
+                    };
                     traces.send(None, None, &span, arrived)?;
                     logs.send(None, None, &record, arrived)?;
                 }
@@ -239,8 +256,10 @@ impl<'a> Writer<'a> {
             }
             _ => {
                 write_json(&call, self.args.bytes, &mut self.payload);
-                for _ in 0..times {
-                    self.main.send(None, None, self.payload.as_bytes(), arrived)?;
+                for copy in 0..times {
+                    let payload = self.payload.as_bytes();
+                    let payload = if copy < plain { Cow::Borrowed(payload) } else { dress(payload, sequence)?.into() };
+                    self.main.send(None, None, &payload, arrived)?;
                 }
                 self.written.messages += times;
             }
@@ -262,6 +281,20 @@ impl<'a> Writer<'a> {
         }
         Ok(())
     }
+}
+
+/// An event gzipped, or within a CloudEvent, by turns.
+fn dress(event: &[u8], sequence: u64) -> Result<Vec<u8>> {
+    if sequence.is_multiple_of(2) {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(event)?;
+        return packed.finish().context("pack an event");
+    }
+    let mut envelope =
+        format!(r#"{{"specversion":"1.0","id":"{sequence}","source":"loadgen","type":"call","data":"#).into_bytes();
+    envelope.extend_from_slice(event);
+    envelope.push(b'}');
+    Ok(envelope)
 }
 
 fn count(manifest: &mut Manifest, call: Simulated) {

@@ -359,6 +359,9 @@ impl Run {
         let equal = |what: &str, stored: i64, expected: i64| {
             if stored == expected { Ok(()) } else { Err(format!("{what}: {stored} stored, {expected} written")) }
         };
+        if written("dressed") == 0 {
+            return Err("nothing came gzipped, as a CloudEvent or in OTLP's JSON".into());
+        }
         equal("messages", sum("consumed", EVENTS), written("messages") + beacon.values().sum::<i64>())?;
         equal("spans", sum("consumed", SPANS), written("spans"))?;
         equal("records", sum("consumed", RECORDS), written("spans"))?;
@@ -446,7 +449,7 @@ fn loadgen(plan: &Plan, brokers: &str, manifest: &std::path::Path) -> Child {
     let (events, rate) = (plan.events.to_string(), plan.rate.to_string());
     Command::new(leeway())
         .args(["loadgen", "--brokers", brokers, "--topic", EVENTS, "--count", &events, "--rate", &rate, "--live"])
-        .args(["--duplicates", "0.05", "--late", "0.1", "--poison", "0.01", "--pairs", "0.1"])
+        .args(["--duplicates", "0.05", "--late", "0.1", "--poison", "0.01", "--pairs", "0.1", "--dressed", "0.2"])
         .args(["--traces-topic", SPANS, "--logs-topic", RECORDS, "--manifest"])
         .arg(manifest)
         .spawn()

@@ -5,15 +5,14 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Valu
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, LogsData, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData};
-use prost::Message;
 
 use super::{ENVIRONMENT, RELEASE, Simulated};
 
 /// Status code ERROR of a span.
 const FAILED: i32 = 2;
 
-/// The two messages of one call: TracesData and LogsData. `sequence` makes its ids.
-pub fn pair(call: &Simulated, seed: u64, sequence: u64) -> (Vec<u8>, Vec<u8>) {
+/// The two messages of one call. `sequence` makes its ids.
+pub fn pair(call: &Simulated, seed: u64, sequence: u64) -> (TracesData, LogsData) {
     let trace_id = [seed.to_be_bytes(), (sequence + 1).to_be_bytes()].concat();
     let span_id = (sequence + 1).to_be_bytes().to_vec();
     let failed = call.status != "ok";
@@ -40,7 +39,7 @@ pub fn pair(call: &Simulated, seed: u64, sequence: u64) -> (Vec<u8>, Vec<u8>) {
     let spans = ResourceSpans { resource: Some(resource(call)), scope_spans, ..ResourceSpans::default() };
     let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
     let logs = ResourceLogs { resource: Some(resource(call)), scope_logs, ..ResourceLogs::default() };
-    (TracesData { resource_spans: vec![spans] }.encode_to_vec(), LogsData { resource_logs: vec![logs] }.encode_to_vec())
+    (TracesData { resource_spans: vec![spans] }, LogsData { resource_logs: vec![logs] })
 }
 
 fn resource(call: &Simulated) -> Resource {
