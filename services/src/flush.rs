@@ -2,8 +2,8 @@
 //! transaction. A partition that another owner took is left out and its buffer thrown away.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -61,7 +61,7 @@ impl PartBatch {
 }
 
 /// The part of a flush that holds a single message, where no other part holds any.
-fn alone(parts: &mut [PartBatch]) -> Option<&mut PartBatch> {
+fn single(parts: &mut [PartBatch]) -> Option<&mut PartBatch> {
     let consumed = |part: &PartBatch| part.buffer.ledger.values().map(|ledger| ledger.consumed).sum::<u64>();
     if parts.iter().map(consumed).sum::<u64>() != 1 {
         return None;
@@ -96,7 +96,12 @@ pub struct Flusher {
     pub log: Option<Arc<Log>>,
     /// Where it says what calls held; `None` where nobody compares.
     pub outlet: Option<Outlet>,
+    pub alone: Alone,
 }
+
+/// Held for writing by the one thread that touches a message alone, and for reading by every flush of the process: what
+/// dies between two marks is that message's fault, nobody else's.
+pub type Alone = Arc<RwLock<()>>;
 
 /// Series that this thread has seen: their families, and whether a day admitted them.
 #[derive(Debug, Default)]
@@ -135,18 +140,14 @@ impl Flusher {
         let mut stopping: Option<Instant> = None;
         if parts.iter().any(|part| part.write.from < part.write.to) {
             self.leave_other_lives(&mut parts, &mut answers)?;
+            let _beside = self.alone.read();
             crate::faults::point("before_begin");
         }
         loop {
             if parts.is_empty() {
                 return Ok(answers);
             }
-            let handle = self.handle.clone();
-            let attempt = async {
-                let within = tokio::time::timeout(ATTEMPT_WITHIN, self.attempt(flush_id, &parts)).await;
-                within.unwrap_or_else(|_| Err(leeway_store::StoreError::silent()))
-            };
-            match handle.block_on(attempt) {
+            match self.attempt_beside(flush_id, &parts) {
                 Ok(Ok(())) => {
                     answers.extend(parts.iter().map(|part| answer(part, false)));
                     self.metrics.flushed(&parts, self.clock.wall());
@@ -160,7 +161,7 @@ impl Flusher {
                 }
                 Err(error) if error.passing() => {
                     // The commit may have gone through although its answer was lost.
-                    if handle.block_on(self.store.flushed(flush_id)).unwrap_or(false) {
+                    if self.handle.block_on(self.store.flushed(flush_id)).unwrap_or(false) {
                         answers.extend(parts.iter().map(|part| answer(part, false)));
                         return Ok(answers);
                     }
@@ -174,7 +175,7 @@ impl Flusher {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(error) => match alone(&mut parts) {
+                Err(error) => match single(&mut parts) {
                     // The store refuses what one message says: that message is the fault, and it goes alone.
                     Some(part) => {
                         tracing::error!(%error, topic = part.write.key.topic, partition = part.write.key.partition, offset = part.write.from, "the store refuses this message; it is quarantined");
@@ -225,6 +226,20 @@ impl Flusher {
         tracing::warn!(topic, partition, reason, "the partition is no longer ours; its buffer is dropped");
         self.metrics.fenced();
         answer(&part, true)
+    }
+
+    /// One attempt, for as long as one may take, while no message is touched alone.
+    fn attempt_beside(
+        &mut self,
+        flush_id: i64,
+        parts: &[PartBatch],
+    ) -> Result<Result<(), Vec<usize>>, leeway_store::StoreError> {
+        let (alone, handle) = (Arc::clone(&self.alone), self.handle.clone());
+        let _beside = alone.read();
+        handle.block_on(async {
+            let within = tokio::time::timeout(ATTEMPT_WITHIN, self.attempt(flush_id, parts)).await;
+            within.unwrap_or_else(|_| Err(leeway_store::StoreError::silent()))
+        })
     }
 
     async fn attempt(

@@ -108,8 +108,10 @@ struct Written {
     duplicates: u64,
     late: u64,
     poison: u64,
-    /// Messages and pairs in another form.
-    dressed: u64,
+    /// Events in another form, and pairs.
+    gzipped: u64,
+    enveloped: u64,
+    json_pairs: u64,
     pairs: u64,
     /// On each topic of pairs.
     spans: u64,
@@ -236,7 +238,6 @@ impl<'a> Writer<'a> {
         }
         let times = if twice { 2 } else { 1 };
         self.written.duplicates += times - 1;
-        self.written.dressed += u64::from(dressed);
         // Of two the second.
         let plain = times - u64::from(dressed);
         match &self.otlp {
@@ -251,6 +252,7 @@ impl<'a> Writer<'a> {
                     traces.send(None, None, &span, arrived)?;
                     logs.send(None, None, &record, arrived)?;
                 }
+                self.written.json_pairs += u64::from(dressed);
                 self.written.pairs += 1;
                 self.written.spans += times;
             }
@@ -261,6 +263,9 @@ impl<'a> Writer<'a> {
                     let payload = if copy < plain { Cow::Borrowed(payload) } else { dress(payload, sequence)?.into() };
                     self.main.send(None, None, &payload, arrived)?;
                 }
+                let packed = dressed && packs(sequence);
+                self.written.gzipped += u64::from(packed);
+                self.written.enveloped += u64::from(dressed && !packed);
                 self.written.messages += times;
             }
         }
@@ -283,9 +288,13 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// An event gzipped, or within a CloudEvent, by turns.
+/// By turns an event is gzipped, or put into a CloudEvent.
+fn packs(sequence: u64) -> bool {
+    sequence.is_multiple_of(2)
+}
+
 fn dress(event: &[u8], sequence: u64) -> Result<Vec<u8>> {
-    if sequence.is_multiple_of(2) {
+    if packs(sequence) {
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         packed.write_all(event)?;
         return packed.finish().context("pack an event");

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::accumulate::{Buffer, Feed, Origin, Rules};
 use crate::consume::{Assigner, Change, Log, consumer};
-use crate::flush::{Flushed, Flusher, PartBatch};
+use crate::flush::{Alone, Flushed, Flusher, PartBatch};
 use crate::mentions::{Outlet, Tracer};
 use crate::metrics::Metrics;
 use crate::produce::{OUTAGE, Producer};
@@ -55,8 +55,9 @@ const FENCED_WITHIN: Duration = Duration::from_secs(300);
 /// Pause before a new consumer, and the longest one where nobody answers.
 const AGAIN: Duration = Duration::from_secs(1);
 const AWAY: Duration = Duration::from_secs(16);
-/// A marker found this often quarantines its message.
-const QUARANTINE_AT: i64 = 2;
+/// A message that was marked this often, and no mark of it cleared, is quarantined: one death between marks may be
+/// somebody else's doing, and so may two.
+const QUARANTINE_AT: i64 = 3;
 
 /// Ends of the broker's log by partition, as the coverage watch saw them last, and when that was.
 #[derive(Debug, Clone, Default)]
@@ -88,8 +89,7 @@ pub struct Shared {
     pub host: String,
     /// This is the topic of mentions: what it holds is looked up, so many values of a partition at most.
     pub traces: Option<usize>,
-    /// Held by the one thread that touches a message alone: what dies then is that message's fault, nobody else's.
-    pub alone: Arc<Mutex<()>>,
+    pub alone: Alone,
 }
 
 /// Why a consumer ended.
@@ -226,6 +226,7 @@ pub fn run(shared: &Shared, thread: usize, stop: &Stop) -> Result<()> {
             memory: crate::flush::Memory::default(),
             log: Some(Arc::clone(&shared.log)),
             outlet: shared.outlet()?,
+            alone: Arc::clone(&shared.alone),
         };
         let end = std::thread::scope(|scope| {
             let name = format!("flush-{thread}");
@@ -788,7 +789,7 @@ fn touch_alone(
         tracing::error!(
             partition = origin.partition,
             offset = origin.offset,
-            "this message stopped the process twice and is quarantined"
+            "this message stopped the process three times and is quarantined"
         );
         partition.buffer.undecodable(origin, &Reject::Quarantined);
         return Ok(Touched::Done);
@@ -797,7 +798,7 @@ fn touch_alone(
     if arrived.value.is_some_and(|value| !shared.reader.ready(value, &arrived.headers)) {
         return Ok(Touched::Later);
     }
-    let _alone = shared.alone.lock().map_err(|_| anyhow::anyhow!("another thread panicked on a message"))?;
+    let _alone = shared.alone.write().map_err(|_| anyhow::anyhow!("another thread panicked on a message"))?;
     let (key, epoch) = (partition.key.clone(), partition.epoch);
     let mark = |offset| loop {
         match shared.handle.block_on(shared.store.mark(&key, epoch, offset)) {

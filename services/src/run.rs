@@ -168,7 +168,7 @@ struct Common {
     rules: Arc<Rules>,
     user_key: UserKey,
     incarnation: Option<String>,
-    alone: Arc<std::sync::Mutex<()>>,
+    alone: crate::flush::Alone,
 }
 
 /// What all roles of a process share.
@@ -223,6 +223,7 @@ impl Node {
             memory: crate::flush::Memory::default(),
             log: None,
             outlet: rules.scanner.keys.is_some().then_some(Outlet::Store),
+            alone: Arc::default(),
         };
         let receive = Receive {
             settings: Arc::clone(&self.settings),

@@ -60,8 +60,7 @@ impl Store {
                       VALUES ($1, $2, $3, $4, $5, 0, '', 0, 0, 0, 0, NULL, 0, $6) ON CONFLICT DO NOTHING";
         conn.run(insert, args![&key.source, &key.topic, &key.incarnation, part, log.first, now]).await?;
         let update = format!(
-            "UPDATE source_partition SET epoch = epoch + 1, owner = $5, attempts = attempts + 1, high_offset = $6, flushed_at = $7, \
-             marker_hits = CASE WHEN marker IS NULL THEN 0 ELSE marker_hits + 1 END \
+            "UPDATE source_partition SET epoch = epoch + 1, owner = $5, attempts = attempts + 1, high_offset = $6, flushed_at = $7 \
              WHERE {WHERE} RETURNING next_offset, epoch, watermark, attempts, marker, marker_hits"
         );
         let params = args![&key.source, &key.topic, &key.incarnation, part, owner, log.high, now];
@@ -101,9 +100,9 @@ impl Store {
     /// Writes down the one message that is about to be processed alone; `false` where another owner has the partition.
     pub async fn mark(&self, key: &PartitionKey, epoch: i64, offset: Option<i64>) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
-        // The same message again keeps its count of deaths.
+        // A mark that stands was left by an owner that died: one that died before it set its own counts for nothing.
         let sql = format!(
-            "UPDATE source_partition SET marker_hits = CASE WHEN marker = $5 THEN marker_hits ELSE 0 END, marker = $5 \
+            "UPDATE source_partition SET marker_hits = CASE WHEN marker = $5 THEN marker_hits + 1 WHEN $5 IS NULL THEN 0 ELSE 1 END, marker = $5 \
              WHERE {WHERE} AND epoch = $6"
         );
         let params = args![&key.source, &key.topic, &key.incarnation, i64::from(key.partition), offset, epoch];

@@ -127,13 +127,19 @@ fn the_breaker_counts_deaths_at_one_offset() {
         assert!(store.mark(&key(0), 3, Some(4)).await.unwrap());
         assert!(!store.mark(&key(0), 2, Some(4)).await.unwrap(), "an old epoch");
         assert_eq!(store.acquire(&key(0), "a", log(0, 9), T).await.unwrap().marker_hits, 1);
-        store.mark(&key(0), 4, Some(4)).await.unwrap();
-        let fifth = store.acquire(&key(0), "a", log(0, 9), T).await.unwrap();
-        assert_eq!((fifth.marker, fifth.marker_hits), (Some(4), 2));
-        flush(&store, 1, PartWrite { high: 9, ..write(0, 5, 0, 5) }, 1).await.unwrap();
+        assert!(store.mark(&key(0), 4, None).await.unwrap());
+        for (epoch, hits) in [(4, 1), (5, 2)] {
+            assert!(store.mark(&key(0), epoch, Some(4)).await.unwrap());
+            let next = store.acquire(&key(0), "a", log(0, 9), T).await.unwrap();
+            assert_eq!((next.marker, next.marker_hits), (Some(4), hits));
+        }
+        // An owner that dies before it marks says nothing of the message.
+        let seventh = store.acquire(&key(0), "a", log(0, 9), T).await.unwrap();
+        assert_eq!((seventh.epoch, seventh.marker, seventh.marker_hits), (7, Some(4), 2));
+        flush(&store, 1, PartWrite { high: 9, ..write(0, 7, 0, 5) }, 1).await.unwrap();
         let calm = store.acquire(&key(0), "a", log(0, 9), T).await.unwrap();
         assert_eq!((calm.attempts, calm.marker), (1, None), "progress clears the breaker");
-        store.release(&key(0), 6).await.unwrap();
+        store.release(&key(0), 8).await.unwrap();
         assert_eq!(store.acquire(&key(0), "a", log(0, 9), T).await.unwrap().attempts, 1);
     });
 }

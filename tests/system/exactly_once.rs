@@ -178,8 +178,25 @@ fn a_message_that_kills_the_process_is_quarantined() {
     };
     let letter = database.query("SELECT reason, part, source_offset FROM dead_letter").unwrap();
     assert_eq!(letter, [["quarantined", "0", "800"]]);
-    assert!(restarts >= 3, "{restarts} restarts");
+    assert!(restarts >= 5, "{restarts} restarts");
     chains_whole(&database);
+}
+
+#[test]
+fn deaths_in_flushes_are_no_message_s_fault() {
+    let (database, topic) = (Database::new(), topic(3));
+    write(&topic, &calls("a", 600, now_us() - 10 * MINUTE));
+    let mut node = Node::new(&database, &topic);
+    for point in ["before_commit", "before_begin"].repeat(6) {
+        node.variables = vec![("LEEWAY_TEST_FAULT".into(), format!("{point}=abort"))];
+        node.start().ended(60);
+    }
+    node.variables.clear();
+    let _process = node.start();
+    wait_for("all calls", 60, || {
+        counted(&database).and_then(|n| if n == 600 { Ok(()) } else { Err(format!("{n} of 600")) })
+    });
+    assert_eq!(database.number("SELECT count(*) FROM dead_letter"), 0);
 }
 
 #[test]

@@ -359,8 +359,8 @@ impl Run {
         let equal = |what: &str, stored: i64, expected: i64| {
             if stored == expected { Ok(()) } else { Err(format!("{what}: {stored} stored, {expected} written")) }
         };
-        if written("dressed") == 0 {
-            return Err("nothing came gzipped, as a CloudEvent or in OTLP's JSON".into());
+        if let Some(form) = ["gzipped", "enveloped", "json_pairs"].into_iter().find(|form| written(form) == 0) {
+            return Err(format!("{form}: none written"));
         }
         equal("messages", sum("consumed", EVENTS), written("messages") + beacon.values().sum::<i64>())?;
         equal("spans", sum("consumed", SPANS), written("spans"))?;

@@ -22,8 +22,9 @@ const CACHE: usize = 16 << 20;
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     pub kind: &'static Kind,
-    /// Place of the kind in the list, and what may stand beside its values.
+    /// Place of the kind in the list.
     pub place: usize,
+    /// What may stand beside its values; here too, since it is asked of every shape that is told.
     pub edges: Edges,
     /// Evidence of the shape, bits.
     pub prior: f32,

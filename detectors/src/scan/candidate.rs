@@ -90,3 +90,29 @@ impl<'t> Candidate<'t> {
         self.digits < self.n
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_longer_stretch_goes_on_as_if_read_at_once(
+            text in "[0-9A-Za-z. -]{1,90}",
+            ranges in proptest::collection::vec((0usize..3, 0usize..90), 1..6),
+        ) {
+            let text = text.as_bytes();
+            let mut candidate = Candidate::none(text);
+            for (start, end) in ranges {
+                let start = start.min(text.len());
+                let range = start..end.min(text.len()).max(start);
+                candidate.read(&range);
+                let anew = Candidate::new(text, &range);
+                prop_assert_eq!(candidate.compact(), anew.compact());
+                prop_assert_eq!(candidate.digits(), anew.digits());
+                prop_assert_eq!((candidate.has_digit(), candidate.raw()), (anew.has_digit(), anew.raw()));
+            }
+        }
+    }
+}

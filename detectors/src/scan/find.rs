@@ -142,8 +142,9 @@ type Wanted<'t> = (&'t Values, Values);
 struct Finder<'t> {
     text: &'t [u8],
     around: &'t mut Around,
-    /// The stretch that was checked last, and what its edges say of a number or a word.
+    /// The stretch that was read last.
     candidate: Candidate<'t>,
+    /// What was said last of the edges of a stretch.
     edge: (Range<usize>, Edges, Option<f32>),
     found: Vec<Finding>,
     /// What lies before was looked at as a secret without a shape.
@@ -165,7 +166,7 @@ impl<'t> Finder<'t> {
             text,
             around,
             candidate: Candidate::none(text),
-            edge: (0..0, Edges::Token, None),
+            edge: (0..0, Edges::Token, Some(0.0)),
             found: Vec::new(),
             token: 0,
             names: None,

@@ -363,6 +363,7 @@ impl<'a> Part<'a> {
             memory: crate::flush::Memory::default(),
             log: None,
             outlet: None,
+            alone: Arc::default(),
         };
         let (epoch, from) = (acquired.epoch, acquired.next_offset);
         Ok(Self {

@@ -199,6 +199,7 @@ pub(super) static KINDS: &[Kind] = &[
             "rsa id",
             "south african",
             "smart id",
+            "smart id card",
             "home affairs",
             "sassa",
             "south african national",

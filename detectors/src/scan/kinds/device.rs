@@ -61,6 +61,7 @@ pub(super) static KINDS: &[Kind] = &[
             "şasi",
             "fahrgestellnr",
             "fahrzeug-identnummer",
+            "fahrzeug-ident",
             "fahrzeugidentifikationsnummer",
             "numéro de série du véhicule",
             "carfax",

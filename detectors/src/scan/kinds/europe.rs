@@ -166,6 +166,8 @@ pub(super) static KINDS: &[Kind] = &[
             "steuer-idnr",
             "steuerid",
             "german tax",
+            "german tax id",
+            "steuerliche id",
             "steuerliche",
             "steueridentifikationsnr",
             "steuer identifikation",

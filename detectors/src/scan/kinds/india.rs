@@ -54,7 +54,16 @@ pub(super) static KINDS: &[Kind] = &[
     Kind {
         entity: Entity::InGstin,
         shapes: &[Shape(r"(?i-u:\d{2}[A-Z]{3}[ABCFGHJLPT][A-Z]\d{4}[A-Z][0-9A-Z]Z[0-9A-Z])", 1.0)],
-        words: &["gst no", "gst id", "tax id", "tax registration", "gst", "gstin", "goods and services"],
+        words: &[
+            "gst no",
+            "gst id",
+            "tax id",
+            "tax registration",
+            "gst",
+            "gstin",
+            "goods and services",
+            "goods and services tax",
+        ],
         check: gstin,
         ..Kind::WORD
     },

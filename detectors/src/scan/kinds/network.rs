@@ -43,6 +43,7 @@ pub(super) static KINDS: &[Kind] = &[
             "nic",
             "mac",
             "bt_addr",
+            "bluetooth address",
             "bluetooth",
             "permanent address",
             "link/ether",

@@ -72,6 +72,7 @@ const WORDS: &[&str] = &[
     "landline",
     "ring me",
     "ring on",
+    "text me on",
     "a ring",
     "numéro de téléphone",
     "numéro de portable",
@@ -214,6 +215,7 @@ fn dialled(candidate: &Candidate<'_>) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rlibphonenumber::PhoneNumberType;
 
     #[test]
     fn what_is_by_the_plan_as_written_is_so_as_parsed() {
@@ -228,10 +230,32 @@ mod tests {
         assert!(valid > 180, "{valid}");
     }
 
+    /// Digits of a number with its country's code, as the library's example of a kind has them.
+    fn example() -> impl Strategy<Value = String> {
+        let regions: Vec<Region> = PHONE_NUMBER_UTIL.get_supported_regions().collect();
+        let kinds =
+            [PhoneNumberType::FixedLine, PhoneNumberType::Mobile, PhoneNumberType::TollFree, PhoneNumberType::VoIP];
+        let example = |(region, kind)| PHONE_NUMBER_UTIL.get_example_number_for_type_and_region(region, kind).ok();
+        let written =
+            |number: PhoneNumber| format!("{}{}", number.country_code, number.get_national_significant_number());
+        (proptest::sample::select(regions), proptest::sample::select(kinds.to_vec()))
+            .prop_filter_map("no example", move |of| example(of).map(written))
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
         #[test]
-        fn no_parser_says_less(text in "[1-9][0-9]{6,14}") {
+        fn no_parser_says_less(
+            text in prop_oneof!["[1-9][0-9]{6,14}", example()],
+            other in proptest::collection::vec((3usize..15, 0u8..10), 0..3),
+            more in "[0-9]{0,1}",
+        ) {
+            let mut text = text + &more;
+            // A number of the plan with a digit or two that are others.
+            for (place, digit) in other.into_iter().filter(|(place, _)| *place < text.len()).collect::<Vec<_>>() {
+                text.replace_range(place..place + 1, &digit.to_string());
+            }
+            prop_assume!(text.len() <= 15);
             let digits: Vec<u8> = text.bytes().map(|byte| byte - b'0').collect();
             let parsed = || PHONE_NUMBER_UTIL.parse(format!("+{text}"), None::<Region>).is_ok_and(|number| valid(&number));
             prop_assert!(!as_written(&digits) || parsed(), "+{text}");

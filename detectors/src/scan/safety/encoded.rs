@@ -317,7 +317,7 @@ fn spaced(text: &str) -> bool {
             8 => u8::from_str_radix(digits, 2).ok(),
             _ => None,
         };
-        let number = if part.len() <= 3 { part.parse().ok() } else { None };
+        let number = if digits.len() <= 3 { digits.parse().ok() } else { None };
         for (bytes, byte) in runs.iter_mut().zip([short, number]) {
             match byte.filter(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
                 Some(byte) => bytes.push(byte),
