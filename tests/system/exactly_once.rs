@@ -187,9 +187,18 @@ fn deaths_in_flushes_are_no_message_s_fault() {
     let (database, topic) = (Database::new(), topic(3));
     write(&topic, &calls("a", 600, now_us() - 10 * MINUTE));
     let mut node = Node::new(&database, &topic);
-    for point in ["before_commit", "before_begin"].repeat(6) {
+    for (life, point) in ["before_commit", "before_begin"].repeat(6).into_iter().enumerate() {
         node.variables = vec![("LEEWAY_TEST_FAULT".into(), format!("{point}=abort"))];
         node.start().ended(60);
+        if life == 0 {
+            // A disk so slow that a partition is between two marks for most of the time.
+            let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+                        'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END'";
+            database.query(slow).unwrap();
+            let each = "CREATE TRIGGER slow BEFORE UPDATE OF marker ON source_partition FOR EACH ROW \
+                        WHEN (NEW.marker IS NULL AND OLD.marker IS NOT NULL) EXECUTE FUNCTION slow()";
+            database.query(each).unwrap();
+        }
     }
     node.variables.clear();
     let _process = node.start();
