@@ -429,7 +429,8 @@ fn word(text: &[u8], range: Range<usize>, letters: Letters) -> bool {
     if !letters.ascii {
         return true;
     }
-    let plural = after == Some(b's') && raw.len() > 3;
+    // `SSNs`; but `tins` and `ruts` are other things.
+    let plural = after == Some(b's') && (raw.len() > 3 || raw.iter().all(u8::is_ascii_uppercase));
     let right = plural || !after.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let assigned = || matches!(text[end..], [b' ', b'=', b' ', b'"' | b'\'', ..]);
     let key = || {

@@ -242,6 +242,10 @@ impl<'t> Finder<'t> {
         if self.kinds >> entry.kind.entity as u64 & 1 == 0 {
             return;
         }
+        if entry.name == Some(secret::PASSWORD) {
+            self.found.extend(secret::password(self.text, &range));
+            return;
+        }
         let Some(edge) = self.edge(&range, entry.edges) else { return };
         self.candidate.read(&range);
         self.candidate.form = entry.name;
@@ -293,12 +297,26 @@ impl<'t> Finder<'t> {
                 (words, word, claimed) = (bits, said, 0.0);
             }
         }
+        if alone + words + other + claimed < ALERT_BITS
+            && let Some((bits, said)) = self.listed(entry.kind.entity, range.start)
+            && bits > words
+        {
+            (words, word, claimed) = (bits, said, 0.0);
+        }
         let (entity, shape, words) = (entry.kind.entity, entry.prior + edge, words + other + claimed);
         if shape + check + words >= REVIEW_BITS {
             let canonical = (entry.kind.canonical)(&self.candidate);
             let test = test_values::known(entity, &canonical);
             self.found.push(Finding { entity, range, canonical, shape, check, words, word, name: entry.name, test });
         }
+    }
+
+    /// What names the value before it in a list names the next one, too.
+    fn listed(&self, entity: Entity, start: usize) -> Option<(f32, &'static str)> {
+        let before = |finding: &&Finding| finding.entity == entity && finding.range.end < start;
+        let last = self.found.iter().rev().take(LOOKED_BACK).find(before)?;
+        let named = last.bits() >= ALERT_BITS && last.words > 0.0;
+        (named && lists(&self.text[last.range.end..start])).then_some((last.words - ONE_ON, last.word))
     }
 
     /// A secret without a shape of its own, known by what is written before it.
@@ -309,6 +327,25 @@ impl<'t> Finder<'t> {
             self.found.extend(found);
         }
     }
+}
+
+/// Findings among which the one before a value is looked for: several kinds may claim one place.
+const LOOKED_BACK: usize = 16;
+/// Bits that a name loses from one value of a list to the next.
+const ONE_ON: f32 = 0.25;
+
+/// Whether two values with this between them are of one list.
+fn lists(between: &[u8]) -> bool {
+    const LONGEST: usize = 12;
+    const WORDS: [&[u8]; 10] = [b"and", b"or", b"und", b"oder", b"et", b"ou", b"y", b"e", b"o", b"then"];
+    let sign = |byte: &u8| matches!(byte, b',' | b';' | b'/' | b'&' | b'|' | b'\n');
+    let other =
+        |byte: &u8| sign(byte) || matches!(byte, b' ' | b'\t' | b'\r' | b'"' | b'\'' | b'`' | b'-' | b'*' | b'#');
+    let mut words = between.split(other).filter(|word| !word.is_empty());
+    let word = words.next();
+    between.len() <= LONGEST
+        && words.next().is_none()
+        && word.map_or_else(|| between.iter().any(sign), |word| WORDS.contains(&&*word.to_ascii_lowercase()))
 }
 
 /// What a byte is, a bit for each.
@@ -588,6 +625,28 @@ mod tests {
     }
 
     #[test]
+    fn what_names_the_first_of_a_list_names_the_rest() {
+        let count = |text: &str| {
+            let counts = |finding: &&Finding| finding.bits() >= ALERT_BITS;
+            find(text.as_bytes()).iter().filter(counts).count()
+        };
+        for (text, n) in [
+            ("Passport numbers: C01X00T47, C01X00T48 and C01X00T49", 3),
+            ("MRNs:\n- 4839201\n- 4839202\n- 4839203\n", 3),
+            ("His SSNs are 536221845 / 536221846.", 2),
+            ("{\"ssns\": [\"536221845\", \"536221846\"]}", 2),
+            ("born 1984-03-02 and 1986-05-06", 2),
+            // What is not of one list.
+            ("MRN 4839201 beside 4839202", 1),
+            ("born 1984-03-02; we met on 1986-05-06", 1),
+            ("born 1984-03-02 1986-05-06", 1),
+            ("1984-03-02, 1986-05-06", 0),
+        ] {
+            assert_eq!(count(text), n, "{text}");
+        }
+    }
+
+    #[test]
     fn of_secrets_that_begin_at_one_place_the_one_that_passes_its_check_is_told_by_its_issuers_name() {
         let name = |text: &str| find(text.as_bytes()).first().and_then(|finding| finding.name);
         assert_eq!(name("sk_live_4eC39HqLyjWDarjtT1z-todo"), Some("stripe"));
@@ -647,6 +706,7 @@ mod tests {
                 "NINO", "born on", "October 14, 1944", "passport no", "L5814836", "0x", "1Z5353009039948903", "v1.2.3",
                 "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", "api_key =", "chiiihzhntxm9cu6dnkg", "sk_live_4eC39HqLyjWDarjtT1z-todo", "00a1b2c3d4e5f60718293a4b5c6d7e8f-us12-here", "4539 1488 0343 6467",
                 "2600:fc5d:bd58:9d1e::b847", "9d:e8:cb:67:03:42", "VIN", "2T1KUSFN2HH378031", "身份证", "the", "of", "12",
+                "L5814837", "and", "password", "Zx9!kk2P", "is",
             ]), 1..9),
             between in prop::sample::select(vec![" ", ", ", ": ", "\n", "\"", "; ", ""]),
         ) {

@@ -23,6 +23,7 @@ pub(super) static KINDS: &[Kind] = &[
             "social number",
             "s.s.n",
             "ssn",
+            "ssns",
             "social security",
             "social sec",
             "ss #",

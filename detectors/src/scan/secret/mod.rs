@@ -2,6 +2,7 @@
 //! verified with its issuer, stored or logged.
 
 mod context;
+mod password;
 mod shapes;
 
 use std::sync::LazyLock;
@@ -14,6 +15,7 @@ use super::candidate::Candidate;
 use super::kinds::{Edges, Kind};
 
 pub(super) use context::token;
+pub(super) use password::{PASSWORD, password};
 pub(super) use shapes::SHAPES;
 
 /// Evidence of an issuer's form, bits.
@@ -75,6 +77,7 @@ static PLACEHOLDERS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         "put_",
         "here",
         "supersecret",
+        "super_secret",
         "password1",
         "changethis",
         "change_me",
