@@ -63,10 +63,11 @@ pub enum Entity {
     BeNn,
     SePersonnummer,
     FiHetu,
+    Password,
 }
 
 impl Entity {
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::Email,
         Self::Phone,
         Self::Card,
@@ -123,6 +124,7 @@ impl Entity {
         Self::BeNn,
         Self::SePersonnummer,
         Self::FiHetu,
+        Self::Password,
     ];
 
     pub fn name(self) -> &'static str {
@@ -155,8 +157,8 @@ impl Entity {
             Self::UsDl | Self::UsDea | Self::Phone | Self::CaSin | Self::AuTfn | Self::EsDni | Self::EsNie => 4e7,
             Self::UsItin | Self::PlPesel | Self::BeNn | Self::SePersonnummer | Self::FiHetu | Self::KrRrn => 1e7,
             Self::ZaId | Self::SgNric | Self::ClRut | Self::MedicalId => 7e6,
-            // Of these few are common: names at large providers, a bank's one code, an office's address.
-            Self::Email | Self::UsAbaRouting | Self::Mac | Self::Ip => 1e6,
+            // Of these few are common: names at large providers, a bank's one code, an office's address, what people choose.
+            Self::Password | Self::Email | Self::UsAbaRouting | Self::Mac | Self::Ip => 1e6,
             Self::Swift | Self::Dob => 3e4,
         }
     }
@@ -168,7 +170,7 @@ impl Entity {
 }
 
 /// Names of the kinds, in their order.
-const NAMES: [&str; 56] = [
+const NAMES: [&str; 57] = [
     "email",
     "phone",
     "card",
@@ -225,6 +227,7 @@ const NAMES: [&str; 56] = [
     "be_nn",
     "se_personnummer",
     "fi_hetu",
+    "password",
 ];
 
 /// Where a value came from; the place is stored. The call's own texts tell the first eight. From [`Origin::Traced`] on

@@ -41,23 +41,45 @@ const MOST_TABLES: u64 = 5_000_000;
 /// Tables this much more probable than the observed one still count as equal: rounding.
 const EQUAL: f64 = 1.0 + 1e-7;
 
+/// By the ratios of neighbouring tables, outwards from the most probable one: probabilities relative to its own.
 fn p_value(first: &Cell, second: &Cell) -> f64 {
     // The count in the corner, with its margins, runs from `low` to `high`.
     let (row, column) = (first.reference + first.current, first.reference + second.reference);
     let all = row + second.reference + second.current;
     let (low, high) = ((row + column).saturating_sub(all), row.min(column));
-    // Probabilities relative to the first one's, as logarithms, by their ratios.
-    let mut logs = Vec::with_capacity((high - low) as usize + 1);
-    let mut log = 0.0f64;
-    for count in low..=high {
-        logs.push(log);
-        let (k, rest) = (count as f64, (all + count) as f64 - (row + column) as f64);
-        log += ((row - count) as f64).ln() + ((column - count) as f64).ln() - (k + 1.0).ln() - (rest + 1.0).ln();
+    // Of a count's successor to its own.
+    let ratio = |k: u64| {
+        let rest = all + k + 1 - row - column;
+        (row - k) as f64 * (column - k) as f64 / ((k + 1) as f64 * rest as f64)
+    };
+    let mode = (u128::from(row + 1) * u128::from(column + 1) / u128::from(all + 2)) as u64;
+    let mode = mode.clamp(low, high);
+    let seen: f64 = if first.reference >= mode {
+        (mode..first.reference).map(ratio).product()
+    } else {
+        (first.reference..mode).map(ratio).product::<f64>().recip()
+    };
+    let (mut whole, mut rare) = (0.0, 0.0);
+    // Whether the tables beyond matter beside the one seen.
+    let mut add = |weight: f64, beyond: u64| {
+        whole += weight;
+        rare += if weight <= seen * EQUAL { weight } else { 0.0 };
+        weight * beyond as f64 > seen * 1e-14
+    };
+    let mut weight = 1.0;
+    add(weight, 0);
+    for k in mode..high {
+        weight *= ratio(k);
+        if !add(weight, high - k) {
+            break;
+        }
     }
-    let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let seen = logs[(first.reference - low) as usize];
-    let weight = |log: &f64| (log - most).exp();
-    let whole: f64 = logs.iter().map(weight).sum();
-    let rare: f64 = logs.iter().filter(|log| **log <= seen + EQUAL.ln()).map(weight).sum();
+    weight = 1.0;
+    for k in (low..mode).rev() {
+        weight /= ratio(k);
+        if !add(weight, k - low) {
+            break;
+        }
+    }
     (rare / whole).min(1.0)
 }

@@ -16,6 +16,7 @@
 use super::{Cell, Inconclusive, Verdict, WindowTest, merged};
 use leeway_core::interval::Interval;
 use leeway_core::sketch::Sketch;
+use leeway_core::special::normal_tail;
 use statrs::distribution::{ChiSquared, ContinuousCDF, Discrete, Poisson};
 use statrs::function::gamma::ln_gamma;
 
@@ -144,7 +145,9 @@ pub(super) fn noncentrality(statistic: f64, freedom: f64, level: f64) -> f64 {
     while at(high).0 > level {
         high *= 2.0;
     }
-    let mut centre = f64::midpoint(low, high);
+    // Where the roots of both would differ by two deviations.
+    let root = statistic.sqrt() + if level < 0.5 { 2.0 } else { -2.0 };
+    let mut centre = if root > 0.0 && root * root < high { root * root } else { f64::midpoint(low, high) };
     // Newton's steps, halving where these leave the bracket.
     for _ in 0..200 {
         let (share, slope) = at(centre);
@@ -154,11 +157,12 @@ pub(super) fn noncentrality(statistic: f64, freedom: f64, level: f64) -> f64 {
             high = centre
         }
         let step = (share - level) / slope;
+        // Steps are squared from one to the next: after this one only rounding is left.
+        if step.abs() <= 1e-12 * centre.max(1.0) || high - low <= 1e-14 * high {
+            return centre - step;
+        }
         let next = centre - step;
         let next = if next > low && next < high { next } else { f64::midpoint(low, high) };
-        if (next - centre).abs() <= 1e-14 * centre || high - low <= 1e-14 * high {
-            return next;
-        }
         centre = next;
     }
     centre
@@ -167,9 +171,21 @@ pub(super) fn noncentrality(statistic: f64, freedom: f64, level: f64) -> f64 {
 /// Above this non-centrality the approximation is closer than 10⁻⁴, and the mixture would take seconds.
 const LARGE: f64 = 1_000.0;
 
+/// The same for one degree of freedom, where it is the law of a squared normal value about the root of `centre`.
+fn shifted(x: f64, centre: f64) -> (f64, f64) {
+    let (x, at) = (x.sqrt(), centre.sqrt());
+    let density = |z: f64| (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt();
+    let share = normal_tail(at - x) - normal_tail(at + x);
+    let slope = if at > 0.0 { (density(x + at) - density(x - at)) / (2.0 * at) } else { -x * density(x) };
+    (share, slope)
+}
+
 /// Distribution function of non-central χ², a Poisson mixture of central ones, and its slope in the non-centrality: half the difference to
 /// the one with two degrees of freedom more.
 fn noncentral(x: f64, freedom: f64, centre: f64) -> (f64, f64) {
+    if freedom == 1.0 {
+        return shifted(x, centre);
+    }
     if centre > LARGE {
         let step = 1e-5 * centre;
         let (at, next) = (sankaran(x, freedom, centre), sankaran(x, freedom, centre + step));
@@ -203,7 +219,7 @@ fn sankaran(x: f64, k: f64, l: f64) -> f64 {
     let m = (h - 1.0) * (1.0 - 3.0 * h);
     let mean = 1.0 + h * p * (h - 1.0 - 0.5 * (2.0 - h) * m * p);
     let z = ((x / (k + l)).powf(h) - mean) / (h * (2.0 * p).sqrt() * (1.0 + 0.5 * m * p));
-    leeway_core::special::normal_tail(-z)
+    normal_tail(-z)
 }
 
 #[cfg(test)]
@@ -245,6 +261,9 @@ mod tests {
             (80.0, 9.0, 40.0, 0.981_674_272_368_181_9),
             (200.0, 4.0, 150.0, 0.962_519_766_789_031),
             (5.0, 9.0, 0.0, 0.165_691_739_806_592_52),
+            (3.0, 1.0, 2.0, 0.623_868_949_278_209_8),
+            (0.4, 1.0, 0.0, 0.472_910_743_134_461_96),
+            (2_500.0, 1.0, 2_400.0, 0.843_801_492_438_674_9),
         ] {
             let (ours, slope) = noncentral(x, freedom, centre);
             assert!((ours - scipy).abs() < 1e-9, "{x} {freedom} {centre}: {ours} {scipy}");

@@ -242,7 +242,7 @@ impl<'t> Finder<'t> {
         if self.kinds >> entry.kind.entity as u64 & 1 == 0 {
             return;
         }
-        if entry.name == Some(secret::PASSWORD) {
+        if entry.kind.entity == Entity::Password {
             self.found.extend(secret::password(self.text, &range));
             return;
         }
@@ -267,7 +267,24 @@ impl<'t> Finder<'t> {
         if alone + BEFORE_BITS < REVIEW_BITS {
             return;
         }
-        let bare = candidate.digits().is_some();
+        let (words, word) = self.words(entry, &range, alone, forms);
+        let (entity, shape) = (entry.kind.entity, entry.prior + edge);
+        if shape + check + words >= REVIEW_BITS {
+            let canonical = (entry.kind.canonical)(&self.candidate);
+            let test = test_values::known(entity, &canonical);
+            self.found.push(Finding { entity, range, canonical, shape, check, words, word, name: entry.name, test });
+        }
+    }
+
+    /// Evidence of the words beside a value, and the word that says the most; `alone` is that of the value by itself.
+    fn words(
+        &mut self,
+        entry: &Entry,
+        range: &Range<usize>,
+        alone: f32,
+        forms: &dyn Fn() -> u64,
+    ) -> (f32, &'static str) {
+        let bare = self.candidate.digits().is_some();
         let before = self.around.before(self.text, range.start);
         let (mut words, mut word) = before.of(entry.place);
         // A label right before names something else.
@@ -303,12 +320,7 @@ impl<'t> Finder<'t> {
         {
             (words, word, claimed) = (bits, said, 0.0);
         }
-        let (entity, shape, words) = (entry.kind.entity, entry.prior + edge, words + other + claimed);
-        if shape + check + words >= REVIEW_BITS {
-            let canonical = (entry.kind.canonical)(&self.candidate);
-            let test = test_values::known(entity, &canonical);
-            self.found.push(Finding { entity, range, canonical, shape, check, words, word, name: entry.name, test });
-        }
+        (words + other + claimed, word)
     }
 
     /// What names the value before it in a list names the next one, too.

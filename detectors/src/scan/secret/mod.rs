@@ -15,20 +15,23 @@ use super::candidate::Candidate;
 use super::kinds::{Edges, Kind};
 
 pub(super) use context::token;
-pub(super) use password::{PASSWORD, password};
+pub(super) use password::password;
 pub(super) use shapes::SHAPES;
 
 /// Evidence of an issuer's form, bits.
 pub(super) const PRIOR: f32 = 7.0;
 
-pub(super) static KINDS: &[Kind] = &[Kind {
-    entity: Entity::Secret,
-    shapes: &[],
-    words: &["token", "secret", "key", "bearer", "password", "credential", "authorization", "api_key", "apikey"],
-    check,
-    canonical: |candidate| String::from_utf8_lossy(candidate.raw()).into_owned(),
-    edges: Edges::Token,
-}];
+pub(super) static KINDS: &[Kind] = &[
+    Kind {
+        entity: Entity::Secret,
+        shapes: &[],
+        words: &["token", "secret", "key", "bearer", "password", "credential", "authorization", "api_key", "apikey"],
+        check,
+        canonical: |candidate| String::from_utf8_lossy(candidate.raw()).into_owned(),
+        edges: Edges::Token,
+    },
+    password::NAME,
+];
 
 /// Texts that stand in the place of a secret.
 static PLACEHOLDERS: LazyLock<AhoCorasick> = LazyLock::new(|| {

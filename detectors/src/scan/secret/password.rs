@@ -5,10 +5,21 @@ use std::ops::Range;
 use leeway_core::scan::Entity;
 
 use super::super::find::Finding;
+use super::super::kinds::{Edges, Kind, Shape};
 use super::placeholder;
 
-/// Name of the form whose text is the name of a password.
-pub(in crate::scan) const PASSWORD: &str = "password";
+/// The shape is the name alone; what follows it is looked at by `password`.
+pub(super) const NAME: Kind = Kind {
+    entity: Entity::Password,
+    shapes: &[Shape(
+        r"(?i-u:(?:db|pg|user|admin|smtp|mysql)?pass(?:word|wort|wd|phrase|code)?|(?:db)?pwd|pswd|kennwort|contrase(?:\xC3[\xB1\x91]|n)a|senha|wachtwoord|mot de passe|mdp|parola|has(?:\xC5[\x81\x82]|l)o|heslo|l\xC3[\x96\xB6]senord|salasana|adgangskode)",
+        0.0,
+    )],
+    words: &["password"],
+    check: |_| None,
+    canonical: |_| String::new(),
+    edges: Edges::Token,
+};
 
 /// Shortest and longest password, bytes; and what may stand between it and its name.
 const SHORTEST: usize = 6;
@@ -22,9 +33,9 @@ const STILL: [&[u8]; 9] =
     [b"now", b"set", b"to", b"still", b"currently", b"changed", b"reset", b"jetzt", b"maintenant"];
 
 /// Parts of names of algorithms, types and versions, which are no passwords.
-const TECHNICAL: [&[u8]; 22] = [
+const TECHNICAL: [&[u8]; 21] = [
     b"sha1", b"sha2", b"sha3", b"sha5", b"md5", b"base64", b"base32", b"argon2", b"utf8", b"utf16", b"aes", b"pbkdf2",
-    b"oauth2", b"http", b"x509", b"ipv4", b"ipv6", b"int32", b"int64", b"ed25519", b"oath", b"bcrypt",
+    b"oauth2", b"http", b"x509", b"ipv4", b"ipv6", b"int32", b"int64", b"ed25519", b"bcrypt",
 ];
 
 /// Evidence of letters, digits and signs, bits.
@@ -56,14 +67,14 @@ pub(in crate::scan) fn password(text: &[u8], name: &Range<usize>) -> Option<Find
         return None;
     }
     Some(Finding {
-        entity: Entity::Secret,
+        entity: Entity::Password,
         range: start..start + value.len(),
         canonical: String::from_utf8_lossy(value).into_owned(),
         shape: strength,
         check: 0.0,
         words: if tie == Tie::Assigned { 7.0 } else { 6.0 },
-        word: PASSWORD,
-        name: Some(PASSWORD),
+        word: "password",
+        name: None,
         test: false,
     })
 }
@@ -200,7 +211,7 @@ mod tests {
 
     /// What is found in a text as a password, and whether it alerts.
     fn found(text: &str) -> Option<(String, bool)> {
-        let found = find(text.as_bytes()).into_iter().find(|finding| finding.name == Some(PASSWORD))?;
+        let found = find(text.as_bytes()).into_iter().find(|finding| finding.entity == Entity::Password)?;
         assert_eq!(found.canonical.as_bytes(), &text.as_bytes()[found.range.clone()]);
         Some((found.canonical.clone(), found.bits() >= super::super::super::find::ALERT_BITS))
     }

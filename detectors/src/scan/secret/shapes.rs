@@ -218,11 +218,6 @@ pub(in crate::scan) const SHAPES: &[(&str, &str)] = &[
         r#"data['"]?:(?:[\s{,'"]+[A-Za-z0-9._-]+['"]?:[ \t]*['"]?[A-Za-z0-9+/]{0,19}={0,3}['"]?){0,6}[\s{,'"]+[A-Za-z0-9._-]+['"]?:[ \t]*['"]?[A-Za-z0-9+/]{20,200}={0,3}"#,
     ),
     ("curl-user", r"u(?:ser)?[ =]['\x22]?[A-Za-z0-9_.@-]{2,40}:[A-Za-z0-9!#%^&*_+=-]{8,64}"),
-    // The name alone; what follows it is looked at by itself.
-    (
-        super::PASSWORD,
-        r"(?i-u:(?:db|pg|user|admin|smtp|mysql)?pass(?:word|wort|wd|phrase|code)?|(?:db)?pwd|pswd|kennwort|contrase(?:\xC3[\xB1\x91]|n)a|senha|wachtwoord|mot de passe|mdp|parola|has(?:\xC5[\x81\x82]|l)o|heslo|l\xC3[\x96\xB6]senord|salasana|adgangskode)",
-    ),
     ("artifactory-reference", r"cmVmdGtu[A-Za-z0-9]{56}"),
     ("sendbird", r"sendbird[a-z_-]{0,16}=[a-f0-9]{40}"),
     ("seam", r"seam_[A-Za-z0-9_]{20,60}"),
