@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,7 +13,7 @@ use leeway_core::labels::{Dimensions, Labels, Level, SeriesId};
 use leeway_core::ledger::Ledger;
 use leeway_core::pane::{Numbers, Pane};
 use leeway_core::scan::Mention;
-use leeway_store::{DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, PartitionKey, SeriesRef, Store};
+use leeway_store::{DeadLetter, FlushTx, LedgerRow, PaneRow, PartWrite, PartitionKey, SeriesRef, Store, StoreError};
 use tokio::runtime::Handle;
 
 use crate::accumulate::{Buffer, Contribution, Origin, Rules, labels_of};
@@ -99,8 +99,8 @@ pub struct Flusher {
     pub alone: Alone,
 }
 
-/// Held for writing by the one thread that touches a message alone, and for reading by every flush of the process: what
-/// dies between two marks is that message's fault, nobody else's.
+/// Held for writing by the one thread that touches a message alone, and for reading by every attempt of a flush of the
+/// process: what dies between two marks is none of a flush's fault.
 pub type Alone = Arc<RwLock<()>>;
 
 /// Series that this thread has seen: their families, and whether a day admitted them.
@@ -140,7 +140,6 @@ impl Flusher {
         let mut stopping: Option<Instant> = None;
         if parts.iter().any(|part| part.write.from < part.write.to) {
             self.leave_other_lives(&mut parts, &mut answers)?;
-            let _beside = self.alone.read();
             crate::faults::point("before_begin");
         }
         loop {
@@ -229,24 +228,24 @@ impl Flusher {
     }
 
     /// One attempt, for as long as one may take, while no message is touched alone.
-    fn attempt_beside(
-        &mut self,
-        flush_id: i64,
-        parts: &[PartBatch],
-    ) -> Result<Result<(), Vec<usize>>, leeway_store::StoreError> {
+    fn attempt_beside(&mut self, flush_id: i64, parts: &[PartBatch]) -> Result<Result<(), Vec<usize>>, StoreError> {
         let (alone, handle) = (Arc::clone(&self.alone), self.handle.clone());
-        let _beside = alone.read();
+        let until = Instant::now() + ATTEMPT_WITHIN;
+        // Who touches a message alone may wait for the store as long as it is away.
+        let _beside = loop {
+            match alone.try_read() {
+                Err(TryLockError::WouldBlock) if Instant::now() > until => return Err(StoreError::silent()),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+                beside => break beside,
+            }
+        };
         handle.block_on(async {
             let within = tokio::time::timeout(ATTEMPT_WITHIN, self.attempt(flush_id, parts)).await;
-            within.unwrap_or_else(|_| Err(leeway_store::StoreError::silent()))
+            within.unwrap_or_else(|_| Err(StoreError::silent()))
         })
     }
 
-    async fn attempt(
-        &mut self,
-        flush_id: i64,
-        parts: &[PartBatch],
-    ) -> Result<Result<(), Vec<usize>>, leeway_store::StoreError> {
+    async fn attempt(&mut self, flush_id: i64, parts: &[PartBatch]) -> Result<Result<(), Vec<usize>>, StoreError> {
         let now = self.clock.now();
         let writes: Vec<PartWrite> = parts.iter().map(|part| part.write.clone()).collect();
         let mut tx = match self.store.begin_flush(flush_id, &self.owner, &writes, now).await? {

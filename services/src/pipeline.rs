@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use leeway_core::clock::{Clock, Micros, SECOND};
 use leeway_core::event::Reject;
 use leeway_formats::{Headers, Reader, Scratch, Sink as _, UserKey};
-use leeway_store::{Acquired, LogRange, PartWrite, PartitionKey, Store};
+use leeway_store::{Acquired, LogRange, PartWrite, PartitionKey, Store, StoreError};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _};
@@ -55,6 +55,8 @@ const FENCED_WITHIN: Duration = Duration::from_secs(300);
 /// Pause before a new consumer, and the longest one where nobody answers.
 const AGAIN: Duration = Duration::from_secs(1);
 const AWAY: Duration = Duration::from_secs(16);
+/// A mark that the store has not answered by then is set again.
+const MARK_WITHIN: Duration = Duration::from_secs(30);
 /// A message that was marked this often, and no mark of it cleared, is quarantined: one death between marks may be
 /// somebody else's doing, and so may two.
 const QUARANTINE_AT: i64 = 3;
@@ -800,11 +802,19 @@ fn touch_alone(
     }
     let _alone = shared.alone.write().map_err(|_| anyhow::anyhow!("another thread panicked on a message"))?;
     let (key, epoch) = (partition.key.clone(), partition.epoch);
-    let mark = |offset| loop {
-        match shared.handle.block_on(shared.store.mark(&key, epoch, offset)) {
-            // Leaving now would leave a mark on a message that did nothing.
-            Err(error) if error.passing() => std::thread::sleep(Duration::from_millis(500)),
-            marked => break marked.context("mark a message"),
+    let mark = |offset| {
+        let mut again = false;
+        loop {
+            let marked = async {
+                let within = tokio::time::timeout(MARK_WITHIN, shared.store.mark(&key, epoch, offset, again)).await;
+                within.unwrap_or_else(|_| Err(StoreError::silent()))
+            };
+            match shared.handle.block_on(marked) {
+                // Leaving now would leave a mark on a message that did nothing.
+                Err(error) if error.passing() => std::thread::sleep(Duration::from_millis(500)),
+                marked => break marked.context("mark a message"),
+            }
+            again = true;
         }
     };
     if !mark(Some(origin.offset))? {

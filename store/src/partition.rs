@@ -98,14 +98,29 @@ impl Store {
     }
 
     /// Writes down the one message that is about to be processed alone; `false` where another owner has the partition.
-    pub async fn mark(&self, key: &PartitionKey, epoch: i64, offset: Option<i64>) -> Result<bool, StoreError> {
+    /// `again`: the answer to the same request was lost, and the mark that stands may be its own.
+    pub async fn mark(
+        &self,
+        key: &PartitionKey,
+        epoch: i64,
+        offset: Option<i64>,
+        again: bool,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
-        // A mark that stands was left by an owner that died: one that died before it set its own counts for nothing.
+        // A mark that stands was left by an owner that died or was fenced: one that ended before it set its own counts for nothing.
         let sql = format!(
-            "UPDATE source_partition SET marker_hits = CASE WHEN marker = $5 THEN marker_hits + 1 WHEN $5 IS NULL THEN 0 ELSE 1 END, marker = $5 \
+            "UPDATE source_partition SET marker_hits = CASE WHEN marker = $5 THEN marker_hits + $7 WHEN $5 IS NULL THEN 0 ELSE 1 END, marker = $5 \
              WHERE {WHERE} AND epoch = $6"
         );
-        let params = args![&key.source, &key.topic, &key.incarnation, i64::from(key.partition), offset, epoch];
+        let params = args![
+            &key.source,
+            &key.topic,
+            &key.incarnation,
+            i64::from(key.partition),
+            offset,
+            epoch,
+            i64::from(!again)
+        ];
         let touched = tx.conn()?.run(&sql, params).await?;
         tx.commit().await?;
         Ok(touched == 1)

@@ -124,12 +124,13 @@ fn the_breaker_counts_deaths_at_one_offset() {
             let acquired = store.acquire(&key(0), "a", log(0, 9), T).await.unwrap();
             assert_eq!(acquired.attempts, attempt);
         }
-        assert!(store.mark(&key(0), 3, Some(4)).await.unwrap());
-        assert!(!store.mark(&key(0), 2, Some(4)).await.unwrap(), "an old epoch");
+        assert!(store.mark(&key(0), 3, Some(4), false).await.unwrap());
+        assert!(!store.mark(&key(0), 2, Some(4), false).await.unwrap(), "an old epoch");
         assert_eq!(store.acquire(&key(0), "a", log(0, 9), T).await.unwrap().marker_hits, 1);
-        assert!(store.mark(&key(0), 4, None).await.unwrap());
+        assert!(store.mark(&key(0), 4, None, false).await.unwrap());
         for (epoch, hits) in [(4, 1), (5, 2)] {
-            assert!(store.mark(&key(0), epoch, Some(4)).await.unwrap());
+            assert!(store.mark(&key(0), epoch, Some(4), false).await.unwrap());
+            assert!(store.mark(&key(0), epoch, Some(4), true).await.unwrap(), "its answer was lost");
             let next = store.acquire(&key(0), "a", log(0, 9), T).await.unwrap();
             assert_eq!((next.marker, next.marker_hits), (Some(4), hits));
         }

@@ -187,8 +187,8 @@ fn deaths_in_flushes_are_no_message_s_fault() {
     let (database, topic) = (Database::new(), topic(3));
     write(&topic, &calls("a", 600, now_us() - 10 * MINUTE));
     let mut node = Node::new(&database, &topic);
-    for (life, point) in ["before_commit", "before_begin"].repeat(6).into_iter().enumerate() {
-        node.variables = vec![("LEEWAY_TEST_FAULT".into(), format!("{point}=abort"))];
+    node.variables = vec![("LEEWAY_TEST_FAULT".into(), "before_commit=abort".into())];
+    for life in 0..10 {
         node.start().ended(60);
         if life == 0 {
             // A disk so slow that a partition is between two marks for most of the time.

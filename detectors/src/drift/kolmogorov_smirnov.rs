@@ -7,6 +7,7 @@
 //! Dvoretzky, Kiefer and Wolfowitz's with Massart's constant, for both windows together: wide, and valid for any law.
 
 use leeway_core::interval::Interval;
+use statrs::function::gamma::ln_gamma;
 
 use super::{Cell, Inconclusive, Verdict, WindowTest, totals};
 
@@ -80,21 +81,62 @@ fn one_sample(n: f64, d: f64) -> f64 {
 }
 
 /// P(D⁺ ≥ d) (Birnbaum and Tingey, Ann. Math. Stat. 22, 1951); beyond 100,000 values Smirnov's limit, corrected by 1/6.
+///
+/// The sum over j of binomial probabilities of j at d + j/n, times d over d + j/n. For many values they are smooth in j
+/// and vanish at both ends, so that every k-th of them, times k, sums to the same: the trapezoid rule's error falls
+/// exponentially. With 256 of them, and sixteen where they rise and fall once, it is below 10⁻¹² (against scipy.special.smirnov).
 fn smirnov(n: f64, d: f64) -> f64 {
+    const SMOOTH: f64 = 2_000.0;
     if n > 1e5 {
         return (-(6.0 * n * d + 1.0).powi(2) / (18.0 * n)).exp();
     }
-    // ln of n over j, from one j to the next.
-    let mut ways = 0.0;
-    let mut term = |j: f64| {
-        let rest = 1.0 - d - j / n;
-        let power = if j < n { (n - j) * rest.ln() } else { 0.0 };
-        let own = if rest <= 0.0 && j < n { 0.0 } else { (ways + (j - 1.0) * (d + j / n).ln() + power).exp() };
-        ways += ((n - j) / (j + 1.0)).ln();
-        own
-    };
-    let last = (n * (1.0 - d)).floor() as u64;
-    d * (0..=last).map(|j| term(j as f64)).sum::<f64>()
+    let (last, points) = (n * (1.0 - d), (16.0 * n.sqrt() * d).max(256.0));
+    let stride = if n >= SMOOTH { (last / points).floor().max(1.0) } else { 1.0 };
+    let (mut sum, mut j) = (0.0, 0.0);
+    while j < last {
+        sum += binomial(n, j, n * d) / (d + j / n);
+        j += stride;
+    }
+    d * stride * sum
+}
+
+/// Probability of `j` of `n` where `j` and `more` are expected: by deviances, without loss for many (Loader, Fast and
+/// accurate computation of binomial probabilities, 2000).
+fn binomial(n: f64, j: f64, more: f64) -> f64 {
+    if j == 0.0 {
+        return (n * (-more / n).ln_1p()).exp();
+    }
+    let rest = n - j;
+    let log = stirling(n) - stirling(j) - stirling(rest) - deviance(j, -more) - deviance(rest, more);
+    log.exp() * (n / (std::f64::consts::TAU * j * rest)).sqrt()
+}
+
+/// ln x! less Stirling's approximation of it.
+fn stirling(x: f64) -> f64 {
+    if x <= 15.0 {
+        return ln_gamma(x + 1.0) - (x + 0.5) * x.ln() + x - std::f64::consts::TAU.ln() / 2.0;
+    }
+    let (one, square) = (x.recip(), (x * x).recip());
+    one * (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square * (1.0 / 1680.0 - square / 1188.0))))
+}
+
+/// x ln(x/m) + m − x, where x is `apart` more than m.
+fn deviance(x: f64, apart: f64) -> f64 {
+    let m = x - apart;
+    if apart.abs() >= 0.1 * (x + m) {
+        return x * (x / m).ln() - apart;
+    }
+    let share = apart / (x + m);
+    let (mut sum, mut power, mut odd) = (apart * share, 2.0 * x * share, 1.0);
+    loop {
+        power *= share * share;
+        odd += 2.0;
+        let next = sum + power / odd;
+        if next == sum {
+            return sum;
+        }
+        sum = next;
+    }
 }
 
 /// P(D < d), exactly (Marsaglia, Tsang and Wang, J. Stat. Softw. 8, 2003).
@@ -161,4 +203,25 @@ fn pelz_good(n: f64, d: f64) -> f64 {
         (k3 * root / (6480.0 * z6 * z4) + k3b * root / (108.0 * z6)) / (n * n.sqrt()),
     ];
     terms.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_so_many_terms_sum_to_what_all_of_them_do() {
+        // scipy.special.smirnov 1.17.1.
+        for (n, d, scipy) in [
+            (150.0, 0.2, 4.902683022946278e-06),
+            (1_999.0, 0.05, 4.393472598000076e-05),
+            (8_333.0, 0.02, 0.0012555899591418502),
+            (100_000.0, 0.01, 2.046639011774627e-09),
+            (8_333.0, 0.15, 1.91667003082074e-164),
+            (50_000.0, 0.05, 2.2489273571268234e-109),
+        ] {
+            let ours = smirnov(n, d);
+            assert!((ours / scipy - 1.0).abs() < 1e-11, "{n} {d}: {ours} {scipy}");
+        }
+    }
 }

@@ -159,7 +159,7 @@ pub(super) fn noncentrality(statistic: f64, freedom: f64, level: f64) -> f64 {
         let step = (share - level) / slope;
         // Steps are squared from one to the next: after this one only rounding is left.
         if step.abs() <= 1e-12 * centre.max(1.0) || high - low <= 1e-14 * high {
-            return centre - step;
+            return (centre - step).clamp(low, high);
         }
         let next = centre - step;
         let next = if next > low && next < high { next } else { f64::midpoint(low, high) };
@@ -187,7 +187,8 @@ fn noncentral(x: f64, freedom: f64, centre: f64) -> (f64, f64) {
         return shifted(x, centre);
     }
     if centre > LARGE {
-        let step = 1e-5 * centre;
+        // A small part of a deviation of the law.
+        let step = 1e-3 * centre.sqrt();
         let (at, next) = (sankaran(x, freedom, centre), sankaran(x, freedom, centre + step));
         return (at, (next - at) / step);
     }

@@ -263,7 +263,9 @@ impl Beginnings {
                 let second = rows.iter().fold(0, |all, row| all | row);
                 let mut alive = 0;
                 for three in &bytes {
+                    // A match is told one byte late; after a short shape's anything may stand.
                     let next = step(dfa, &mut cache, *state, *three);
+                    let next = if next.is_dead() && state.is_match() { *state } else { next };
                     if !next.is_dead() {
                         alive |= 1 << class(*three);
                         let rows = after.entry(next).or_insert([0; CLASS]);

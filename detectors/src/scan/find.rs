@@ -109,7 +109,11 @@ fn lines(text: &[u8]) -> Cow<'_, [u8]> {
         |at: &usize| matches!(text.get(at + 1), Some(b'n' | b't' | b'r')) && (*at == 0 || text[at - 1] != b'\\');
     let mut places = memchr::memchr_iter(b'\\', text).filter(written).peekable();
     let none = |part: &[u8]| memchr::memmem::find(text, part).is_none();
-    if places.peek().is_none() || memchr::memchr(b'\n', text).is_some() || none(b"\\n") || !none(b":\\") {
+    // One letter before the colon names a drive.
+    let alone = |at: usize| at == 0 || !text[at - 1].is_ascii_alphanumeric();
+    let drive = |at: usize| at > 0 && text[at - 1].is_ascii_alphabetic() && alone(at - 1);
+    let drives = || memchr::memmem::find_iter(text, b":\\").any(drive);
+    if places.peek().is_none() || memchr::memchr(b'\n', text).is_some() || none(b"\\n") || drives() {
         return Cow::Borrowed(text);
     }
     let mut lines = text.to_vec();
@@ -315,7 +319,7 @@ impl<'t> Finder<'t> {
             }
         }
         if alone + words + other + claimed < ALERT_BITS
-            && let Some((bits, said)) = self.listed(entry.kind.entity, range.start)
+            && let Some((bits, said)) = self.listed(entry.kind.entity, range)
             && bits > words
         {
             (words, word, claimed) = (bits, said, 0.0);
@@ -324,11 +328,13 @@ impl<'t> Finder<'t> {
     }
 
     /// What names the value before it in a list names the next one, too.
-    fn listed(&self, entity: Entity, start: usize) -> Option<(f32, &'static str)> {
-        let before = |finding: &&Finding| finding.entity == entity && finding.range.end < start;
+    fn listed(&self, entity: Entity, range: &Range<usize>) -> Option<(f32, &'static str)> {
+        let near = |end: usize| end < range.start && range.start - end <= BETWEEN;
+        let before = |finding: &&Finding| finding.entity == entity && near(finding.range.end);
         let last = self.found.iter().rev().take(LOOKED_BACK).find(before)?;
         let named = last.bits() >= ALERT_BITS && last.words > 0.0;
-        (named && lists(&self.text[last.range.end..start])).then_some((last.words - ONE_ON, last.word))
+        let listed = named && lists(&self.text[last.range.end..range.start]) && ended(&self.text[range.end..]);
+        listed.then_some((last.words - ONE_ON, last.word))
     }
 
     /// A secret without a shape of its own, known by what is written before it.
@@ -346,18 +352,29 @@ const LOOKED_BACK: usize = 16;
 /// Bits that a name loses from one value of a list to the next.
 const ONE_ON: f32 = 0.25;
 
-/// Whether two values with this between them are of one list.
+/// Bytes between two values of a list.
+const BETWEEN: usize = 12;
+/// Words between two values of a list.
+const AND: [&[u8]; 10] = [b"and", b"or", b"und", b"oder", b"et", b"ou", b"y", b"e", b"o", b"then"];
+
+/// Whether two values with this between them, of at most `BETWEEN` bytes, are of one list: a comma, a word, or a line with a bullet.
 fn lists(between: &[u8]) -> bool {
-    const LONGEST: usize = 12;
-    const WORDS: [&[u8]; 10] = [b"and", b"or", b"und", b"oder", b"et", b"ou", b"y", b"e", b"o", b"then"];
-    let sign = |byte: &u8| matches!(byte, b',' | b';' | b'/' | b'&' | b'|' | b'\n');
-    let other =
-        |byte: &u8| sign(byte) || matches!(byte, b' ' | b'\t' | b'\r' | b'"' | b'\'' | b'`' | b'-' | b'*' | b'#');
+    let other = |byte: &u8| {
+        byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b'&' | b'"' | b'\'' | b'`' | b'-' | b'*' | b'#')
+    };
+    let line = between.contains(&b'\n') && between.iter().any(|byte| matches!(byte, b'-' | b'*'));
+    let sign = line || between.iter().any(|byte| matches!(byte, b',' | b';' | b'&'));
     let mut words = between.split(other).filter(|word| !word.is_empty());
     let word = words.next();
-    between.len() <= LONGEST
-        && words.next().is_none()
-        && word.map_or_else(|| between.iter().any(sign), |word| WORDS.contains(&&*word.to_ascii_lowercase()))
+    words.next().is_none() && word.map_or(sign, |word| AND.contains(&&*word.to_ascii_lowercase()))
+}
+
+/// Whether a list may go on or end here: what goes on in words, or in a time of day, is about something else.
+fn ended(rest: &[u8]) -> bool {
+    let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let word = &rest[blanks..];
+    let letters = word.iter().take_while(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii()).count();
+    letters == 0 && !word.starts_with(b":") || blanks > 0 && AND.contains(&&*word[..letters].to_ascii_lowercase())
 }
 
 /// What a byte is, a bit for each.
@@ -645,7 +662,7 @@ mod tests {
         for (text, n) in [
             ("Passport numbers: C01X00T47, C01X00T48 and C01X00T49", 3),
             ("MRNs:\n- 4839201\n- 4839202\n- 4839203\n", 3),
-            ("His SSNs are 536221845 / 536221846.", 2),
+            ("His SSNs are 536221845 and 536221846.", 2),
             ("{\"ssns\": [\"536221845\", \"536221846\"]}", 2),
             ("born 1984-03-02 and 1986-05-06", 2),
             // What is not of one list.
@@ -653,6 +670,11 @@ mod tests {
             ("born 1984-03-02; we met on 1986-05-06", 1),
             ("born 1984-03-02 1986-05-06", 1),
             ("1984-03-02, 1986-05-06", 0),
+            ("| Name | DOB | Visit |\n|---|---|---|\n| Bob | 1984-03-02 | 2024-05-06 |", 1),
+            ("dob=1984-03-02\n2024-05-06T10:00:00 INFO next line", 1),
+            ("MRN 4839201\n4521897 units were sold", 1),
+            ("Employee born 1984-03-02, 2010-05-06 hired", 1),
+            ("passport C01X00T47, X12345678 is the part number", 1),
         ] {
             assert_eq!(count(text), n, "{text}");
         }
@@ -718,9 +740,9 @@ mod tests {
                 "NINO", "born on", "October 14, 1944", "passport no", "L5814836", "0x", "1Z5353009039948903", "v1.2.3",
                 "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", "api_key =", "chiiihzhntxm9cu6dnkg", "sk_live_4eC39HqLyjWDarjtT1z-todo", "00a1b2c3d4e5f60718293a4b5c6d7e8f-us12-here", "4539 1488 0343 6467",
                 "2600:fc5d:bd58:9d1e::b847", "9d:e8:cb:67:03:42", "VIN", "2T1KUSFN2HH378031", "身份证", "the", "of", "12",
-                "L5814837", "and", "password", "Zx9!kk2P", "is",
+                "L5814837", "and", "password", "Zx9!kk2P", "is", "pwd", "mdp", "new",
             ]), 1..9),
-            between in prop::sample::select(vec![" ", ", ", ": ", "\n", "\"", "; ", ""]),
+            between in prop::sample::select(vec![" ", ", ", ": ", " = ", "='", "\n", "\"", "; ", ""]),
         ) {
             same(&words.join(between))?;
         }
