@@ -319,6 +319,7 @@ impl<'t> Finder<'t> {
             }
         }
         if alone + words + other + claimed < ALERT_BITS
+            && alone + BEFORE_BITS >= ALERT_BITS
             && let Some((bits, said)) = self.listed(entry.kind.entity, range)
             && bits > words
         {
