@@ -163,6 +163,11 @@ impl Entity {
         }
     }
 
+    /// It opens something, and is compared as it stands.
+    pub fn opens(self) -> bool {
+        matches!(self, Self::Secret | Self::Password | Self::Jwt | Self::UrlCred)
+    }
+
     /// Two people do not have the same one by chance, and it is not published: 60 bits or more that nobody shares.
     pub fn unmistakable(self) -> bool {
         matches!(self, Self::Secret | Self::Jwt | Self::UrlCred | Self::Iban)

@@ -223,10 +223,7 @@ fn flag(name: &str, row: &Json, text: &str, findings: &[Finding]) -> bool {
         (_, kind) if Marker::ALL.iter().any(|marker| marker.name() == kind) => {
             Marker::ALL.into_iter().any(|marker| marker.name() == kind && has(marker))
         }
-        _ => {
-            let secret = |entity| matches!(entity, Entity::Secret | Entity::Password | Entity::Jwt | Entity::UrlCred);
-            findings.iter().any(|finding| secret(finding.entity))
-        }
+        _ => findings.iter().any(|finding| finding.entity.opens()),
     }
 }
 

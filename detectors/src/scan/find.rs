@@ -246,8 +246,8 @@ impl<'t> Finder<'t> {
         if self.kinds >> entry.kind.entity as u64 & 1 == 0 {
             return;
         }
-        if entry.kind.entity == Entity::Password {
-            self.found.extend(secret::password(self.text, &range));
+        if let Some(named) = entry.kind.named {
+            self.found.extend(named(self.text, &range));
             return;
         }
         let Some(edge) = self.edge(&range, entry.edges) else { return };

@@ -38,7 +38,7 @@ use aho_corasick::AhoCorasick;
 use leeway_core::event::{Call, Part, Text};
 use leeway_core::fnv;
 use leeway_core::quality::Quality;
-use leeway_core::scan::{Entity, Hits, Marker, Mention, Origin, Scanned};
+use leeway_core::scan::{Hits, Marker, Mention, Origin, Scanned};
 use leeway_core::words::{Places, Vocabulary};
 
 pub use automaton::patterns;
@@ -56,10 +56,7 @@ pub const MAX_TEXT: usize = 1 << 20;
 /// Values of an answer that the texts of one part may have held: in any spelling, and secrets as they are.
 fn explained<'t>(texts: impl Iterator<Item = &'t str>, wanted: &Values) -> Values {
     let mut held = Values::default();
-    let secrets: Vec<&Value> = wanted
-        .iter()
-        .filter(|(kind, _)| matches!(kind, Entity::Secret | Entity::Password | Entity::Jwt | Entity::UrlCred))
-        .collect();
+    let secrets: Vec<&Value> = wanted.iter().filter(|(kind, _)| kind.opens()).collect();
     let exact = (!secrets.is_empty()).then(|| AhoCorasick::new(secrets.iter().map(|(_, value)| value)).ok()).flatten();
     for text in texts.map(|text| &text.as_bytes()[..text.len().min(MAX_TEXT)]) {
         held.extend(find::held(text, wanted));

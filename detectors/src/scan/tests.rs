@@ -1,6 +1,7 @@
 use std::fmt::Write;
 
 use leeway_core::event::Text;
+use leeway_core::scan::Entity;
 use proptest::prelude::*;
 
 use super::*;

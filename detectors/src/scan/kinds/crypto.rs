@@ -26,6 +26,7 @@ pub(super) static KINDS: &[Kind] = &[
             if raw.starts_with("BC1") { raw.to_lowercase() } else { raw.into_owned() }
         },
         edges: Edges::Word,
+        ..Kind::NUMBER
     },
     Kind {
         entity: Entity::Eth,
@@ -34,6 +35,7 @@ pub(super) static KINDS: &[Kind] = &[
         check: ethereum,
         canonical: |candidate| String::from_utf8_lossy(candidate.raw()).to_lowercase(),
         edges: Edges::Word,
+        ..Kind::NUMBER
     },
 ];
 

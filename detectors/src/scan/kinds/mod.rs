@@ -18,11 +18,13 @@ mod phone;
 mod united_kingdom;
 mod united_states;
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use leeway_core::scan::Entity;
 
 use super::candidate::Candidate;
+use super::find::Finding;
 
 /// A form of a kind's values: a regular expression over bytes, and the evidence in bits (log2 of the odds) that text of
 /// this form is such a value before any check, in texts of language models.
@@ -49,17 +51,23 @@ pub(super) struct Kind {
     /// One form for all spellings of a value.
     pub canonical: fn(&Candidate<'_>) -> String,
     pub edges: Edges,
+    /// Where the shapes are names alone, what tells the value that one at a place is followed by.
+    pub named: Option<Named>,
 }
+
+/// Of a text and the place of a name in it.
+pub(in crate::scan) type Named = fn(&[u8], &Range<usize>) -> Option<Finding>;
 
 impl Kind {
     /// A number without a check, written in digits and separators.
-    const NUMBER: Self = Self {
+    pub(in crate::scan) const NUMBER: Self = Self {
         entity: Entity::Email,
         shapes: &[],
         words: &[],
         check: |_| Some(0.0),
         canonical: |candidate| candidate.compact_text(),
         edges: Edges::Number,
+        named: None,
     };
     /// A word of letters and digits.
     const WORD: Self = Self { edges: Edges::Word, ..Self::NUMBER };

@@ -24,6 +24,7 @@ pub(super) static KINDS: &[Kind] = &[
             text.parse::<Ipv6Addr>().map_or_else(|_| text.into_owned(), |address| address.to_string())
         },
         edges: Edges::Number,
+        ..Kind::NUMBER
     },
     Kind {
         entity: Entity::Mac,
@@ -80,6 +81,7 @@ pub(super) static KINDS: &[Kind] = &[
         },
         canonical: |candidate| String::from_utf8_lossy(candidate.raw()).into_owned(),
         edges: Edges::Token,
+        ..Kind::NUMBER
     },
 ];
 

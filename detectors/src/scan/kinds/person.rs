@@ -83,6 +83,7 @@ pub(super) static KINDS: &[Kind] = &[
             candidate.raw().iter().filter(|byte| !byte.is_ascii_whitespace()).map(|byte| char::from(*byte)).collect()
         },
         edges: Edges::Token,
+        ..Kind::NUMBER
     },
     Kind {
         entity: Entity::Dob,
@@ -177,6 +178,7 @@ pub(super) static KINDS: &[Kind] = &[
         check: born,
         canonical: |candidate| String::from_utf8_lossy(candidate.raw()).to_lowercase(),
         edges: Edges::Number,
+        ..Kind::NUMBER
     },
     Kind {
         entity: Entity::MedicalId,

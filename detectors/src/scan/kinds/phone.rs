@@ -34,6 +34,7 @@ pub(super) static KINDS: &[Kind] = &[Kind {
     check: phone,
     canonical: dialled,
     edges: Edges::Number,
+    ..Kind::NUMBER
 }];
 
 const WORDS: &[&str] = &[

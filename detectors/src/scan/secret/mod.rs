@@ -15,7 +15,6 @@ use super::candidate::Candidate;
 use super::kinds::{Edges, Kind};
 
 pub(super) use context::token;
-pub(super) use password::password;
 pub(super) use shapes::SHAPES;
 
 /// Evidence of an issuer's form, bits.
@@ -29,8 +28,9 @@ pub(super) static KINDS: &[Kind] = &[
         check,
         canonical: |candidate| String::from_utf8_lossy(candidate.raw()).into_owned(),
         edges: Edges::Token,
+        ..Kind::NUMBER
     },
-    password::NAME,
+    password::KIND,
 ];
 
 /// Texts that stand in the place of a secret.

@@ -10,24 +10,22 @@ use super::super::kinds::{Edges, Kind, Shape};
 use super::placeholder;
 
 /// The shape is the name alone; what follows it is looked at by `password`.
-pub(super) const NAME: Kind = Kind {
+pub(super) const KIND: Kind = Kind {
     entity: Entity::Password,
     shapes: &[Shape(
         r"(?i-u:(?:db|pg|user|admin|smtp|mysql|new|old|root|current|master|client|key|keystore|truststore|ssh|ftp|ldap|account|redis|postgres|service)?pass(?:word|wort|wd|phrase|code)?|(?:db)?pwd|pswd|psk|requirepass|storepass|kennwort|contrase(?:\xC3[\xB1\x91]|n)a|senha|wachtwoord|mot de passe|mdp|parola|has(?:\xC5[\x81\x82]|l)o|heslo|l\xC3[\x96\xB6]senord|salasana|adgangskode)",
         0.0,
     )],
     words: &["password"],
-    check: |_| None,
-    canonical: |_| String::new(),
     edges: Edges::Token,
+    named: Some(password),
+    ..Kind::NUMBER
 };
 
 /// Shortest and longest password, bytes; and what may stand between it and its name.
 const SHORTEST: usize = 6;
 const LONGEST: usize = 64;
 const GAP: usize = 56;
-/// Length of the shortest name, which is a verb too.
-const PASS: usize = 4;
 
 /// What says that a value follows, and what may stand between that and the value.
 const VERBS: [&[u8]; 10] = [b"is", b"was", b"be", b"ist", b"lautet", b"war", b"est", b"es", b"era", "é".as_bytes()];
@@ -82,7 +80,7 @@ enum Tie {
 }
 
 /// The password that a name at a place is followed by.
-pub(in crate::scan) fn password(text: &[u8], name: &Range<usize>) -> Option<Finding> {
+fn password(text: &[u8], name: &Range<usize>) -> Option<Finding> {
     let (mut start, tie) = begins(text, name)?;
     let quote = text[..start].last().filter(|byte| quotes(**byte));
     let end = start + reads(&text[start..], quote.copied())?;
@@ -92,7 +90,7 @@ pub(in crate::scan) fn password(text: &[u8], name: &Range<usize>) -> Option<Find
     let value = &text[start..end];
     let strength = strength(&unescaped(value))?;
     let least = match tie {
-        _ if name.len() == PASS => STRONG,
+        _ if verb(&text[name.clone()]) => STRONG,
         Tie::Assigned => WEAK,
         Tie::Spoken => 0.0,
         Tie::Beside => STRONG,
@@ -113,6 +111,11 @@ pub(in crate::scan) fn password(text: &[u8], name: &Range<usize>) -> Option<Find
         name: None,
         test: PUBLISHED.contains(&plain),
     })
+}
+
+/// Whether a name is what one does with tests and arguments, too.
+fn verb(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"pass")
 }
 
 fn quotes(byte: u8) -> bool {
@@ -159,7 +162,7 @@ fn begins(text: &[u8], name: &Range<usize>) -> Option<(usize, Tie)> {
         return value(0, Tie::Assigned);
     }
     // To pass something is no name, and an attribute's value is none of the next attribute's.
-    if name.len() == PASS || before.is_some_and(quotes) {
+    if verb(&text[name.clone()]) || before.is_some_and(quotes) {
         return None;
     }
     if closed > 0 && !wordy(&rest[closed..]) && rest[closed] != b'(' {
@@ -273,7 +276,7 @@ fn strength(value: &[u8]) -> Option<f32> {
     match (classes, special) {
         (3.., 1..) => Some(STRONG),
         _ if joins > 0 || value.len() < 8 || date => None,
-        // Names in code have digits, too: at their end, or once.
+        // Names in code have digits, too: as a rule in one place, and after a word that rises.
         (3.., 0) if year && rises == 0 || groups > 1 => Some(0.0),
         (2.., 0) if digits > 1 => Some(WEAK),
         _ => None,
@@ -323,6 +326,7 @@ mod tests {
             ("pwd = Zx9!kk2P", "Zx9!kk2P"),
             ("DB_PWD='Zx9!kk2P'", "Zx9!kk2P"),
             ("mdp : Zx9!kk2P", "Zx9!kk2P"),
+            ("pswd is Winter2024", "Winter2024"),
             ("{\"arguments\":\"{\\\"user\\\":\\\"bob\\\",\\\"password\\\":\\\"Zx9!kk2P\\\"}\"}", "Zx9!kk2P"),
             ("{\"newPassword\":\"Zx9!kk2P\"}", "Zx9!kk2P"),
             ("keyStorePassword=\"Zx9!kk2P\"", "Zx9!kk2P"),
