@@ -379,7 +379,7 @@ fn drift(text: &RuleText, measure: &Measure) -> Result<(Kind, Bound), String> {
         classified(text, reference)?;
     }
     let alpha = text.alpha.unwrap_or(ALPHA);
-    let Some(effect) = text.min_effect.or_else(|| test.least_effect()) else {
+    let Some(effect) = text.min_effect.or_else(|| test.least_effect(measure)) else {
         return Err(format!("test `{}` needs a `min_effect`: from which difference on does it matter?", test.id()));
     };
     if !(1e-12..=0.2).contains(&alpha) || !effect.is_finite() || effect < 0.0 {
@@ -473,6 +473,7 @@ fn compared_by(measure: &Measure) -> Option<&'static str> {
     match measure {
         Measure::Words(_) => Some("words"),
         Measure::Embedding(_) => Some("embeddings"),
+        Measure::Table(_) => Some("categories"),
         _ => None,
     }
 }
@@ -498,7 +499,7 @@ fn test(text: &RuleText, measure: &Measure) -> Result<Test, String> {
     late(measure)?;
     let Some(usual) = Test::usual(measure) else {
         return Err(format!(
-            "measure `{measure}` is no distribution, rate or mean, so there is nothing to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd, score.NAME, text.NAME, words.NAME, embedding.SPACE, and the rates"
+            "measure `{measure}` is no distribution, rate or mean, so there is nothing to compare; valid are duration_ms, ttft_ms, input_tokens, output_tokens, cost_usd, score.NAME, text.NAME, words.NAME, embedding.SPACE, finish_reasons, error_classes, and the rates"
         ));
     };
     let fits = |test: Test| test.fits(measure);

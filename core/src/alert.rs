@@ -227,6 +227,28 @@ pub struct DriftEvidence {
     /// Of a comparison of words: which differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<MovedWords>,
+    /// Of a comparison of tables: categories whose shares differ, furthest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<MovedShare>,
+}
+
+/// A category's shares of two windows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MovedShare {
+    pub category: String,
+    pub before: f64,
+    pub now: f64,
+}
+
+impl MovedShare {
+    /// In words: length 9.41 % (was 2.10 %), stop 88.00 % (97.20 %).
+    pub fn shown(shares: &[Self]) -> String {
+        let one = |(place, moved): (usize, &Self)| {
+            let was = if place == 0 { "was " } else { "" };
+            format!("{} {} ({was}{})", moved.category, Unit::Share.show(moved.now), Unit::Share.show(moved.before))
+        };
+        shares.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Words whose shares of the texts differ between two windows.
@@ -360,6 +382,12 @@ impl Evidence {
     /// The words that differ; `None` where none were compared.
     pub fn shown_words(&self) -> Option<String> {
         Some(self.drift.as_ref()?.words.as_ref()?.shown())
+    }
+
+    /// The categories whose shares differ; `None` where no tables were compared.
+    pub fn shown_shares(&self) -> Option<String> {
+        let shares = &self.drift.as_ref()?.shares;
+        (!shares.is_empty()).then(|| MovedShare::shown(shares))
     }
 
     /// How many single observations (calls, labels, examined texts, as the measure has it) the number is of, and how many the rule asks for.

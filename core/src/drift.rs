@@ -133,7 +133,8 @@ impl Test {
     pub fn fits(self, measure: &Measure) -> bool {
         match self.takes() {
             Takes::Values => measure.takes_quantile() || (measure.is_mean() && self == Self::Welch),
-            Takes::Categories => measure.is_rate(),
+            // A table of more than two has no direction.
+            Takes::Categories => measure.is_rate() || (matches!(measure, Measure::Table(_)) && !self.signed()),
             Takes::Words => matches!(measure, Measure::Words(_)),
             Takes::Embeddings => matches!(measure, Measure::Embedding(_)),
         }
@@ -141,7 +142,7 @@ impl Test {
 
     /// The test of a measure where a rule names none; `None` where there is nothing to compare.
     pub fn usual(measure: &Measure) -> Option<Self> {
-        [Self::Psi, Self::Fisher, Self::Welch, Self::Words, Self::Discrepancy]
+        [Self::Psi, Self::Fisher, Self::Welch, Self::Words, Self::Discrepancy, Self::TotalVariation]
             .into_iter()
             .find(|test| test.fits(measure))
     }
@@ -166,8 +167,10 @@ impl Test {
     }
 
     /// The effect that matters where a rule says none; `None` where only the rule can know.
-    pub fn least_effect(self) -> Option<f64> {
+    pub fn least_effect(self, measure: &Measure) -> Option<f64> {
         match self {
+            // Three calls of a hundred that end, or fail, otherwise.
+            Self::TotalVariation if matches!(measure, Measure::Table(_)) => Some(0.03),
             Self::Psi | Self::KolmogorovSmirnov | Self::Wasserstein | Self::Discrepancy => Some(0.1),
             Self::ChiSquare | Self::G | Self::JensenShannon | Self::Hellinger | Self::TotalVariation => Some(0.1),
             Self::CramerVonMises => Some(0.05),
@@ -183,7 +186,7 @@ impl Test {
         match self {
             Self::Psi => Unit::Psi,
             Self::MannWhitney | Self::Welch => measure.unit(),
-            Self::TwoProportions | Self::Fisher | Self::Words => Unit::Share,
+            Self::TwoProportions | Self::Fisher | Self::Words | Self::TotalVariation => Unit::Share,
             Self::Wasserstein | Self::Classifier | Self::Discrepancy => Unit::Deviations,
             _ => Unit::Distance,
         }

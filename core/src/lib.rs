@@ -23,5 +23,6 @@ pub mod scan;
 pub mod sketch;
 pub mod special;
 pub mod stamp;
+pub mod table;
 pub mod varint;
 pub mod words;

@@ -13,6 +13,7 @@ use crate::pane::{Count, Counter, LabelSum, Pane, Shape};
 use crate::quality::Quality;
 use crate::scan::{Entity, Marker, Origin};
 use crate::sketch::Sketch;
+use crate::table::Table;
 use crate::words::{Of, Words};
 
 /// A question that every pane can answer.
@@ -69,6 +70,10 @@ pub enum Measure {
     Hazard(Hazard, Option<String>),
     /// Examined calls whose texts show a mark.
     Mark(Marker),
+    /// Of calls that told how they ended, those in one category; of all calls, those that failed in one way.
+    Category(Table, u8),
+    /// All categories of a table: compared, and no number.
+    Table(Table),
     /// Words that are asked, answered, or said of failures: nothing but a comparison can be asked of them.
     Words(Of),
     /// Embeddings of one space: compared, and no number either.
@@ -76,7 +81,7 @@ pub enum Measure {
 }
 
 /// The fixed ids, in the order in which pages list them; `score.NAME` comes beside them.
-pub const IDS: [(&str, Measure); 23] = [
+pub const IDS: [(&str, Measure); 25] = [
     ("calls", Measure::Calls),
     ("errors", Measure::Errors),
     ("error_rate", Measure::ErrorRate),
@@ -100,10 +105,12 @@ pub const IDS: [(&str, Measure); 23] = [
     ("text_coverage", Measure::TextCoverage),
     ("text_redacted_rate", Measure::TextRedactedRate),
     ("text_truncated_rate", Measure::TextTruncatedRate),
+    ("finish_reasons", Measure::Table(Table::Finish)),
+    ("error_classes", Measure::Table(Table::Error)),
 ];
 
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN ({origins}), mark.NAME ({marks}), text.NAME ({texts}), words.NAME ({words}), embedding.SPACE, hazard.NAME or hazard.NAME@SOURCE ({hazards})", origins = Origin::ALL.map(Origin::name).join(", "), marks = Marker::ALL.map(Marker::name).join(", "), texts = Quality::ALL.map(Quality::name).join(", "), words = Of::ALL.map(Of::name).join(", "), hazards = Hazard::ALL.map(Hazard::name).join(", "), names = IDS.map(|(id, _)| id).join(", "))]
+#[error("unknown measure `{0}`; valid are {names}, score.NAME, feedback.NAME, pii.ORIGIN ({origins}), mark.NAME ({marks}), text.NAME ({texts}), words.NAME ({words}), embedding.SPACE, finish.REASON ({reasons}), error.CLASS ({classes}), hazard.NAME or hazard.NAME@SOURCE ({hazards})", reasons = Table::Finish.categories().join(", "), classes = Table::Error.categories().join(", "), origins = Origin::ALL.map(Origin::name).join(", "), marks = Marker::ALL.map(Marker::name).join(", "), texts = Quality::ALL.map(Quality::name).join(", "), words = Of::ALL.map(Of::name).join(", "), hazards = Hazard::ALL.map(Hazard::name).join(", "), names = IDS.map(|(id, _)| id).join(", "))]
 pub struct UnknownMeasure(pub String);
 
 /// A measured number: how much, how sure, from how many.
@@ -156,6 +163,8 @@ pub enum Sample {
     Values(Sketch),
     /// Calls that are counted, and all that could be.
     Rate(u64, u64),
+    /// Counts by category.
+    Table(Vec<u64>),
     /// Moments; `None` of no values.
     Means(Option<Moments>),
     /// Texts by their words.
@@ -170,6 +179,7 @@ impl Sample {
         match self {
             Self::Values(sketch) => sketch.n(),
             Self::Rate(_, n) => *n,
+            Self::Table(counts) => counts.iter().sum(),
             Self::Means(moments) => moments.map_or(0, |moments| moments.n as u64),
             Self::Words(words) => words.texts(),
             Self::Embeddings(embeddings) => embeddings.n(),
@@ -216,6 +226,9 @@ impl Measure {
             Some(("mark", name)) => Marker::ALL.into_iter().find(|mark| mark.name() == name).map(Self::Mark),
             Some(("text", name)) => Quality::find(name).map(Self::Quality),
             Some(("words", name)) => Of::find(name).map(Self::Words),
+            Some((table, category)) if Table::find(table).is_some() => {
+                Table::find(table).and_then(|table| Some(Self::Category(table, table.place(category)?)))
+            }
             Some(("hazard", name)) => {
                 let (name, source) = name.split_once('@').map_or((name, None), |(name, source)| (name, Some(source)));
                 Hazard::find(name).map(|hazard| Self::Hazard(hazard, source.map(str::to_owned)))
@@ -250,6 +263,8 @@ impl Measure {
             | Self::Quality(_)
             | Self::Hazard(..)
             | Self::Mark(_)
+            | Self::Category(..)
+            | Self::Table(_)
             | Self::Words(_) => Unit::Share,
             Self::Duration | Self::Ttft => Unit::Milliseconds,
             Self::InputTokens | Self::OutputTokens => Unit::Tokens,
@@ -331,6 +346,9 @@ impl Measure {
         if self.is_mean() {
             return Some(Sample::Means(self.moments(pane)));
         }
+        if let Self::Table(table) = self {
+            return Some(Sample::Table(table.counts(pane)));
+        }
         if let Self::Words(of) = self {
             return Some(Sample::Words(pane.words(*of).cloned().unwrap_or_default()));
         }
@@ -355,6 +373,10 @@ impl Measure {
             Self::TextRedactedRate => (Counter::TextRedacted, Counter::Calls),
             Self::TextTruncatedRate => (Counter::TextTruncated, Counter::Calls),
             Self::Mark(marker) => (Counter::of(*marker), Counter::Examined),
+            Self::Category(Table::Error, class) => {
+                return Some((pane.class((*class).into()), pane.get(Counter::Calls)));
+            }
+            Self::Category(table, place) => return Some((table.count(pane, *place), table.whole(pane))),
             Self::Hazard(hazard, None) => return Some((pane.hazard(*hazard), pane.get(Counter::Moderated))),
             Self::Hazard(hazard, Some(source)) => return Some(hazard_of(pane, *hazard, source)),
             Self::Quality(quality) if quality.yes_or_no() => {
@@ -498,6 +520,7 @@ impl Measure {
             (Self::Quality(quality), _) => pane.quality(*quality).n,
             (Self::SafetyRate | Self::Hazard(_, None), _) => pane.get(Counter::Moderated).n,
             (Self::Hazard(hazard, Some(source)), _) => hazard_of(pane, *hazard, source).1.n,
+            (Self::Table(table) | Self::Category(table @ Table::Finish, _), _) => table.whole(pane).n,
             (Self::Mark(_), _) => pane.get(Counter::Examined).n,
             (Self::Words(of), _) => pane.words(*of).map_or(0, Words::texts),
             (Self::Embedding(space), _) => pane.embeddings().get(space).map_or(0, Embeddings::n),
@@ -602,6 +625,7 @@ impl fmt::Display for Measure {
         match self {
             Self::Embedding(space) => return write!(f, "embedding.{space}"),
             Self::Pii(origin) => return write!(f, "pii.{}", origin.name()),
+            Self::Category(table, place) => return write!(f, "{}.{}", table.name(), table.category(*place)),
             Self::Mark(marker) => return write!(f, "mark.{}", marker.name()),
             Self::Words(of) => return write!(f, "words.{}", of.name()),
             Self::Quality(quality) => return write!(f, "text.{}", quality.name()),
@@ -633,12 +657,48 @@ mod tests {
         let origins = Origin::ALL.map(|origin| format!("pii.{}", origin.name()));
         let hazards = Hazard::ALL.map(|hazard| format!("hazard.{}", hazard.name()));
         let others = ["score.grounded", "feedback.thumbs", "hazard.hate@openai", "hazard.hate@openai@2026-01"];
-        let others = others.map(str::to_owned).into_iter().chain(hazards);
+        let shares = Table::ALL
+            .into_iter()
+            .flat_map(|table| table.categories().iter().map(move |category| format!("{}.{category}", table.name())));
+        let others = others.map(str::to_owned).into_iter().chain(hazards).chain(shares);
         for id in marks.into_iter().chain(texts).chain(origins).chain(others) {
             assert_eq!(Measure::parse(&id).unwrap().to_string(), id);
         }
         let error = Measure::parse("latency").unwrap_err().to_string();
         assert!(error.contains("`latency`") && error.contains("duration_ms"), "{error}");
+        assert!(Measure::parse("finish.lenght").is_err() && Measure::parse("error.").is_err());
+    }
+
+    #[test]
+    fn shares_of_tables_are_of_what_was_told() {
+        let mut pane = Pane::default();
+        let call = |finish, error_class: Option<u8>, weight| {
+            let status = if error_class.is_some() { Status::Error } else { Status::Ok };
+            Numbers { status, finish, error_class, weight_micro: weight * UNIT_WEIGHT, ..Numbers::default() }
+        };
+        // Two ended by themselves, one (for three) was cut, one told nothing; one failed at a limit, one somehow.
+        for (finish, class, weight) in [
+            (Some(0), None, 1),
+            (Some(0), None, 1),
+            (Some(1), None, 3),
+            (None, None, 1),
+            (None, Some(0), 1),
+            (None, Some(8), 1),
+        ] {
+            pane.add(&call(finish, class, weight));
+        }
+        let of = |id: &str| Measure::parse(id).unwrap().of(&pane, None).map(|found| (found.value, found.n));
+        assert_eq!((of("finish.length"), of("finish.content_filter")), (Some((0.6, 3)), Some((0.0, 3))));
+        assert_eq!((of("error.rate_limit"), of("error.other")), (Some((0.125, 6)), Some((0.125, 6))));
+        assert_eq!((of("finish_reasons"), of("error_classes")), (None, None), "a table is no number");
+        // 64/14 effective calls of weight 8: 5 of 8 of them told an end.
+        let Some(Sample::Table(ends)) = Measure::Table(Table::Finish).sample(&pane) else { panic!("no table") };
+        assert_eq!(ends, [1, 2, 0, 0, 0, 0]);
+        assert_eq!(Measure::Table(Table::Error).events(&pane, None), 2);
+        let (mut twice, stored) = (pane.clone(), (pane.encode_counts(), pane.encode_sketches()));
+        assert_eq!(Pane::decode(&stored.0, &stored.1), Ok(pane.clone()));
+        twice.merge(&pane);
+        assert_eq!((Table::Finish.whole(&twice).n, twice.finish(1).weight()), (6, 6.0));
     }
 
     #[test]

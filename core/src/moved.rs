@@ -37,6 +37,9 @@ pub struct Moved {
     /// Its values that carry more of the change than their share of the calls, most first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carriers: Vec<Carrier>,
+    /// Of failed calls: by error class, as shares of all calls; `share` is of the failed ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Carrier>,
     /// Labels that were looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub looked_at: Vec<String>,
@@ -99,6 +102,7 @@ impl Moved {
             behaviour: None,
             label: String::new(),
             carriers: Vec::new(),
+            failures: Vec::new(),
             looked_at: Vec::new(),
             changes: Vec::new(),
             more_changes: 0,
@@ -108,10 +112,13 @@ impl Moved {
     /// Lines for people: label and content.
     pub fn shown(&self) -> Vec<(&'static str, String)> {
         if !self.reason.is_empty() {
-            let where_ = ("Where", format!("cannot be told: {}", self.reason));
-            return vec![where_, ("Changed", self.shown_changes())];
+            let mut lines = vec![("Where", format!("cannot be told: {}", self.reason))];
+            lines.extend(self.shown_failures().map(|failures| ("Failures", failures)));
+            lines.push(("Changed", self.shown_changes()));
+            return lines;
         }
         let mut lines = vec![("Where", self.shown_where())];
+        lines.extend(self.shown_failures().map(|failures| ("Failures", failures)));
         let parts: Vec<String> = [("mix", self.mix), ("behaviour", self.behaviour)]
             .into_iter()
             .filter_map(|(name, part)| Some(format!("{name} {}", self.shown_part(part?))))
@@ -148,6 +155,17 @@ impl Moved {
             )
         };
         self.carriers.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Which failures they are; `None` where the figure is of none.
+    fn shown_failures(&self) -> Option<String> {
+        let one = |class: &Carrier| {
+            let (now, of) = (Unit::Share.show(class.now.unwrap_or(0.0)), class.share * 100.0);
+            let was =
+                class.before.map_or_else(String::new, |before| format!(" where it was {}", Unit::Share.show(before)));
+            format!("{}: {now} of calls{was}, {of:.0} % of the failed ones", class.value)
+        };
+        (!self.failures.is_empty()).then(|| self.failures.iter().map(one).collect::<Vec<_>>().join("; "))
     }
 
     fn shown_level(&self, level: Option<f64>) -> String {

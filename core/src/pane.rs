@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::embedding::{Embeddings, Features};
-use crate::event::{Brings, Call, ERROR_CLASSES, HEADLINE_OPERATIONS, Score, Status, TextState, Tokens};
+use crate::event::{
+    Brings, Call, ERROR_CLASSES, FINISH_REASONS, HEADLINE_OPERATIONS, Score, Status, TextState, Tokens,
+};
 use crate::hazard::{self, Hazard, Judged, Moderated, Moderator};
 use crate::money::NanoDollars;
 use crate::quality::{Quality, QualitySum};
 use crate::scan::{Hits, Marker, Origin, Scanned};
 use crate::sketch::Sketch;
+use crate::table;
 use crate::varint::{self, Corrupt, Reader};
 use crate::words::{Of, Places, Words};
 
@@ -16,8 +19,8 @@ use crate::words::{Of, Places, Words};
 pub const UNIT_WEIGHT: u64 = 1_000_000;
 /// Score names beyond this many (that are not declared in the settings) are counted as `other`.
 pub const MAX_SCORE_NAMES: usize = 32;
-/// Written; version 1 (14 counters, nothing after the scores) is still read.
-const VERSION: u8 = 5;
+/// Written; version 1 (14 counters, nothing after the scores) is still read. Version 6 is 5 with finish reasons.
+const VERSION: u8 = 6;
 const SKETCHES_VERSION: u8 = 1;
 /// With words, which version 1 has not: a pane without any stays what it was.
 const WORDS_VERSION: u8 = 2;
@@ -115,6 +118,9 @@ impl Counter {
 /// Counters that every pane has room for; the others are rare, and kept where they are not zero.
 const COUNTERS: usize = 20;
 const LAST_COUNTER: u8 = Counter::TelemetryHeld as u8;
+/// Calls by finish reason are counted from here on.
+const FIRST_FINISH: u8 = 48;
+const LAST_FINISH: u8 = FIRST_FINISH + FINISH_REASONS.len() as u8 - 1;
 /// Calls by hazard are counted from here on.
 const FIRST_HAZARD: u8 = 64;
 const COUNTERS_V1: usize = 14;
@@ -140,7 +146,7 @@ impl Count {
         self.weight_micro = self.weight_micro.saturating_add(weight_micro);
     }
 
-    fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         self.n += other.n;
         self.weight_micro = self.weight_micro.saturating_add(other.weight_micro);
     }
@@ -280,6 +286,8 @@ pub struct Numbers {
     pub status: Status,
     /// Index into [`ERROR_CLASSES`].
     pub error_class: Option<u8>,
+    /// Index into [`FINISH_REASONS`].
+    pub finish: Option<u8>,
     pub fallback: bool,
     pub late: bool,
     pub cut_labels: bool,
@@ -326,6 +334,7 @@ impl Numbers {
         Self {
             status: call.status,
             error_class: call.error_class,
+            finish: table::foremost(&call.finish_reasons),
             fallback: call.fallback,
             late,
             cut_labels: call.cut_labels > 0,
@@ -356,6 +365,7 @@ impl Numbers {
             + usize::from(self.status != Status::Unknown)
             + usize::from(self.scanned.is_some())
             + usize::from(self.embedding.is_some())
+            + usize::from(self.finish.is_some())
             + self.scores.len()
     }
 }
@@ -386,6 +396,9 @@ impl Pane {
             self.count(Counter::Errors, weight);
             let class = call.error_class.map_or(CLASSES - 1, usize::from).min(CLASSES - 1);
             self.classes[class].add(weight);
+        }
+        if let Some(finish) = call.finish.filter(|finish| usize::from(*finish) < FINISH_REASONS.len()) {
+            self.rare(FIRST_FINISH + finish).add(weight);
         }
         for (sum, tokens) in self.tokens.iter_mut().zip(call.tokens.by_index()) {
             *sum = sum.saturating_add(tokens.unwrap_or(0));
@@ -670,6 +683,11 @@ impl Pane {
         self.counts[Counter::Calls as usize].n
     }
 
+    /// Calls that ended for a reason, by its place in [`FINISH_REASONS`].
+    pub fn finish(&self, index: u8) -> Count {
+        FINISH_REASONS.get(usize::from(index)).map(|_| self.get_rare(FIRST_FINISH + index)).unwrap_or_default()
+    }
+
     pub fn class(&self, index: usize) -> Count {
         self.classes.get(index).copied().unwrap_or_default()
     }
@@ -901,9 +919,9 @@ impl Pane {
         for _ in 0..if version > 2 { reader.number()? } else { 0 } {
             let counter = reader.number()?;
             const LAST_HAZARD: u8 = FIRST_HAZARD + Hazard::ALL.len() as u8 - 1;
-            let known = u8::try_from(counter)
-                .ok()
-                .filter(|known| matches!(known, 20..=LAST_COUNTER | FIRST_HAZARD..=LAST_HAZARD));
+            let known = u8::try_from(counter).ok().filter(
+                |known| matches!(known, 20..=LAST_COUNTER | FIRST_FINISH..=LAST_FINISH | FIRST_HAZARD..=LAST_HAZARD),
+            );
             let (known, count) = (known.ok_or(Corrupt::Tag(counter))?, Count::read(reader)?);
             if count.n > 0 {
                 *self.rare(known) = count;

@@ -156,6 +156,7 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
     }
     facts.push(("Bound", e.shown_threshold()));
     facts.extend(e.shown_words().map(|words| ("Words", words)));
+    facts.extend(e.shown_shares().map(|shares| ("Shares", shares)));
     facts.extend(e.shown_test().map(|test| ("Test", test)));
     facts.extend(e.moved.iter().flat_map(Moved::shown));
     facts.push(("Observations", e.shown_observations()));

@@ -9,6 +9,7 @@ use leeway_core::measure::{Measure, Unit};
 use leeway_core::money::{group_digits, readable_usd};
 use leeway_core::pane::{Counter, Pane, Shape};
 use leeway_core::sketch::RELATIVE_ERROR;
+use leeway_core::table::Table;
 
 use crate::{Frame, RenderError};
 
@@ -94,6 +95,16 @@ struct Slice {
     cost: String,
 }
 
+/// A table of counts.
+struct Endings {
+    id: &'static str,
+    title: &'static str,
+    /// Of how many; where there is nothing, that.
+    about: String,
+    /// Category, share, its interval, count.
+    rows: Vec<(&'static str, String, String, String)>,
+}
+
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Page<'a> {
@@ -118,6 +129,7 @@ struct Live<'a> {
 struct Tables<'a> {
     input: &'a Input,
     slices: Vec<Slice>,
+    endings: Vec<Endings>,
     ledger: Vec<(&'static str, String, &'static str)>,
     balanced: bool,
     partitions: Vec<(&'a Partition, String, String)>,
@@ -149,6 +161,7 @@ pub fn tables(input: &Input) -> Result<String, RenderError> {
     let tables = Tables {
         input,
         slices: input.slices.iter().map(slice).collect(),
+        endings: Table::ALL.map(|table| endings(table, &recent(input))).into(),
         ledger: ledger_lines(&input.ledger, input.lost),
         balanced: input.ledger.balanced(),
         partitions: input
@@ -211,6 +224,26 @@ fn tiles(pane: &Pane, input: &Input) -> Vec<Tile> {
         tile("Output tokens", of(&Measure::OutputTokens, None)),
         tile("Cost", (cost, cost_sure, cost_about)),
     ]
+}
+
+fn endings(table: Table, pane: &Pane) -> Endings {
+    let whole = table.whole(pane);
+    let row = |place: u8| {
+        let (count, share) = (table.count(pane, place), Measure::Category(table, place).of(pane, None)?);
+        let shown = (Unit::Share.show(share.value), Unit::Share.show_interval(share.interval));
+        (count.n > 0).then(|| (count.n, table.category(place), shown))
+    };
+    let mut rows: Vec<_> = (0..table.categories().len() as u8).filter_map(row).collect();
+    rows.sort_by_key(|(n, ..)| std::cmp::Reverse(*n));
+    let n = group_digits(&whole.n.to_string());
+    let (title, about) = match table {
+        Table::Finish if whole.n == 0 => ("How answers ended", "No call told a finish reason.".to_owned()),
+        Table::Finish => ("How answers ended", format!("Of the {n} calls that told a finish reason.")),
+        Table::Error if whole.n == 0 => ("How calls failed", "No call failed.".to_owned()),
+        Table::Error => ("How calls failed", format!("{n} calls failed; shares are of all calls.")),
+    };
+    let shown = |(n, name, (share, interval)): (u64, _, _)| (name, share, interval, group_digits(&n.to_string()));
+    Endings { id: table.id(), title, about, rows: rows.into_iter().map(shown).collect() }
 }
 
 fn slice((tenant, app, model, pane): &(String, String, String, Pane)) -> Slice {
@@ -331,6 +364,12 @@ pub fn json(input: &Input) -> serde_json::Value {
         number(Measure::Cost, None),
         number(Measure::UnpricedCalls, None),
     ];
+    let told = |table: Table| {
+        let shares = (0..table.categories().len() as u8).map(move |place| Measure::Category(table, place));
+        shares.filter(|share| share.of(&pane, None).is_some_and(|share| share.value > 0.0))
+    };
+    let shares = Table::ALL.into_iter().flat_map(told).map(|share| number(share, None));
+    let measures: Vec<serde_json::Value> = measures.into_iter().chain(shares).collect();
     let ledger: serde_json::Map<String, serde_json::Value> = Ledger::NAMES
         .iter()
         .zip(input.ledger.values())

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use askama::Template;
 use leeway_core::alert::MovedWords;
 use leeway_core::clock::{Micros, readable, readable_span};
+use leeway_core::interval::Interval;
 use leeway_core::kpi::Reading;
 use leeway_core::measure::Unit;
 use leeway_core::words::Of;
@@ -198,10 +199,24 @@ pub struct DriftRow {
     pub n_before: u64,
     /// Medians of this week and the week before, with their unit; empty where there are none.
     pub medians: String,
+    /// Of a table: the categories whose shares differ, this week and the week before; empty of what has none.
+    #[serde(default)]
+    pub shares: String,
     /// Why it could not be compared.
     pub untested: String,
     /// Share of the week's calls.
     pub share: f64,
+}
+
+impl DriftRow {
+    fn shown_interval(&self) -> String {
+        let (low, high) = (self.low.unwrap_or(0.0), self.high.unwrap_or(0.0));
+        match self.unit {
+            Unit::Share => self.unit.show_interval(Interval { low: self.low, high: self.high }),
+            // Its unit stands with the effect.
+            _ => format!("{low:.3} to {high:.3}"),
+        }
+    }
 }
 
 /// The words of an app's texts, this week beside the one before.
@@ -340,17 +355,18 @@ impl Report {
         for row in self.drift.iter().filter(|row| row.outcome == Outcome::Material) {
             let (scope, measure) = (format!("{} / {}", row.tenant, row.app), &row.measure);
             let medians = if row.medians.is_empty() { String::new() } else { format!(", medians {}", row.medians) };
+            let shares = if row.shares.is_empty() { String::new() } else { format!("{}; in all ", row.shares) };
             let what = match row.unit {
                 Unit::Deviations => {
                     format!("Texts of {scope} are in part about something else than the week before ({measure})")
                 }
+                Unit::Share => format!("{measure} of {scope} are others than the week before"),
                 _ => format!("{measure} of {scope} is distributed differently"),
             };
             sentences.push(format!(
-                "{what}: {} (95 % interval {:.3} to {:.3}, adjusted p {}){medians}; {:.1} % of the calls.",
+                "{what}: {shares}{} (95 % interval {}, adjusted p {}){medians}; {:.1} % of the calls.",
                 row.unit.show(row.effect.unwrap_or(0.0)),
-                row.low.unwrap_or(0.0),
-                row.high.unwrap_or(0.0),
+                row.shown_interval(),
                 row.p_adjusted.map_or_else(|| "unknown".to_owned(), show_p),
                 row.share * 100.0
             ));
@@ -426,14 +442,18 @@ struct Drift<'a> {
     row: &'a DriftRow,
     effect: String,
     p: String,
+    /// What the effect is made of.
+    middle: &'a str,
 }
 
 fn drift_row(row: &DriftRow) -> Drift<'_> {
     let effect = match (row.effect, row.low, row.high) {
-        (Some(effect), Some(low), Some(high)) => format!("{} ({low:.3} to {high:.3})", row.unit.show(effect)),
+        (Some(effect), Some(_), Some(_)) => format!("{} ({})", row.unit.show(effect), row.shown_interval()),
         _ => row.untested.clone(),
     };
-    Drift { row, effect, p: row.p_adjusted.map_or_else(|| "–".to_owned(), show_p) }
+    let middle = [&row.medians, &row.shares].into_iter().find(|text| !text.is_empty());
+    let middle = middle.map_or("–", String::as_str);
+    Drift { row, effect, middle, p: row.p_adjusted.map_or_else(|| "–".to_owned(), show_p) }
 }
 
 struct Line {
@@ -553,12 +573,13 @@ pub fn markdown(report: &Report) -> String {
     let drift = report.drift.iter().filter(|row| row.outcome != Outcome::Stable).map(drift_row);
     let drift = drift.map(|d| {
         format!(
-            "{} / {} {}: {}, adjusted p {} ({})",
+            "{} / {} {}: {}, adjusted p {}, {} ({})",
             d.row.tenant,
             d.row.app,
             d.row.measure,
             d.effect,
             d.p,
+            d.middle,
             d.row.outcome.words()
         )
     });

@@ -9,11 +9,12 @@ use anyhow::Result;
 use leeway_alerts::reference::Reference;
 use leeway_alerts::rule::{Drift, Rule};
 use leeway_alerts::state::Verdict;
-use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, MovedWords, State, Uncovered, Versions};
+use leeway_core::alert::{AlertLabels, DriftEvidence, Evidence, MovedShare, MovedWords, State, Uncovered, Versions};
 use leeway_core::clock::{DAY, HOUR, Micros};
 use leeway_core::drift::{Direction, Test};
 use leeway_core::measure::{Measure, Sample};
 use leeway_core::pane::Pane;
+use leeway_core::table::Table;
 use leeway_core::words::{Of, Vocabulary, Words};
 use leeway_detectors::drift;
 use leeway_detectors::drift::classifier;
@@ -286,7 +287,7 @@ pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: &Vocabul
     let held = subject.held.unwrap_or(&nothing);
     let now = measure.sample(subject.pane).unwrap_or(Sample::Means(None));
     let alike = held.pane.as_ref().is_none_or(|before| measure.comparable(before, subject.pane));
-    let Said { outcome, cells, words } = say((rule, asked), held, &now, vocabulary);
+    let Said { outcome, cells, words, shares } = say((rule, asked), held, &now, vocabulary);
     let outcome = if alike { outcome } else { Err(drift::Inconclusive::OtherSource) };
     let untested = outcome.as_ref().err().map_or_else(String::new, ToString::to_string);
     let (verdict, found) = match outcome {
@@ -328,6 +329,7 @@ pub(crate) fn compared(subject: &Subject<'_>, asked: Drift, vocabulary: &Vocabul
             versions: held.versions.clone().or_else(|| told_of(subject)),
             uncovered: held.uncovered.clone(),
             words,
+            shares,
         }),
         ..bare(subject)
     };
@@ -339,13 +341,29 @@ struct Said {
     outcome: Result<drift::Verdict, drift::Inconclusive>,
     cells: Vec<drift::Cell>,
     words: Option<MovedWords>,
+    shares: Vec<MovedShare>,
+}
+
+/// Categories that are told.
+const CATEGORIES: usize = 3;
+
+/// Which categories' shares differ.
+pub(crate) fn shares(table: Table, before: Option<&Sample>, now: &Sample) -> Vec<MovedShare> {
+    let (Some(Sample::Table(before)), Sample::Table(now)) = (before, now) else { return Vec::new() };
+    let named = |moved: drift::tables::Moved| MovedShare {
+        category: table.category(moved.place as u8).to_owned(),
+        before: moved.before,
+        now: moved.now,
+    };
+    drift::tables::moved(before, now).into_iter().take(CATEGORIES).map(named).collect()
 }
 
 fn say((rule, asked): (&Rule, Drift), held: &Held, now: &Sample, vocabulary: &Vocabulary) -> Said {
     let (before, [was, is]) = (held.sample.as_ref(), &held.stretches);
     let Sample::Words(now) = now else {
         let (outcome, cells) = drift::compare_samples(asked.test, (before, now), rule.measure.scale(), rule.min_events);
-        return Said { outcome, cells, words: None };
+        let shares = if let Measure::Table(table) = rule.measure { shares(table, before, now) } else { Vec::new() };
+        return Said { outcome, cells, words: None, shares };
     };
     let none = Words::default();
     let before = if let Some(Sample::Words(before)) = before { before } else { &none };
@@ -359,7 +377,7 @@ fn say((rule, asked): (&Rule, Drift), held: &Held, now: &Sample, vocabulary: &Vo
         Ok((verdict, words)) => (Ok(verdict), Some(words)),
         Err(reason) => (Err(reason), None),
     };
-    Said { outcome, cells: Vec::new(), words }
+    Said { outcome, cells: Vec::new(), words, shares: Vec::new() }
 }
 
 /// The versions that an open alert is about.

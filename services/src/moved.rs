@@ -18,6 +18,7 @@ use leeway_core::measure::{Measure, Unit};
 use leeway_core::moved::{Carrier, Changed, Moved, Part};
 use leeway_core::pane::Pane;
 use leeway_core::sketch::middle;
+use leeway_core::table::Table;
 use leeway_core::words::Of;
 use leeway_detectors::decompose::{self, Side, Slice, decompose};
 use leeway_detectors::drift::mmd;
@@ -60,6 +61,8 @@ enum Figure<'a> {
     Mean(&'a Measure),
     /// A number: of calls, of leaks, of dollars.
     Number(&'a Measure),
+    /// The share of a table's category that moved furthest.
+    Share(Measure),
     /// The share of texts that have the word at a place, and what it is called.
     Word(Of, u16, String),
     /// How far embeddings of a space lie on the way from where they were to where they are.
@@ -97,10 +100,15 @@ impl Way {
 impl<'a> Figure<'a> {
     fn of(rule: &'a Rule, finding: &Finding) -> Self {
         let measure = &rule.measure;
-        let words = finding.evidence.drift.as_ref().and_then(|drift| drift.words.as_ref());
+        let drift = finding.evidence.drift.as_ref();
+        let words = drift.and_then(|drift| drift.words.as_ref());
+        let category = drift.and_then(|drift| drift.shares.first());
         match (rule.kind, measure) {
             (_, Measure::Words(of)) if let Some(word) = words.and_then(|words| words.moved.first()) => {
                 Self::Word(*of, word.place, format!("share of {measure} with `{}`", word.word))
+            }
+            (_, Measure::Table(table)) if let Some(place) = category.and_then(|moved| table.place(&moved.category)) => {
+                Self::Share(Measure::Category(*table, place))
             }
             (_, Measure::Embedding(space)) => Self::Way(space, None),
             (Kind::Threshold, _) if rule.quantile.is_some() => Self::Beyond(measure, rule.bound),
@@ -119,6 +127,7 @@ impl<'a> Figure<'a> {
             }
             Self::Logarithm(measure) => format!("geometric mean of {measure}"),
             Self::Mean(measure) | Self::Number(measure) => measure.to_string(),
+            Self::Share(measure) => measure.to_string(),
             Self::Word(_, _, words) => words.clone(),
             Self::Way(space, _) => format!("mean of embedding.{space}, on the way from what was to what is"),
         }
@@ -127,7 +136,7 @@ impl<'a> Figure<'a> {
     /// Of levels, and of parts.
     fn units(&self) -> (Unit, Unit) {
         match self {
-            Self::Beyond(..) | Self::Word(..) => (Unit::Share, Unit::Share),
+            Self::Beyond(..) | Self::Word(..) | Self::Share(_) => (Unit::Share, Unit::Share),
             Self::Way(..) => (Unit::Deviations, Unit::Deviations),
             Self::Logarithm(measure) => (measure.unit(), Unit::Change),
             Self::Mean(measure) | Self::Number(measure) => (measure.unit(), measure.unit()),
@@ -156,6 +165,7 @@ impl<'a> Figure<'a> {
                 Side { n, level: Some(mean), variance }
             }
             Self::Mean(measure) => measure.of(pane, None).map(side_of).unwrap_or_default(),
+            Self::Share(measure) => measure.of(pane, None).map(side_of).unwrap_or_default(),
             Self::Word(of, place, _) => {
                 let Some(words) = pane.words(*of) else { return Side::default() };
                 let (n, hits) = (words.texts() as f64, words.of(*place) as f64);
@@ -364,8 +374,34 @@ async fn moved(
         let reason = format!("it was {words} in what it is held beside ({}), no better than now", figure.words());
         moved = Moved::untold(&reason, times.now, held);
     }
+    moved.failures = failures(&rule.measure, &sliced);
     (moved.changes, moved.more_changes) = changes(store, &scope, &sliced, (&moved, times.since)).await?;
     Ok(moved)
+}
+
+/// Of a figure of failed calls: the classes that it is made of, what grew most first.
+fn failures(measure: &Measure, sliced: &Sliced) -> Vec<Carrier> {
+    if !matches!(measure, Measure::ErrorRate | Measure::Errors | Measure::Table(Table::Error)) {
+        return Vec::new();
+    }
+    let [now, before] = [NOW, BEFORE].map(|side| &sliced.whole[side]);
+    let level = |measure: &Measure, pane: &Pane| measure.of(pane, None).map(|found| found.value);
+    let earlier = (before.calls() >= LEAST).then_some(before);
+    let of = |measure: &Measure| (level(measure, now).unwrap_or(0.0), earlier.and_then(|pane| level(measure, pane)));
+    let (is, was) = of(&Measure::ErrorRate);
+    let change = is - was.unwrap_or(0.0);
+    let class = |place: u8| {
+        let (now, before) = of(&Measure::Category(Table::Error, place));
+        let part = if change == 0.0 { 0.0 } else { (now - before.unwrap_or(0.0)) / change };
+        let value = Table::Error.category(place).to_owned();
+        Carrier { value, before, now: Some(now), share: if is > 0.0 { now / is } else { 0.0 }, part }
+    };
+    let mut classes: Vec<Carrier> = (0..Table::Error.categories().len() as u8).map(class).collect();
+    classes.retain(|class| class.now > Some(0.0) || class.before > Some(0.0));
+    let grew = |class: &Carrier| class.now.unwrap_or(0.0) - class.before.unwrap_or(0.0);
+    classes.sort_by(|a, b| grew(b).abs().total_cmp(&grew(a).abs()));
+    classes.truncate(TOLD);
+    classes
 }
 
 /// Whether a change goes where the rule looks.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use leeway_core::alert::{AlertLabels, Evidence, Finding, State};
+use leeway_core::alert::{AlertLabels, Evidence, Finding, MovedShare, State};
 use leeway_core::clock::{DAY, HOUR, Micros, week, week_of};
 use leeway_core::drift::Test;
 use leeway_core::interval::Interval;
@@ -14,6 +14,7 @@ use leeway_core::measure::{Measure, Sample, Unit};
 use leeway_core::moved::Moved;
 use leeway_core::pane::{Counter, Pane};
 use leeway_core::special::normal_tail;
+use leeway_core::table::Table;
 use leeway_core::words::Vocabulary;
 use leeway_dashboards::report::{
     AlertLine, ChangeLine, CreepRow, Data, DriftRow, KpiRow, Outcome, Report, Verdict, WordsRow,
@@ -21,6 +22,7 @@ use leeway_dashboards::report::{
 use leeway_detectors::drift::{self, Inconclusive};
 use leeway_store::{Store, headline};
 
+use crate::beside::shares;
 use crate::creep;
 use crate::periods::{self, Scope};
 use crate::why::Cells;
@@ -167,6 +169,7 @@ async fn compared(store: &Store, (from, to): (Micros, Micros), vocabulary: Optio
             rows.extend(drift_row(scope, measure, pane, &earlier, total));
         }
         rows.extend(embedding_rows(scope, pane, &earlier, total));
+        rows.extend(table_rows(scope, pane, &earlier, total));
         // Without the list there are no names to tell.
         words.extend(vocabulary.into_iter().flat_map(|words| wording::rows(scope, (&earlier, pane), words)));
     }
@@ -247,6 +250,7 @@ fn drift_row(scope: &Scope, measure: &Measure, now: &Pane, before: &Pane, total:
         n: present.n(),
         n_before: reference.n(),
         medians: format!("{} and {}", median(now), median(before)),
+        shares: String::new(),
         untested: format!("{} values now, {} before", present.n(), reference.n()),
         share: now.calls() as f64 / total.max(1) as f64,
     })
@@ -260,33 +264,59 @@ fn embedding_rows<'a>(
     total: u64,
 ) -> impl Iterator<Item = DriftRow> + 'a {
     let spaces: BTreeSet<&String> = now.embeddings().keys().chain(before.embeddings().keys()).collect();
-    spaces.into_iter().map(move |space| {
-        let measure = Measure::Embedding(space.clone());
-        let sample = |pane: &Pane| measure.sample(pane).unwrap_or(Sample::Means(None));
-        let (reference, present) = (sample(before), sample(now));
-        let (found, _) = drift::compare_samples(Test::Discrepancy, (Some(&reference), &present), 1.0, 0);
-        // One text, the same in both weeks.
-        let same = drift::Verdict { effect: 0.0, interval: Interval::between(0.0, 0.0), statistic: 0.0, p: 1.0 };
-        let found = found.or_else(|reason| if reason == Inconclusive::Alike { Ok(same) } else { Err(reason) });
-        let verdict = found.as_ref().ok();
-        DriftRow {
-            tenant: scope.tenant.clone(),
-            app: scope.app.clone(),
-            measure: measure.to_string(),
-            outcome: Outcome::NotAssessable,
-            effect: verdict.map(|verdict| verdict.effect),
-            unit: Test::Discrepancy.unit(&measure),
-            matters: Test::Discrepancy.least_effect().unwrap_or(0.0),
-            low: verdict.and_then(|verdict| verdict.interval.low),
-            high: verdict.and_then(|verdict| verdict.interval.high),
-            p_adjusted: verdict.map(|verdict| verdict.p),
-            n: present.n(),
-            n_before: reference.n(),
-            medians: String::new(),
-            untested: found.err().map_or_else(String::new, |reason| reason.to_string()),
-            share: now.calls() as f64 / total.max(1) as f64,
-        }
+    let row = move |space: &String| {
+        compared_row(scope, (Measure::Embedding(space.clone()), Test::Discrepancy), (now, before), total)
+    };
+    spaces.into_iter().map(row)
+}
+
+/// How answers ended and how calls failed, where either week has some.
+fn table_rows<'a>(
+    scope: &'a Scope,
+    now: &'a Pane,
+    before: &'a Pane,
+    total: u64,
+) -> impl Iterator<Item = DriftRow> + 'a {
+    let told = move |table: &Table| table.whole(now).n + table.whole(before).n > 0;
+    Table::ALL.into_iter().filter(told).map(move |table| {
+        let measure = Measure::Table(table);
+        let [was, is] = [before, now].map(|pane| Sample::Table(table.counts(pane)));
+        let shares = MovedShare::shown(&shares(table, Some(&was), &is));
+        DriftRow { shares, ..compared_row(scope, (measure, Test::TotalVariation), (now, before), total) }
     })
+}
+
+fn compared_row(
+    scope: &Scope,
+    (measure, test): (Measure, Test),
+    (now, before): (&Pane, &Pane),
+    total: u64,
+) -> DriftRow {
+    let sample = |pane: &Pane| measure.sample(pane).unwrap_or(Sample::Means(None));
+    let (reference, present) = (sample(before), sample(now));
+    let (found, _) = drift::compare_samples(test, (Some(&reference), &present), 1.0, 0);
+    // One text, the same in both weeks.
+    let same = drift::Verdict { effect: 0.0, interval: Interval::between(0.0, 0.0), statistic: 0.0, p: 1.0 };
+    let found = found.or_else(|reason| if reason == Inconclusive::Alike { Ok(same) } else { Err(reason) });
+    let verdict = found.as_ref().ok();
+    DriftRow {
+        tenant: scope.tenant.clone(),
+        app: scope.app.clone(),
+        measure: measure.to_string(),
+        outcome: Outcome::NotAssessable,
+        effect: verdict.map(|verdict| verdict.effect),
+        unit: test.unit(&measure),
+        matters: test.least_effect(&measure).unwrap_or(0.0),
+        low: verdict.and_then(|verdict| verdict.interval.low),
+        high: verdict.and_then(|verdict| verdict.interval.high),
+        p_adjusted: verdict.map(|verdict| verdict.p),
+        n: present.n(),
+        n_before: reference.n(),
+        medians: String::new(),
+        shares: String::new(),
+        untested: found.err().map_or_else(String::new, |reason| reason.to_string()),
+        share: now.calls() as f64 / total.max(1) as f64,
+    }
 }
 
 /// Benjamini–Hochberg over the whole family of the report; then the outcomes.
@@ -502,8 +532,8 @@ fn methods() -> Vec<String> {
     vec![
         "Figures: intervals at 95 %, Wilson's for shares, order statistics for percentiles, the normal law's for means; sums and counts are exact.".to_owned(),
         "Change of a figure: the difference over the root of both periods' variances, as their intervals give them, against the normal law. Calls are taken as independent; sessions and tenants that call in bursts make it eager.".to_owned(),
-        "Drift: population stability index over the deciles of the week before, debiased, tested against χ². Of embeddings: maximum mean discrepancy by random Fourier features, in deviations of the features, tested against its law of weighted χ²; calls are taken as independent.".to_owned(),
-        format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 0.1 deviations of embeddings; 10 % of a time or price; a quarter and 0.2 points of a share)."),
+        "Drift: population stability index over the deciles of the week before, debiased, tested against χ². Of embeddings: maximum mean discrepancy by random Fourier features, in deviations of the features, tested against its law of weighted χ²; calls are taken as independent. Of finish reasons and error classes: total variation distance, the share of calls that ended or failed otherwise, debiased, tested by G.".to_owned(),
+        format!("All p-values of the report are one family, adjusted by Benjamini–Hochberg at {LEVEL}; a material change also passes a least effect (PSI {MIN_PSI}; 0.1 deviations of embeddings; three points of how answers ended and calls failed; 10 % of a time or price; a quarter and 0.2 points of a share)."),
         "Why a mean moved: Kitagawa's decomposition over tenants, apps and models (95 % by the normal law); slices that carry a tenth of the change or more, three at most. Percentiles, sums and cost per success have no such parts.".to_owned(),
         "Slow change: the seasonal Kendall test over the days of five weeks, weekdays as seasons, of all traffic and of the busiest apps; the slope is the median of all within weekdays. Days are taken as independent: what a whole week shares makes it eager.".to_owned(),
         "Words: Fisher's exact test of each word that ten texts or more have, times their number; told are those under 5 % that came or went by two points of the texts, if the first of them is sure in the report's family too. Texts are taken as independent: conversations that say the same again make it eager.".to_owned(),

@@ -54,6 +54,8 @@ mod scale;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
+mod tables;
+#[cfg(test)]
 mod traces;
 #[cfg(test)]
 mod words;

@@ -101,6 +101,7 @@ fn lines(notice: &Notice) -> Vec<(&'static str, String)> {
     }
     lines.push(("Bound", e.shown_threshold()));
     lines.extend(e.shown_words().map(|words| ("Words", words)));
+    lines.extend(e.shown_shares().map(|shares| ("Shares", shares)));
     lines.extend(e.shown_test().map(|test| ("Test", test)));
     lines.push(("Observations", e.shown_observations()));
     lines.push(("Window", format!("{} to {}", readable(e.window_start), readable(e.window_end))));

@@ -3,14 +3,16 @@
 //! Null: both windows fall into the cells with the same probabilities. For small differences 8 JSD (in nats) and 8 H²
 //! are the population stability index, so over 1/n + 1/m they are near χ² with cells − 1 degrees of freedom where each
 //! cell expects about five; the total variation has no such law, and takes G's p-value. Effects have what chance alone
-//! adds taken off; the intervals of the first two come from the non-central χ² law. The statistics are as the formulas
+//! adds taken off; the intervals of the first two come from the non-central χ² law, that of the third from how far the
+//! largest of many normal variables strays. The statistics are as the formulas
 //! give them: √JSD in bits, H, and ½ Σ |p − q| (Lin, IEEE Trans. Inf. Theory 37, 1991; Le Cam, 1986).
 
 use leeway_core::interval::Interval;
+use leeway_core::special::normal_tail;
 use statrs::function::gamma::gamma_ur;
 
 use super::psi::noncentrality;
-use super::{Cell, Inconclusive, Verdict, WindowTest, chi_square, totals};
+use super::{Cell, Inconclusive, Verdict, WindowTest, Z, chi_square, totals};
 
 pub(super) struct JensenShannon;
 pub(super) struct Hellinger;
@@ -68,14 +70,39 @@ fn judge(cells: &[Cell], term: impl Fn(f64, f64) -> f64, distance: fn(f64) -> f6
 fn total_variation(cells: &[Cell]) -> Result<Verdict, Inconclusive> {
     let (n, m) = totals(cells);
     let (n, m) = (n as f64, m as f64);
-    let apart = |cell: &Cell| (cell.reference as f64 / n - cell.current as f64 / m).abs() / 2.0;
-    let statistic: f64 = cells.iter().map(apart).sum();
-    let deviation = |cell: &Cell| {
-        let share = (cell.reference + cell.current) as f64 / (n + m);
-        (share * (1.0 - share) * (1.0 / n + 1.0 / m) * 2.0 / std::f64::consts::PI).sqrt()
-    };
-    // The mean of ½ Σ |N(0, σ²)|.
-    let chance: f64 = cells.iter().map(deviation).sum::<f64>() / 2.0;
+    let (mut statistic, mut added, mut most_added) = (0.0, 0.0, 0.0);
+    for cell in cells {
+        let (p, q) = (cell.reference as f64 / n, cell.current as f64 / m);
+        let (apart, deviation) = ((p - q).abs(), (p * (1.0 - p) / n + q * (1.0 - q) / m).sqrt());
+        statistic += apart / 2.0;
+        added += folded(apart, deviation) / 2.0;
+        most_added += folded(0.0, deviation) / 2.0;
+    }
     let p = chi_square::GTest.measure(cells)?.p;
-    Ok(Verdict { effect: (statistic - chance).max(0.0), interval: Interval::default(), statistic, p })
+    let stray = Z * deviation(cells, n, m);
+    // Its median is the distance at least, and what chance adds at most more than it.
+    let interval = Interval::between((statistic - most_added - stray).max(0.0), (statistic + stray).min(1.0));
+    Ok(Verdict { effect: (statistic - added).max(0.0), interval, statistic, p })
+}
+
+/// What chance adds to the size of a difference: E|N(d, σ²)| − d.
+fn folded(apart: f64, deviation: f64) -> f64 {
+    if deviation <= 0.0 {
+        return 0.0;
+    }
+    let z = apart / deviation;
+    deviation * ((2.0 / std::f64::consts::PI).sqrt() * (-z * z / 2.0).exp() - 2.0 * z * normal_tail(z))
+}
+
+/// The total variation is the largest difference of the shares of any set of cells, each near normal: it is further than zσ from its median with a
+/// probability of 2Φ(−z) at most, σ the largest deviation of such a difference (Borell, Invent. Math. 30, 1975). The median lies
+/// between the distance and the mean (Kwapień, 1994).
+fn deviation(cells: &[Cell], n: f64, m: f64) -> f64 {
+    let variance = |count: fn(&Cell) -> u64, of: f64| {
+        // With one cell of more than half, the others together are the set of largest variance; few values, all in one, are not certain of it.
+        let most = cells.iter().map(count).max().unwrap_or(0) as f64;
+        let share = ((most + 2.0) / (of + 4.0)).max(0.5);
+        share * (1.0 - share) / of
+    };
+    (variance(|cell| cell.reference, n) + variance(|cell| cell.current, m)).sqrt()
 }

@@ -16,6 +16,7 @@ mod kolmogorov_smirnov;
 mod mann_whitney;
 pub mod mmd;
 pub mod psi;
+pub mod tables;
 mod two_proportions;
 mod wasserstein;
 mod welch;
@@ -63,7 +64,7 @@ pub enum Inconclusive {
     NearlyAlike { needed: u64 },
     #[error("a value is not a finite number")]
     NotFinite,
-    #[error("a category expects fewer than five values, too few for this test; fisher takes any")]
+    #[error("a category expects fewer than five values, too few for this test; of a rate fisher takes any")]
     Sparse,
     #[error("the sources that are measured by are others than in the reference, or other versions of them")]
     OtherSource,
@@ -133,7 +134,7 @@ pub fn compare(kind: Test, cells: &[Cell], min_events: u64) -> Result<Verdict, I
 }
 
 /// Compares what two windows have of one measure, as far as they have the same kind of it; `scale` is of the values.
-/// With the cells that were compared: of moments none.
+/// With the cells that were compared: of moments and tables none.
 pub fn compare_samples(
     kind: Test,
     (reference, current): (Option<&Sample>, &Sample),
@@ -149,6 +150,11 @@ pub fn compare_samples(
         (_, Sample::Values(now)) => cells(&Sketch::default(), now, scale),
         (Some(Sample::Rate(hits, n)), Sample::Rate(hits_now, m)) => rates((*hits, *n), (*hits_now, *m)).to_vec(),
         (_, Sample::Rate(hits_now, m)) => rates((0, 0), (*hits_now, *m)).to_vec(),
+        (before, Sample::Table(now)) => {
+            let none = Vec::new();
+            let before = if let Some(Sample::Table(before)) = before { before } else { &none };
+            return (tables::compare(kind, before, now, min_events), Vec::new());
+        }
         (before, Sample::Embeddings(now)) => {
             let none = Embeddings::default();
             let before = if let Some(Sample::Embeddings(before)) = before { before } else { &none };

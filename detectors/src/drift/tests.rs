@@ -71,7 +71,7 @@ fn tied_windows_of_one_law_are_no_drift() {
     let cells = cells(&sketch(200_000, 0), &sketch(5_000, 77), 1e-3);
     for test in Test::ALL.into_iter().filter(|test| test.takes() == Takes::Values) {
         let same = compare(test, &cells, 0).unwrap();
-        let least = test.least_effect().unwrap_or(5.0);
+        let least = test.least_effect(&leeway_core::measure::Measure::Duration).unwrap_or(5.0);
         assert!(same.p > 0.05 && same.effect.abs() < least, "{}: {same:?}", test.id());
     }
     for (before, now) in [([600, 300, 100], [302, 149, 49]), ([190, 5, 5], [143, 4, 3])] {
